@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * A vhost-user back-end device: one front-end connection at a time, its memory table, its rings.
+ * Protocol facts: the vhost-user specification in QEMU's docs/interop/vhost-user.rst.
+ *
+ * Threads: the control thread runs vu_dev_run() and answers every front-end message. Each ring that
+ * was started has a worker thread of its own, which pops chains and calls ops->handle. With
+ * pool_size > 0 the request queues' chains are handled by that many pool threads instead (hiprio is
+ * always handled in place, so that FORGETs never wait). */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "virtiofsd/base/chain.h"
+
+struct vu_dev;
+
+/* What the device implements. All callbacks get vu_config.user. */
+struct vu_dev_ops {
+    /* A request. Must lead to exactly one chain_complete(), now or later, from any thread. */
+    void (*handle)(void *user, struct chain *c);
+    /* A ring is about to be drained: requests that wait for something outside (a lock) must end
+     * soon with an error. Called from the control thread; may be called often. */
+    void (*drain)(void *user);
+    /* All rings are stopped and drained, and the guest's state is gone: RESET_DEVICE, or the
+     * connection was closed. Drop everything that belongs to the guest. Control thread. */
+    void (*reset)(void *user);
+    /* Called first in each new worker or pool thread (private umask and the like). */
+    void (*thread_start)(void *user);
+};
+
+struct vu_config {
+    const struct vu_dev_ops *ops;
+    void *user;
+    int listen_fd;           /* listening socket, or -1 */
+    int conn_fd;             /* connected socket when there is no listening one, or -1 */
+    bool relisten;           /* serve a new connection after the front-end went away */
+    unsigned num_queues;     /* virtqueues in all, hiprio included: 2 .. VU_MAX_QUEUES */
+    unsigned max_queue_size; /* power of two, largest SET_VRING_NUM taken */
+    unsigned pool_size; /* threads shared by the request queues; 0 = work in the queue's thread */
+    unsigned poll_us;   /* busy-poll a ring this long before sleeping; 0 = never */
+    uint64_t features;  /* device feature bits offered besides the transport's own */
+    const uint8_t *config; /* device configuration space, or NULL: do not offer CONFIG */
+    unsigned config_len;   /* <= 256 */
+};
+
+#define VU_MAX_QUEUES     256
+#define VU_MAX_QUEUE_SIZE 32768
+
+/* Make a device. Copies @cfg (config_len bytes of config included) and takes over its descriptors.
+ * Never fails but for memory. */
+struct vu_dev *vu_dev_new(const struct vu_config *cfg);
+
+/* Serve front-ends until the front-end went away (without relisten), or vu_dev_stop().
+ * Returns 0 then; -1 with @err set when the socket cannot be used at all. When it returns,
+ * all rings are drained and stopped and ops->reset was called. */
+int vu_dev_run(struct vu_dev *dev, GError **err);
+
+/* Make vu_dev_run() return soon. Async-signal-safe. */
+void vu_dev_stop(struct vu_dev *dev);
+
+void vu_dev_free(struct vu_dev *dev);
+
+/* Parsed use of a ring, for a device that must be stopped: mark the whole device broken with one
+ * log line, from any thread; rings stop popping, the connection is closed by the control thread. */
+void vu_dev_break(struct vu_dev *dev, const char *fmt, ...) G_GNUC_PRINTF(2, 3);

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The vhost-user socket: listening, taking over a descriptor, messages with descriptors. */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+
+/* Listen on a unix socket at @path, mode 0600 or 0660 with @group (a name or number; may be NULL).
+ * A stale socket file is removed only after a connect to it was refused; one that answers is an
+ * error. Returns the listening descriptor (close-on-exec), or -1 with @err set to one line that
+ * says what to do. */
+int vu_sock_listen(const char *path, const char *group, GError **err);
+
+/* Look at a descriptor given by --fd. *@listening tells whether it is a listening socket or an
+ * already connected one (SO_ACCEPTCONN). Returns 0, or -1 with @err when it is not a unix stream
+ * socket. Sets close-on-exec. */
+int vu_sock_adopt(int fd, bool *listening, GError **err);

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * One request, between a transport (virtqueue, later a socket) and a protocol server.
+ *
+ * The transport makes a chain, hands it to the server, and the server answers it exactly once
+ * with chain_complete(), from any thread, in the call or later. The segments point straight into
+ * memory that the guest can write at any moment: what is checked must be copied out first.
+ * VIRTIO 1.2, 2.6 "Virtqueues": device-readable segments come before device-writable ones. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+struct chain;
+
+struct chain_ops {
+    /* Publish the answer: @len bytes were written to the writable segments. Takes the chain back.
+     */
+    void (*complete)(struct chain *c, size_t len);
+    /* Tell the other side now of answers already published (they are otherwise batched). */
+    void (*flush)(struct chain *c);
+};
+
+struct chain {
+    const struct chain_ops *ops;
+    struct iovec *in;  /* device-readable: guest to us */
+    struct iovec *out; /* device-writable: us to guest */
+    unsigned in_cnt, out_cnt;
+    size_t in_len, out_len; /* sums of the segment lengths */
+    /* Some segment lies outside the memory we have mapped; such segments are left out of the
+     * lists and the sums, so the only right answer is an error. */
+    bool unmapped;
+    unsigned queue; /* index of the virtqueue; 0 = hiprio */
+};
+
+static inline void chain_complete(struct chain *c, size_t len)
+{
+    c->ops->complete(c, len);
+}
+
+/* Call before an operation that may take long: what is done so far gets signalled first. */
+static inline void chain_flush(struct chain *c)
+{
+    c->ops->flush(c);
+}

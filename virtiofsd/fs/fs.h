@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The file-system core: a host directory as inodes, names and open files. It knows no protocol;
+ * FUSE and 9P call the same verbs.
+ *
+ * Conventions: 0 or -errno (ssize_t: bytes or -errno); out-parameters are set on success only;
+ * *_get takes and *_put drops a reference. No lock of the core is held across a system call on the
+ * shared tree. Every verb may be called from any thread that called fs_thread_start().
+ *
+ * Trust: ids, names, flags, counts come from the guest and are checked here: names by
+ * fs_name_check(), ids by table and generation. Special files (devices, FIFOs, sockets) are never
+ * opened, only O_PATH references to them are held. */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+struct fs;
+struct fs_inode;
+struct fs_file;
+struct statx;
+
+/* ---- configuration ---- */
+
+enum fs_cache { FS_CACHE_NEVER, FS_CACHE_METADATA, FS_CACHE_AUTO, FS_CACHE_ALWAYS };
+enum fs_handles { FS_HANDLES_NEVER, FS_HANDLES_PREFER, FS_HANDLES_MANDATORY };
+
+struct fs_config {
+    int root_fd;      /* O_PATH descriptor of the shared directory; taken over */
+    int proc_self_fd; /* O_PATH descriptor of /proc/self/fd; taken over */
+    int mountinfo_fd; /* /proc/self/mountinfo open for reading, or -1; taken over */
+    enum fs_handles handles;
+    enum fs_cache cache;
+    bool readonly;
+    bool xattr;
+    bool writeback; /* the guest caches writes: O_WRONLY becomes O_RDWR, O_APPEND is dropped */
+    bool allow_direct_io; /* pass O_DIRECT to the host */
+    bool announce_submounts;
+    bool preserve_noatime;     /* try O_NOATIME on reading */
+    uint64_t max_fds;          /* descriptors the guest may make us hold (inodes + files + locks) */
+    uint64_t max_inodes;       /* inodes remembered at once; 0 = no bound but memory */
+    unsigned max_lock_waiters; /* threads in blocking locks at once */
+};
+
+/* Make the core over cfg->root_fd. Returns NULL with @err set to one line that says what to do. */
+struct fs *fs_new(const struct fs_config *cfg, GError **err);
+void fs_free(struct fs *fs);
+
+/* Drop all guest state: lookups, open files, locks; waiting locks are cancelled. No other call may
+ * run. The root stays. */
+void fs_reset(struct fs *fs);
+
+/* Prepare the calling thread: private umask and cwd (unshare(CLONE_FS)). Once per thread. */
+void fs_thread_start(void);
+
+/* ---- who asks ---- */
+
+#define FS_MAX_GROUPS 32
+
+struct fs_cred {
+    uid_t uid;
+    gid_t gid;
+    mode_t umask;     /* applied by the host kernel, only where there is no default ACL */
+    unsigned ngroups; /* supplementary groups that matter for this request */
+    gid_t groups[FS_MAX_GROUPS];
+    const char *secctx_name; /* security xattr to give to a new inode, or NULL */
+    const void *secctx;
+    size_t secctx_len;
+};
+
+/* ---- inodes ---- */
+
+#define FS_ROOT_ID 1
+
+struct fs_attr {
+    struct stat st;
+    uint64_t mnt_id;
+    struct timespec btime; /* birth time; zero when the file system has none */
+    bool submount;         /* another file system begins here (only with announce_submounts) */
+};
+
+/* Result of every verb that names an inode: a reference that the caller must pass to
+ * fs_inode_put() or fs_inode_remember(). */
+struct fs_entry {
+    struct fs_inode *inode;
+    struct fs_attr attr;
+};
+
+/* Inode of a guest-given id, with a reference; NULL when there is none (answer ENOENT/EBADF...).
+ * An id is a table slot plus a generation: a stale id never names another inode. */
+struct fs_inode *fs_inode_get(struct fs *fs, uint64_t id);
+void fs_inode_put(struct fs *fs, struct fs_inode *inode);
+struct fs_inode *fs_inode_ref(struct fs_inode *inode);
+uint64_t fs_inode_id(const struct fs_inode *inode);
+mode_t fs_inode_type(const struct fs_inode *inode); /* S_IFMT part; never changes */
+
+/* Turn one reference into one guest lookup: what FUSE's FORGET gives back. */
+void fs_inode_remember(struct fs *fs, struct fs_inode *inode);
+/* The guest gives back @n lookups of @id. Unknown ids and too large counts do no harm. */
+void fs_forget(struct fs *fs, uint64_t id, uint64_t n);
+
+/* ---- names ---- */
+
+/* 0, -EINVAL (empty, "/" in it, "." or ".." ) or -ENAMETOOLONG. */
+int fs_name_check(const char *name);
+
+/* Look up @name in @parent. "." and ".." are allowed here; ".." of the root is the root.
+ * One system call when the inode is known already. */
+int fs_lookup(struct fs *fs, struct fs_inode *parent, const char *name, struct fs_entry *out);
+int fs_mknod(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent, const char *name,
+             mode_t mode, dev_t rdev, struct fs_entry *out);
+int fs_mkdir(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent, const char *name,
+             mode_t mode, struct fs_entry *out);
+int fs_symlink(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent, const char *name,
+               const char *target, struct fs_entry *out);
+int fs_link(struct fs *fs, struct fs_inode *inode, struct fs_inode *parent, const char *name,
+            struct fs_entry *out);
+int fs_unlink(struct fs *fs, struct fs_inode *parent, const char *name);
+int fs_rmdir(struct fs *fs, struct fs_inode *parent, const char *name);
+/* @flags: RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT; others are -EINVAL. */
+int fs_rename(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent, const char *name,
+              struct fs_inode *newparent, const char *newname, unsigned flags);
+/* Target of a symbolic link, no NUL. Returns its length; -ENAMETOOLONG when @size is too small. */
+ssize_t fs_readlink(struct fs *fs, struct fs_inode *inode, char *buf, size_t size);
+
+/* ---- attributes ---- */
+
+/* @file may be NULL. One system call. */
+int fs_getattr(struct fs *fs, struct fs_inode *inode, struct fs_file *file, struct fs_attr *out);
+/* statx(2) as asked by the guest; @flags and @mask are sanitised. */
+int fs_statx(struct fs *fs, struct fs_inode *inode, struct fs_file *file, unsigned flags,
+             unsigned mask, struct statx *out);
+
+enum {
+    FS_SET_MODE = 1 << 0,
+    FS_SET_UID = 1 << 1,
+    FS_SET_GID = 1 << 2,
+    FS_SET_SIZE = 1 << 3,
+    FS_SET_ATIME = 1 << 4,
+    FS_SET_MTIME = 1 << 5,
+    FS_SET_ATIME_NOW = 1 << 6,
+    FS_SET_MTIME_NOW = 1 << 7,
+    FS_SET_KILL_SUIDGID = 1 << 8, /* clear suid/sgid as the kernel does for an unprivileged user */
+};
+
+struct fs_setattr {
+    unsigned valid; /* FS_SET_* */
+    mode_t mode;
+    uid_t uid;
+    gid_t gid;
+    off_t size;
+    struct timespec atime, mtime;
+};
+
+/* Change and return the new attributes. @file (may be NULL) is used for the size. */
+int fs_setattr(struct fs *fs, struct fs_inode *inode, struct fs_file *file,
+               const struct fs_setattr *set, struct fs_attr *out);
+/* access(2) for @cred, decided from mode and owner as the host would for that user. */
+int fs_access(struct fs *fs, const struct fs_cred *cred, struct fs_inode *inode, int mask);
+int fs_statfs(struct fs *fs, struct fs_inode *inode, struct statvfs *out);
+
+/* ---- open files ---- */
+
+/* File of a guest-given handle, with a reference; NULL when there is none. @inode is the inode it
+ * must belong to (NULL: any). */
+struct fs_file *fs_file_get(struct fs *fs, uint64_t fh, const struct fs_inode *inode);
+void fs_file_put(struct fs *fs, struct fs_file *file);
+uint64_t fs_file_id(const struct fs_file *file);
+
+enum {
+    FS_OPEN_KILL_SUIDGID = 1 << 0, /* with O_TRUNC: clear suid/sgid */
+};
+
+struct fs_opened {
+    uint64_t fh;
+    bool keep_cache; /* unchanged since the last open: the guest may keep its page cache */
+};
+
+/* Open a regular file with open(2) @flags (access mode, O_APPEND, O_TRUNC, O_DIRECT... sanitised;
+ * O_CREAT is -EINVAL). Special files are refused: -ENXIO. The handle lives until fs_release(). */
+int fs_open(struct fs *fs, struct fs_inode *inode, int flags, unsigned how, struct fs_opened *out);
+int fs_opendir(struct fs *fs, struct fs_inode *inode, struct fs_opened *out);
+/* Create (or, without O_EXCL, open an existing) regular file. */
+int fs_create(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent, const char *name,
+              mode_t mode, int flags, unsigned how, struct fs_entry *out, struct fs_opened *opened);
+int fs_tmpfile(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent, mode_t mode,
+               int flags, struct fs_entry *out, struct fs_opened *opened);
+/* Close a handle made by fs_open(), fs_opendir(), fs_create(), fs_tmpfile(). */
+int fs_release(struct fs *fs, uint64_t fh);
+/* One close(2) of the guest process group @owner: its POSIX locks on the inode end. */
+int fs_flush(struct fs *fs, struct fs_inode *inode, uint64_t owner);
+
+/* Positional I/O straight to or from the segments; short transfers at end of file only.
+ * iov may be changed. More than IOV_MAX segments are fine. */
+ssize_t fs_read(struct fs *fs, struct fs_file *file, struct iovec *iov, unsigned cnt, off_t off);
+
+enum {
+    FS_WRITE_KILL_SUIDGID = 1 << 0, /* clear suid/sgid (the writer lacks CAP_FSETID) */
+    FS_WRITE_CACHE = 1 << 1,        /* delayed write from the guest's cache: @file may be any */
+};
+ssize_t fs_write(struct fs *fs, struct fs_file *file, struct iovec *iov, unsigned cnt, off_t off,
+                 unsigned how);
+/* @whence: SEEK_DATA, SEEK_HOLE (also SET, CUR, END). Returns the offset or -errno. */
+off_t fs_lseek(struct fs *fs, struct fs_file *file, off_t off, int whence);
+int fs_fallocate(struct fs *fs, struct fs_file *file, int mode, off_t off, off_t len);
+ssize_t fs_copy_range(struct fs *fs, struct fs_file *in, off_t off_in, struct fs_file *out,
+                      off_t off_out, size_t len, unsigned flags);
+/* @file may be a directory's. */
+int fs_fsync(struct fs *fs, struct fs_file *file, bool datasync);
+/* syncfs(2) of the file system that holds @inode. */
+int fs_syncfs(struct fs *fs, struct fs_inode *inode);
+
+/* ---- directories ---- */
+
+struct fs_dirent {
+    uint64_t ino;
+    uint64_t off;  /* opaque; where the next entry starts */
+    unsigned type; /* DT_* */
+    const char *name;
+    size_t name_len;
+};
+
+/* Called once per entry; @entry is NULL for a plain read (and for "." and ".." of a plus read),
+ * else it holds a reference that the callback must remember or put. Return false to stop before
+ * this entry (the reference stays with the core then). */
+typedef bool fs_dirent_fn(void *user, const struct fs_dirent *d, struct fs_entry *entry);
+
+/* Read from opaque @off (0 = start). @plus: look each entry up. @budget: about how many bytes of
+ * reply the caller has room for, so that no more than needed is read from the host. Offsets stay
+ * valid while the handle is open, in any order. */
+int fs_readdir(struct fs *fs, struct fs_inode *inode, struct fs_file *file, uint64_t off, bool plus,
+               size_t budget, fs_dirent_fn *fn, void *user);
+
+/* ---- extended attributes ---- */
+
+/* Size 0 asks for the length. -EOPNOTSUPP when xattrs are switched off. */
+ssize_t fs_getxattr(struct fs *fs, struct fs_inode *inode, const char *name, void *buf,
+                    size_t size);
+ssize_t fs_listxattr(struct fs *fs, struct fs_inode *inode, char *buf, size_t size);
+
+enum {
+    FS_XATTR_ACL_KILL_SGID = 1 << 0, /* FUSE_SETXATTR_ACL_KILL_SGID */
+};
+int fs_setxattr(struct fs *fs, struct fs_inode *inode, const char *name, const void *value,
+                size_t size, int flags, unsigned how);
+int fs_removexattr(struct fs *fs, struct fs_inode *inode, const char *name);
+
+/* ---- locks: open-file-description locks, shared with the host and other guests ---- */
+
+struct fs_lock {
+    short type;       /* F_RDLCK, F_WRLCK, F_UNLCK */
+    off_t start, end; /* inclusive; end = INT64_MAX: to end of file */
+};
+
+/* First conflicting lock, or type F_UNLCK. */
+int fs_getlk(struct fs *fs, struct fs_inode *inode, uint64_t owner, struct fs_lock *lk);
+/* Take or drop; never waits (-EAGAIN). */
+int fs_setlk(struct fs *fs, struct fs_inode *inode, uint64_t owner, const struct fs_lock *lk);
+/* flock(2) on an open file; never waits (-EWOULDBLOCK). @op: LOCK_SH, LOCK_EX, LOCK_UN. */
+int fs_flock(struct fs *fs, struct fs_file *file, int op);
+
+/* The waiting forms: done(user, result) is called once, from another thread, when the lock was
+ * taken or the wait ended (-EINTR: cancelled; -ENOLCK: too many waiters). Never blocks. References
+ * to inode and file are taken inside. */
+typedef void fs_lock_done_fn(void *user, int result);
+void fs_setlk_wait(struct fs *fs, struct fs_inode *inode, uint64_t owner, const struct fs_lock *lk,
+                   fs_lock_done_fn *done, void *user);
+void fs_flock_wait(struct fs *fs, struct fs_file *file, int op, fs_lock_done_fn *done, void *user);
+/* End all waits with -EINTR; returns when every done() has been called. */
+void fs_locks_cancel(struct fs *fs);
