@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * READDIR and READDIRPLUS: entries are formatted in private memory and copied to the guest once. */
+#include "virtiofsd/fuse/fuse-priv.h"
+
+#include <errno.h>
+#include <string.h>
+
+struct dir_reply {
+    struct fuse_srv *srv;
+    uint8_t *buf;
+    size_t used, size;
+    bool plus;
+};
+
+/* One fuse_direntplus: entry (zero: none, as for "." and ".."), then the dirent and its name,
+ * padded to 8 bytes. */
+static bool emit(void *user, const struct fs_dirent *d, struct fs_entry *entry)
+{
+    struct dir_reply *r = user;
+    size_t head = r->plus ? sizeof(struct fuse_entry_out) : 0;
+    size_t plain = FUSE_NAME_OFFSET + d->name_len;
+    size_t len = head + FUSE_DIRENT_ALIGN(plain);
+
+    if (len > r->size - r->used)
+        return false;
+    uint8_t *p = r->buf + r->used;
+    if (r->plus) {
+        struct fuse_entry_out out = {0};
+        if (entry)
+            fuse_fill_entry(r->srv, &out, entry);
+        memcpy(p, &out, sizeof(out));
+        p += sizeof(out);
+    }
+    struct fuse_dirent de = {
+        .ino = d->ino,
+        .off = d->off,
+        .namelen = (uint32_t)d->name_len,
+        .type = d->type,
+    };
+    memcpy(p, &de, FUSE_NAME_OFFSET);
+    memcpy(p + FUSE_NAME_OFFSET, d->name, d->name_len);
+    memset(p + plain, 0, FUSE_DIRENT_ALIGN(plain) - plain);
+    r->used += len;
+    return true;
+}
+
+void fuse_do_readdir(struct fuse_rq *rq)
+{
+    struct fuse_read_in arg;
+    struct fs *fs = rq->srv->fs;
+
+    memcpy(&arg, rq->body, sizeof(arg));
+    struct dir_reply r = {
+        .srv = rq->srv,
+        .buf = rq->scratch,
+        .size = MIN(MIN(arg.size, fuse_rq_space(rq)), (size_t)FUSE_SCRATCH),
+        .plus = rq->in->opcode == FUSE_READDIRPLUS,
+    };
+    struct fs_inode *inode = fs_inode_get(fs, rq->in->nodeid);
+    struct fs_file *file = inode ? fs_file_get(fs, arg.fh, inode) : NULL;
+    int err = -EBADF;
+    if (file) {
+        err = fs_readdir(fs, inode, file, arg.offset, r.plus, r.size, emit, &r);
+        fs_file_put(fs, file);
+    }
+    if (inode)
+        fs_inode_put(fs, inode);
+    /* An error after some entries comes back with the next call, when nothing was read before it.
+     */
+    if (err && r.used == 0)
+        fuse_rq_reply_err(rq, err);
+    else
+        fuse_rq_reply_buf(rq, r.buf, r.used);
+}

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Operations beside libfuse: those that would cost a copy of the payload, and those that libfuse
+ * does not know or gets wrong in some version. */
+#include "virtiofsd/fuse/fuse-priv.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+
+#include "virtiofsd/base/log.h"
+
+/* Transfers from this size on may take long enough that earlier answers should not wait. */
+#define BIG_TRANSFER (64 * 1024)
+
+/* Enough for 1 MiB in 4 KiB pages at any alignment, and the header; more is clipped by the slice.
+ */
+#define MAX_SEGMENTS 1024
+
+/* ---- data ---- */
+
+void fuse_do_read(struct fuse_rq *rq)
+{
+    struct fuse_read_in arg;
+    struct iovec iov[MAX_SEGMENTS];
+    struct chain *c = rq->chain;
+
+    memcpy(&arg, rq->body, sizeof(arg));
+    struct fs_file *file = fs_file_get(rq->srv->fs, arg.fh, NULL);
+    if (!file) {
+        fuse_rq_reply_err(rq, -EBADF);
+        return;
+    }
+    size_t size = MIN(arg.size, fuse_rq_space(rq));
+    if (size >= BIG_TRANSFER)
+        chain_flush(c);
+    unsigned n =
+        iov_slice(c->out, c->out_cnt, sizeof(struct fuse_out_header), size, iov, G_N_ELEMENTS(iov));
+    ssize_t done = fs_read(rq->srv->fs, file, iov, n, (off_t)arg.offset);
+    fs_file_put(rq->srv->fs, file);
+    if (done < 0)
+        fuse_rq_reply_err(rq, (int)done);
+    else
+        fuse_rq_reply_done(rq, (size_t)done);
+}
+
+void fuse_do_write(struct fuse_rq *rq)
+{
+    struct fuse_write_in arg;
+    struct iovec iov[MAX_SEGMENTS];
+    struct chain *c = rq->chain;
+    size_t head = sizeof(struct fuse_in_header) + sizeof(arg);
+
+    memcpy(&arg, rq->body, sizeof(arg));
+    if (arg.size != c->in_len - head) {
+        fuse_rq_reply_err(rq, -EINVAL);
+        return;
+    }
+    struct fs_file *file = fs_file_get(rq->srv->fs, arg.fh, NULL);
+    if (!file) {
+        fuse_rq_reply_err(rq, -EBADF);
+        return;
+    }
+    if (arg.size >= BIG_TRANSFER)
+        chain_flush(c);
+    unsigned how = (arg.write_flags & FUSE_WRITE_KILL_SUIDGID ? FS_WRITE_KILL_SUIDGID : 0) |
+                   (arg.write_flags & FUSE_WRITE_CACHE ? FS_WRITE_CACHE : 0);
+    unsigned n = iov_slice(c->in, c->in_cnt, head, arg.size, iov, G_N_ELEMENTS(iov));
+    ssize_t done = fs_write(rq->srv->fs, file, iov, n, (off_t)arg.offset, how);
+    fs_file_put(rq->srv->fs, file);
+    if (done < 0) {
+        fuse_rq_reply_err(rq, (int)done);
+    } else {
+        struct fuse_write_out out = {.size = (uint32_t)done};
+        fuse_rq_reply_buf(rq, &out, sizeof(out));
+    }
+}
+
+void fuse_do_copy_range(struct fuse_rq *rq)
+{
+    struct fuse_copy_file_range_in arg;
+    struct fs *fs = rq->srv->fs;
+
+    memcpy(&arg, rq->body, sizeof(arg));
+    struct fs_file *in = fs_file_get(fs, arg.fh_in, NULL);
+    struct fs_file *out = fs_file_get(fs, arg.fh_out, NULL);
+    ssize_t done = -EBADF;
+    if (in && out)
+        done = fs_copy_range(fs, in, (off_t)arg.off_in, out, (off_t)arg.off_out,
+                             MIN(arg.len, (uint64_t)(UINT32_MAX & ~0xfffu)), (unsigned)arg.flags);
+    if (in)
+        fs_file_put(fs, in);
+    if (out)
+        fs_file_put(fs, out);
+    if (done < 0) {
+        fuse_rq_reply_err(rq, (int)done);
+    } else if (rq->in->opcode == FUSE_COPY_FILE_RANGE) {
+        struct fuse_write_out reply = {.size = (uint32_t)done};
+        fuse_rq_reply_buf(rq, &reply, sizeof(reply));
+    } else {
+        struct fuse_copy_file_range_out reply = {.bytes_copied = (uint64_t)done};
+        fuse_rq_reply_buf(rq, &reply, sizeof(reply));
+    }
+}
+
+void fuse_do_syncfs(struct fuse_rq *rq)
+{
+    struct fs_inode *inode = fs_inode_get(rq->srv->fs, rq->in->nodeid);
+
+    if (!inode) {
+        fuse_rq_reply_err(rq, -ENOENT);
+        return;
+    }
+    int err = fs_syncfs(rq->srv->fs, inode);
+    fs_inode_put(rq->srv->fs, inode);
+    fuse_rq_reply_err(rq, err);
+}
+
+/* ---- lookups given back ---- */
+
+void fuse_do_forget(struct fuse_rq *rq)
+{
+    struct fuse_forget_in arg;
+
+    memcpy(&arg, rq->body, sizeof(arg));
+    fs_forget(rq->srv->fs, rq->in->nodeid, arg.nlookup);
+    fuse_rq_reply_none(rq);
+}
+
+void fuse_do_batch_forget(struct fuse_rq *rq)
+{
+    struct fuse_batch_forget_in arg;
+    struct fuse_forget_one one;
+
+    memcpy(&arg, rq->body, sizeof(arg));
+    size_t room = (rq->body_len - sizeof(arg)) / sizeof(one);
+    if (arg.count > room)
+        log_guest_warn("BATCH_FORGET of %u entries has only %zu", arg.count, room);
+    for (size_t i = 0; i < MIN(arg.count, room); i++) {
+        memcpy(&one, rq->body + sizeof(arg) + i * sizeof(one), sizeof(one));
+        fs_forget(rq->srv->fs, one.nodeid, one.nlookup);
+    }
+    fuse_rq_reply_none(rq);
+}
+
+/* INTERRUPT: libfuse would queue it for ever when it knows no such request, and Linux sends none on
+ * virtio-fs. NOTIFY_REPLY: we never notify. */
+void fuse_do_ignore(struct fuse_rq *rq)
+{
+    fuse_rq_reply_none(rq);
+}
+
+/* ---- extended attributes: libfuse 3.13 and 3.14 read the wrong layout ---- */
+
+void fuse_do_setxattr(struct fuse_rq *rq)
+{
+    struct fuse_setxattr_in arg = {0};
+    size_t fixed = rq->srv->flags & FUSE_SETXATTR_EXT ? sizeof(arg) : FUSE_COMPAT_SETXATTR_IN_SIZE;
+
+    if (rq->body_len < fixed) {
+        fuse_rq_reply_err(rq, -EINVAL);
+        return;
+    }
+    memcpy(&arg, rq->body, fixed);
+    const char *name = (const char *)rq->body + fixed;
+    size_t left = rq->body_len - fixed;
+    const char *end = memchr(name, 0, left);
+    if (!end || left - (size_t)(end - name) - 1 != arg.size) {
+        fuse_rq_reply_err(rq, -EINVAL);
+        return;
+    }
+    struct fs_inode *inode = fs_inode_get(rq->srv->fs, rq->in->nodeid);
+    if (!inode) {
+        fuse_rq_reply_err(rq, -ENOENT);
+        return;
+    }
+    unsigned how = arg.setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID ? FS_XATTR_ACL_KILL_SGID : 0;
+    int err = fs_setxattr(rq->srv->fs, inode, name, end + 1, arg.size, (int)arg.flags, how);
+    fs_inode_put(rq->srv->fs, inode);
+    fuse_rq_reply_err(rq, err);
+}
+
+/* ---- newer operations ---- */
+
+void fuse_do_tmpfile(struct fuse_rq *rq)
+{
+    struct fuse_create_in arg;
+    struct {
+        struct fuse_entry_out entry;
+        struct fuse_open_out open;
+    } out = {0};
+    struct fs *fs = rq->srv->fs;
+    struct fs_entry entry;
+    struct fs_opened opened;
+
+    memcpy(&arg, rq->body, sizeof(arg));
+    const struct fs_cred *cred = fuse_rq_cred(rq, arg.umask);
+    struct fs_inode *parent = fs_inode_get(fs, rq->in->nodeid);
+    int err = !cred ? -EINVAL : !parent ? -ENOENT : 0;
+    if (err == 0)
+        err = fs_tmpfile(fs, cred, parent, arg.mode, (int)arg.flags, &entry, &opened);
+    if (parent)
+        fs_inode_put(fs, parent);
+    if (err) {
+        fuse_rq_reply_err(rq, err);
+        return;
+    }
+    fuse_fill_entry(rq->srv, &out.entry, &entry);
+    out.open.fh = opened.fh;
+    out.open.open_flags = fuse_open_flags(rq->srv, false, &opened);
+    fuse_rq_reply_buf(rq, &out, sizeof(out));
+}
+
+static struct fuse_sx_time sx_time(const struct statx_timestamp *t)
+{
+    return (struct fuse_sx_time){.tv_sec = t->tv_sec, .tv_nsec = t->tv_nsec};
+}
+
+static void fill_statx(struct fuse_statx *out, const struct statx *s)
+{
+    *out = (struct fuse_statx){
+        .mask = s->stx_mask,
+        .blksize = s->stx_blksize,
+        .attributes = s->stx_attributes,
+        .nlink = s->stx_nlink,
+        .uid = s->stx_uid,
+        .gid = s->stx_gid,
+        .mode = s->stx_mode,
+        .ino = s->stx_ino,
+        .size = s->stx_size,
+        .blocks = s->stx_blocks,
+        .attributes_mask = s->stx_attributes_mask,
+        .atime = sx_time(&s->stx_atime),
+        .btime = sx_time(&s->stx_btime),
+        .ctime = sx_time(&s->stx_ctime),
+        .mtime = sx_time(&s->stx_mtime),
+        .rdev_major = s->stx_rdev_major,
+        .rdev_minor = s->stx_rdev_minor,
+        .dev_major = s->stx_dev_major,
+        .dev_minor = s->stx_dev_minor,
+    };
+}
+
+void fuse_do_statx(struct fuse_rq *rq)
+{
+    struct fuse_statx_in arg;
+    struct fuse_statx_out out = {0};
+    struct fs *fs = rq->srv->fs;
+    struct statx stx;
+
+    memcpy(&arg, rq->body, sizeof(arg));
+    struct fs_inode *inode = fs_inode_get(fs, rq->in->nodeid);
+    if (!inode) {
+        fuse_rq_reply_err(rq, -ENOENT);
+        return;
+    }
+    struct fs_file *file =
+        arg.getattr_flags & FUSE_GETATTR_FH ? fs_file_get(fs, arg.fh, inode) : NULL;
+    int err = fs_statx(fs, inode, file, arg.sx_flags, arg.sx_mask, &stx);
+    if (file)
+        fs_file_put(fs, file);
+    fs_inode_put(fs, inode);
+    if (err) {
+        fuse_rq_reply_err(rq, err);
+        return;
+    }
+    fuse_split_timeout(rq->srv->cfg.timeout, &out.attr_valid, &out.attr_valid_nsec);
+    fill_statx(&out.stat, &stx);
+    fuse_rq_reply_buf(rq, &out, sizeof(out));
+}
+
+/* ---- a lock that may take for ever ---- */
+
+/* What is left of the request while it waits: everything to answer it without the thread's buffer.
+ */
+struct lock_wait {
+    struct chain *chain;
+    uint64_t unique;
+};
+
+static void lock_wait_done(void *user, int result)
+{
+    struct lock_wait *w = user;
+    struct fuse_out_header oh = {.len = sizeof(oh), .error = result, .unique = w->unique};
+
+    iov_from_buf(w->chain->out, w->chain->out_cnt, 0, &oh, sizeof(oh));
+    chain_complete(w->chain, sizeof(oh));
+    g_free(w);
+}
+
+static int flock_op(uint32_t type)
+{
+    return type == F_RDLCK ? LOCK_SH : type == F_WRLCK ? LOCK_EX : LOCK_UN;
+}
+
+void fuse_do_setlkw(struct fuse_rq *rq)
+{
+    struct fuse_lk_in arg;
+    struct fs *fs = rq->srv->fs;
+
+    memcpy(&arg, rq->body, sizeof(arg));
+    struct fs_inode *inode = fs_inode_get(fs, rq->in->nodeid);
+    struct fs_file *file = inode ? fs_file_get(fs, arg.fh, inode) : NULL;
+    if (!file) {
+        if (inode)
+            fs_inode_put(fs, inode);
+        fuse_rq_reply_err(rq, -EBADF);
+        return;
+    }
+    struct lock_wait *w = g_new(struct lock_wait, 1);
+    *w = (struct lock_wait){.chain = rq->chain, .unique = rq->in->unique};
+    rq->replied = true; /* by lock_wait_done() from here on */
+    if (arg.lk_flags & FUSE_LK_FLOCK) {
+        fs_flock_wait(fs, file, flock_op(arg.lk.type), lock_wait_done, w);
+    } else {
+        struct fs_lock lk = {(short)arg.lk.type, (off_t)arg.lk.start, (off_t)arg.lk.end};
+        fs_setlk_wait(fs, inode, arg.owner, &lk, lock_wait_done, w);
+    }
+    fs_file_put(fs, file);
+    fs_inode_put(fs, inode);
+}

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * INIT and DESTROY: the negotiation is ours, because libfuse cannot answer most of what a
+ * passthrough honours (sub-mounts, supplementary groups, KILLPRIV_V2 on 3.14...), and because it
+ * refuses a second INIT. So every INIT makes a new libfuse session, which is told of it by an INIT
+ * of our own making whose answer nobody sees. */
+#include "virtiofsd/fuse/fuse-priv.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include "virtiofsd/base/log.h"
+
+#define MAX_WRITE (1u << 20)
+
+/* ---- libfuse's session ---- */
+
+/* Where the submount flag of an answer lies that libfuse has formatted; 0 = nowhere. */
+static size_t attr_flags_offset(uint32_t opcode)
+{
+    switch (opcode) {
+    case FUSE_LOOKUP:
+    case FUSE_MKNOD:
+    case FUSE_MKDIR:
+    case FUSE_SYMLINK:
+    case FUSE_LINK:
+    case FUSE_CREATE:
+        return sizeof(struct fuse_out_header) + offsetof(struct fuse_entry_out, attr) +
+               offsetof(struct fuse_attr, flags);
+    case FUSE_GETATTR:
+    case FUSE_SETATTR:
+        return sizeof(struct fuse_out_header) + offsetof(struct fuse_attr_out, attr) +
+               offsetof(struct fuse_attr, flags);
+    default:
+        return 0;
+    }
+}
+
+/* libfuse hands every answer over here: put it into the current request's chain. */
+static ssize_t session_writev(int fd, struct iovec *iov, int count, void *userdata)
+{
+    struct fuse_rq *rq = fuse_rq_current();
+    size_t len = iov_len(iov, (unsigned)count);
+
+    if (rq->replied) /* the INIT of our own making */
+        return (ssize_t)len;
+    if (len > rq->chain->out_len) {
+        fuse_rq_reply_err(rq, -EIO);
+        errno = ENOENT; /* silent in libfuse; an error makes the caller undo */
+        return -1;
+    }
+    struct fuse_out_header oh;
+    memcpy(&oh, iov[0].iov_base, sizeof(oh));
+    if (oh.error) {
+        fuse_rq_reply_err(rq, oh.error);
+        return (ssize_t)len;
+    }
+    struct chain *c = rq->chain;
+    size_t off = sizeof(oh);
+    for (int i = 1; i < count; i++)
+        off += iov_from_buf(c->out, c->out_cnt, off, iov[i].iov_base, iov[i].iov_len);
+    size_t flags_off = rq->attr_flags ? attr_flags_offset(rq->in->opcode) : 0;
+    if (flags_off)
+        iov_from_buf(c->out, c->out_cnt, flags_off, &rq->attr_flags, sizeof(rq->attr_flags));
+    fuse_rq_reply_done(rq, off - sizeof(oh));
+    return (ssize_t)len;
+}
+
+/* libfuse wants one to exist; requests never come this way. */
+static ssize_t session_read(int fd, void *buf, size_t len, void *userdata)
+{
+    errno = ENODEV;
+    return -1;
+}
+
+static void session_log(enum fuse_log_level level, const char *fmt, va_list ap)
+{
+    char text[256];
+
+    g_vsnprintf(text, sizeof(text), fmt, ap);
+    log_guest_debug("libfuse: %s", g_strchomp(text));
+}
+
+static bool session_feed_init(struct fuse_session *se, const struct fuse_init_in *from)
+{
+    struct {
+        struct fuse_in_header in;
+        struct fuse_init_in init;
+        uint8_t pad[FUSE_RQ_PAD];
+    } msg = {
+        .in = {.len = sizeof(msg.in) + sizeof(msg.init), .opcode = FUSE_INIT},
+        .init = {.major = FUSE_KERNEL_VERSION,
+                 .minor = from->minor,
+                 .flags = FUSE_BIG_WRITES | FUSE_ATOMIC_O_TRUNC | FUSE_MAX_PAGES},
+    };
+    struct fuse_buf buf = {.size = msg.in.len, .mem = &msg};
+    struct fuse_rq *rq = fuse_rq_current();
+
+    rq->replied = true; /* swallow the answer */
+    fuse_session_process_buf(se, &buf);
+    rq->replied = false;
+    return !fuse_session_exited(se);
+}
+
+static struct fuse_session *session_new(struct fuse_srv *srv, const struct fuse_init_in *init)
+{
+    static const struct fuse_custom_io io = {.writev = session_writev, .read = session_read};
+    struct fuse_lowlevel_ops ops = {0};
+    char name[] = "virtiofsd";
+    char *argv[] = {name, NULL};
+    struct fuse_args args = FUSE_ARGS_INIT(1, argv);
+
+    fuse_set_log_func(session_log);
+    fuse_ops_name_init(&ops);
+    fuse_ops_file_init(&ops);
+    fuse_ops_attr_init(&ops);
+    fuse_ops_lock_init(&ops);
+    struct fuse_session *se = fuse_session_new(&args, &ops, sizeof(ops), srv);
+    fuse_opt_free_args(&args);
+    if (!se)
+        return NULL;
+    /* The session keeps and closes a descriptor that is never read or written. */
+    int fd = eventfd(0, EFD_CLOEXEC);
+    if (fd < 0 || fuse_session_custom_io(se, &io, fd) != 0) {
+        if (fd >= 0)
+            close(fd);
+        fuse_session_destroy(se);
+        return NULL;
+    }
+    if (!session_feed_init(se, init)) {
+        fuse_session_destroy(se);
+        return NULL;
+    }
+    return se;
+}
+
+void fuse_srv_drop_session(struct fuse_srv *srv)
+{
+    if (srv->se)
+        fuse_session_destroy(srv->se);
+    srv->se = NULL;
+    srv->flags = 0;
+}
+
+/* ---- INIT ---- */
+
+/* Every flag that a passthrough can honour, and when. A flag is granted when the guest asks for it
+ * and the condition holds. */
+static uint64_t flags_wanted(const struct fuse_srv_config *cfg)
+{
+    const struct {
+        uint64_t flag;
+        bool when;
+    } table[] = {
+        {FUSE_ASYNC_READ, true},
+        {FUSE_POSIX_LOCKS, cfg->posix_lock},
+        {FUSE_ATOMIC_O_TRUNC, true},
+        {FUSE_EXPORT_SUPPORT, true},
+        {FUSE_BIG_WRITES, true},
+        {FUSE_DONT_MASK, true}, /* the host applies the umask, where there is no default ACL */
+        {FUSE_FLOCK_LOCKS, cfg->flock},
+        {FUSE_AUTO_INVAL_DATA, cfg->cache != FS_CACHE_ALWAYS},
+        {FUSE_DO_READDIRPLUS, cfg->readdirplus},
+        {FUSE_READDIRPLUS_AUTO, cfg->readdirplus},
+        {FUSE_ASYNC_DIO, true},
+        {FUSE_WRITEBACK_CACHE, cfg->writeback},
+        {FUSE_PARALLEL_DIROPS, true},
+        {FUSE_MAX_PAGES, true},
+        {FUSE_CACHE_SYMLINKS, cfg->cache == FS_CACHE_ALWAYS},
+        {FUSE_SUBMOUNTS, cfg->announce_submounts},
+        {FUSE_HANDLE_KILLPRIV_V2, cfg->killpriv_v2},
+        {FUSE_SETXATTR_EXT, true},
+        {FUSE_INIT_EXT, true},
+        {FUSE_SECURITY_CTX, cfg->security_ctx},
+        {FUSE_CREATE_SUPP_GROUP, true},
+        {FUSE_DIRECT_IO_ALLOW_MMAP, cfg->allow_mmap},
+    };
+    uint64_t want = 0;
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(table); i++)
+        want |= table[i].when ? table[i].flag : 0;
+    return want;
+}
+
+static uint16_t max_pages(void)
+{
+    long page = sysconf(_SC_PAGESIZE);
+    return (uint16_t)(page > 0 && MAX_WRITE > page ? MAX_WRITE / page : 1);
+}
+
+void fuse_do_init(struct fuse_rq *rq)
+{
+    struct fuse_srv *srv = rq->srv;
+    struct fuse_init_in init = {0};
+    struct fuse_init_out out = {.major = FUSE_KERNEL_VERSION, .minor = FUSE_WIRE_MINOR};
+
+    memcpy(&init, rq->body, MIN(rq->body_len, sizeof(init)));
+    if (init.major < FUSE_KERNEL_VERSION ||
+        (init.major == FUSE_KERNEL_VERSION && init.minor < FUSE_WIRE_MIN_MINOR)) {
+        log_error("the guest speaks FUSE %u.%u; %u.%u is the oldest supported", init.major,
+                  init.minor, FUSE_KERNEL_VERSION, FUSE_WIRE_MIN_MINOR);
+        fuse_rq_reply_err(rq, -EPROTO);
+        return;
+    }
+    if (init.major > FUSE_KERNEL_VERSION) { /* the guest comes back with ours */
+        fuse_rq_reply_buf(rq, &out, sizeof(out));
+        return;
+    }
+
+    /* A guest that was reset does not say DESTROY. */
+    fuse_srv_drop_session(srv);
+    fs_reset(srv->fs);
+    srv->se = session_new(srv, &init);
+    if (!srv->se) {
+        log_error("libfuse did not accept the session");
+        fuse_rq_reply_err(rq, -EIO);
+        return;
+    }
+    uint64_t capable = init.flags;
+    if (capable & FUSE_INIT_EXT)
+        capable |= (uint64_t)init.flags2 << 32;
+    srv->flags = capable & flags_wanted(&srv->cfg);
+
+    out.max_readahead = init.max_readahead;
+    out.flags = (uint32_t)srv->flags;
+    out.flags2 = (uint32_t)(srv->flags >> 32);
+    out.max_background = G_MAXUINT16;
+    out.congestion_threshold = G_MAXUINT16 / 4 * 3;
+    out.max_write = MAX_WRITE;
+    out.time_gran = 1;
+    if (srv->flags & FUSE_MAX_PAGES)
+        out.max_pages = max_pages();
+    log_info("guest mounted: FUSE %u.%u, flags %#" G_GINT64_MODIFIER "x", init.major, init.minor,
+             srv->flags);
+    fuse_rq_reply_buf(rq, &out, sizeof(out));
+}
+
+void fuse_do_destroy(struct fuse_rq *rq)
+{
+    if (!rq->srv->se) {
+        fuse_rq_reply_err(rq, -EIO);
+        return;
+    }
+    fuse_srv_drop_session(rq->srv);
+    fs_reset(rq->srv->fs);
+    log_info("guest unmounted");
+    fuse_rq_reply_err(rq, 0);
+}

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * libfuse callbacks on attributes, symbolic link targets and extended attributes. */
+#include "virtiofsd/fuse/fuse-priv.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+
+static struct fuse_srv *srv_of(fuse_req_t req)
+{
+    return fuse_req_userdata(req);
+}
+
+static void reply_attr(fuse_req_t req, int err, const struct fs_attr *a)
+{
+    if (err) {
+        fuse_reply_err(req, -err);
+        return;
+    }
+    fuse_rq_current()->attr_flags = a->submount ? FUSE_ATTR_SUBMOUNT : 0;
+    fuse_reply_attr(req, &a->st, srv_of(req)->cfg.timeout);
+}
+
+static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct fs *fs = srv_of(req)->fs;
+    struct fs_attr attr;
+    struct fs_inode *inode = fs_inode_get(fs, ino);
+
+    if (!inode) {
+        fuse_reply_err(req, ENOENT);
+        return;
+    }
+    struct fs_file *file = fi ? fs_file_get(fs, fi->fh, inode) : NULL;
+    int err = fs_getattr(fs, inode, file, &attr);
+    if (file)
+        fs_file_put(fs, file);
+    fs_inode_put(fs, inode);
+    reply_attr(req, err, &attr);
+}
+
+/* The wire's valid bits, read from the request itself: libfuse filters out those it does not know.
+ */
+static void read_setattr(const struct fuse_setattr_in *in, struct fs_setattr *out)
+{
+    static const struct {
+        uint32_t wire;
+        unsigned ours;
+    } bits[] = {
+        {FATTR_MODE, FS_SET_MODE},
+        {FATTR_UID, FS_SET_UID},
+        {FATTR_GID, FS_SET_GID},
+        {FATTR_SIZE, FS_SET_SIZE},
+        {FATTR_ATIME, FS_SET_ATIME},
+        {FATTR_MTIME, FS_SET_MTIME},
+        {FATTR_ATIME_NOW, FS_SET_ATIME_NOW},
+        {FATTR_MTIME_NOW, FS_SET_MTIME_NOW},
+        {FATTR_KILL_SUIDGID, FS_SET_KILL_SUIDGID},
+    };
+
+    *out = (struct fs_setattr){
+        .mode = in->mode,
+        .uid = in->uid,
+        .gid = in->gid,
+        .size = (off_t)in->size,
+        .atime = {(time_t)in->atime, in->atimensec},
+        .mtime = {(time_t)in->mtime, in->mtimensec},
+    };
+    for (unsigned i = 0; i < G_N_ELEMENTS(bits); i++)
+        out->valid |= in->valid & bits[i].wire ? bits[i].ours : 0;
+}
+
+static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *unused, int to_set,
+                       struct fuse_file_info *fi)
+{
+    struct fs *fs = srv_of(req)->fs;
+    struct fuse_setattr_in in;
+    struct fs_setattr set;
+    struct fs_attr attr;
+    struct fs_inode *inode = fs_inode_get(fs, ino);
+
+    if (!inode) {
+        fuse_reply_err(req, ENOENT);
+        return;
+    }
+    memcpy(&in, fuse_rq_current()->body, sizeof(in));
+    read_setattr(&in, &set);
+    struct fs_file *file = fi ? fs_file_get(fs, fi->fh, inode) : NULL;
+    int err = fs_setattr(fs, inode, file, &set, &attr);
+    if (file)
+        fs_file_put(fs, file);
+    fs_inode_put(fs, inode);
+    reply_attr(req, err, &attr);
+}
+
+static void op_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+    struct fs *fs = srv_of(req)->fs;
+    struct fuse_rq *rq = fuse_rq_current();
+    struct fs_inode *inode = fs_inode_get(fs, ino);
+    ssize_t n = -ENOENT;
+
+    if (inode) {
+        n = fs_readlink(fs, inode, (char *)rq->scratch, MIN(fuse_rq_space(rq), (size_t)PATH_MAX));
+        fs_inode_put(fs, inode);
+    }
+    if (n < 0)
+        fuse_reply_err(req, (int)-n);
+    else
+        fuse_reply_buf(req, (char *)rq->scratch, (size_t)n);
+}
+
+static void op_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+    struct fs *fs = srv_of(req)->fs;
+    struct statvfs st;
+    struct fs_inode *inode = fs_inode_get(fs, ino);
+    int err = -ENOENT;
+
+    if (inode) {
+        err = fs_statfs(fs, inode, &st);
+        fs_inode_put(fs, inode);
+    }
+    if (err)
+        fuse_reply_err(req, -err);
+    else
+        fuse_reply_statfs(req, &st);
+}
+
+static void op_access(fuse_req_t req, fuse_ino_t ino, int mask)
+{
+    struct fs *fs = srv_of(req)->fs;
+    const struct fs_cred *cred = fuse_rq_cred(fuse_rq_current(), 0);
+    struct fs_inode *inode = fs_inode_get(fs, ino);
+    int err = !cred ? -EINVAL : !inode ? -ENOENT : fs_access(fs, cred, inode, mask);
+
+    if (inode)
+        fs_inode_put(fs, inode);
+    fuse_reply_err(req, -err);
+}
+
+/* A value or list: size 0 asks for its length only. */
+static void reply_xattr(fuse_req_t req, ssize_t n, size_t size)
+{
+    if (n < 0)
+        fuse_reply_err(req, (int)-n);
+    else if (size == 0)
+        fuse_reply_xattr(req, (size_t)n);
+    else
+        fuse_reply_buf(req, (char *)fuse_rq_current()->scratch, (size_t)n);
+}
+
+/* The guest's size, less what has no room in the answer. */
+static size_t xattr_room(size_t size)
+{
+    return MIN(MIN(size, (size_t)FUSE_SCRATCH), fuse_rq_space(fuse_rq_current()));
+}
+
+static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+    struct fs *fs = srv_of(req)->fs;
+    struct fs_inode *inode = fs_inode_get(fs, ino);
+    ssize_t n = -ENOENT;
+
+    if (inode) {
+        n = fs_getxattr(fs, inode, name, fuse_rq_current()->scratch, xattr_room(size));
+        fs_inode_put(fs, inode);
+    }
+    reply_xattr(req, n, size);
+}
+
+static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+    struct fs *fs = srv_of(req)->fs;
+    struct fs_inode *inode = fs_inode_get(fs, ino);
+    ssize_t n = -ENOENT;
+
+    if (inode) {
+        n = fs_listxattr(fs, inode, (char *)fuse_rq_current()->scratch, xattr_room(size));
+        fs_inode_put(fs, inode);
+    }
+    reply_xattr(req, n, size);
+}
+
+static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+    struct fs *fs = srv_of(req)->fs;
+    struct fs_inode *inode = fs_inode_get(fs, ino);
+    int err = -ENOENT;
+
+    if (inode) {
+        err = fs_removexattr(fs, inode, name);
+        fs_inode_put(fs, inode);
+    }
+    fuse_reply_err(req, -err);
+}
+
+void fuse_ops_attr_init(struct fuse_lowlevel_ops *ops)
+{
+    ops->getattr = op_getattr;
+    ops->setattr = op_setattr;
+    ops->readlink = op_readlink;
+    ops->statfs = op_statfs;
+    ops->access = op_access;
+    ops->getxattr = op_getxattr;
+    ops->listxattr = op_listxattr;
+    ops->removexattr = op_removexattr;
+}

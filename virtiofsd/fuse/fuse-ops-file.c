@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * libfuse callbacks on open files and directories. */
+#include "virtiofsd/fuse/fuse-priv.h"
+
+#include <errno.h>
+#include <string.h>
+
+static struct fuse_srv *srv_of(fuse_req_t req)
+{
+    return fuse_req_userdata(req);
+}
+
+static void reply_open(fuse_req_t req, struct fuse_file_info *fi, bool dir, int err,
+                       const struct fs_opened *o)
+{
+    struct fuse_srv *srv = srv_of(req);
+
+    if (err) {
+        fuse_reply_err(req, -err);
+        return;
+    }
+    uint32_t flags = fuse_open_flags(srv, dir, o);
+    fi->fh = o->fh;
+    fi->direct_io = !!(flags & FOPEN_DIRECT_IO);
+    fi->keep_cache = !!(flags & FOPEN_KEEP_CACHE);
+    fi->cache_readdir = !!(flags & FOPEN_CACHE_DIR);
+    if (fuse_reply_open(req, fi) != 0)
+        fs_release(srv->fs, o->fh);
+}
+
+static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct fs *fs = srv_of(req)->fs;
+    struct fuse_open_in arg;
+    struct fs_opened opened;
+    struct fs_inode *inode = fs_inode_get(fs, ino);
+    int err = -ENOENT;
+
+    memcpy(&arg, fuse_rq_current()->body, sizeof(arg));
+    if (inode) {
+        unsigned how = arg.open_flags & FUSE_OPEN_KILL_SUIDGID ? FS_OPEN_KILL_SUIDGID : 0;
+        err = fs_open(fs, inode, fi->flags, how, &opened);
+        fs_inode_put(fs, inode);
+    }
+    reply_open(req, fi, false, err, &opened);
+}
+
+static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct fs *fs = srv_of(req)->fs;
+    struct fs_opened opened;
+    struct fs_inode *inode = fs_inode_get(fs, ino);
+    int err = -ENOENT;
+
+    if (inode) {
+        err = fs_opendir(fs, inode, &opened);
+        fs_inode_put(fs, inode);
+    }
+    reply_open(req, fi, true, err, &opened);
+}
+
+static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    fuse_reply_err(req, -fs_release(srv_of(req)->fs, fi->fh));
+}
+
+/* One close(2) in the guest: its POSIX locks on the file end (there is no unlock request for it).
+ */
+static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct fuse_srv *srv = srv_of(req);
+
+    if (!(srv->flags & FUSE_POSIX_LOCKS)) {
+        fuse_reply_err(req, 0);
+        return;
+    }
+    struct fs_inode *inode = fs_inode_get(srv->fs, ino);
+    if (!inode) {
+        fuse_reply_err(req, ENOENT);
+        return;
+    }
+    int err = fs_flush(srv->fs, inode, fi->lock_owner);
+    fs_inode_put(srv->fs, inode);
+    fuse_reply_err(req, -err);
+}
+
+/* fsync and fsyncdir. */
+static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+    struct fs *fs = srv_of(req)->fs;
+    struct fs_file *file = fs_file_get(fs, fi->fh, NULL);
+    int err = -EBADF;
+
+    if (file) {
+        err = fs_fsync(fs, file, datasync != 0);
+        fs_file_put(fs, file);
+    }
+    fuse_reply_err(req, -err);
+}
+
+static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
+                     struct fuse_file_info *fi)
+{
+    struct fs *fs = srv_of(req)->fs;
+    struct fs_file *file = fs_file_get(fs, fi->fh, NULL);
+    off_t pos = -EBADF;
+
+    if (file) {
+        pos = fs_lseek(fs, file, off, whence);
+        fs_file_put(fs, file);
+    }
+    if (pos < 0)
+        fuse_reply_err(req, (int)-pos);
+    else
+        fuse_reply_lseek(req, pos);
+}
+
+static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
+                         struct fuse_file_info *fi)
+{
+    struct fs *fs = srv_of(req)->fs;
+    struct fs_file *file = fs_file_get(fs, fi->fh, NULL);
+    int err = -EBADF;
+
+    if (file) {
+        err = fs_fallocate(fs, file, mode, off, len);
+        fs_file_put(fs, file);
+    }
+    fuse_reply_err(req, -err);
+}
+
+void fuse_ops_file_init(struct fuse_lowlevel_ops *ops)
+{
+    ops->open = op_open;
+    ops->opendir = op_opendir;
+    ops->release = op_release;
+    ops->releasedir = op_release;
+    ops->flush = op_flush;
+    ops->fsync = op_fsync;
+    ops->fsyncdir = op_fsync;
+    ops->lseek = op_lseek;
+    ops->fallocate = op_fallocate;
+}

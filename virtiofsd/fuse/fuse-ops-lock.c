@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * libfuse callbacks for locks that do not wait; the waiting form is in fuse-direct.c. */
+#include "virtiofsd/fuse/fuse-priv.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/file.h>
+
+static struct fs *fs_of(fuse_req_t req)
+{
+    struct fuse_srv *srv = fuse_req_userdata(req);
+    return srv->fs;
+}
+
+/* libfuse turns the wire's inclusive end into a length, with 0 for "to end of file": so the wire's
+ * own numbers are taken. */
+static struct fs_lock wire_lock(void)
+{
+    struct fuse_lk_in arg;
+
+    memcpy(&arg, fuse_rq_current()->body, sizeof(arg));
+    return (struct fs_lock){(short)arg.lk.type, (off_t)arg.lk.start, (off_t)arg.lk.end};
+}
+
+static void op_getlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *lock)
+{
+    struct fs *fs = fs_of(req);
+    struct fs_lock lk = wire_lock();
+    struct fs_inode *inode = fs_inode_get(fs, ino);
+    int err = -ENOENT;
+
+    if (inode) {
+        err = fs_getlk(fs, inode, fi->lock_owner, &lk);
+        fs_inode_put(fs, inode);
+    }
+    if (err) {
+        fuse_reply_err(req, -err);
+        return;
+    }
+    /* The holder's pid means nothing in the guest. */
+    *lock = (struct flock){.l_type = lk.type, .l_whence = SEEK_SET, .l_start = lk.start};
+    lock->l_len = lk.end == INT64_MAX ? 0 : lk.end - lk.start + 1;
+    fuse_reply_lock(req, lock);
+}
+
+static void op_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
+                     struct flock *unused, int sleep)
+{
+    struct fs *fs = fs_of(req);
+    struct fs_lock lk = wire_lock();
+    struct fs_inode *inode = fs_inode_get(fs, ino);
+    int err = -ENOENT;
+
+    if (inode) {
+        err = fs_setlk(fs, inode, fi->lock_owner, &lk);
+        fs_inode_put(fs, inode);
+    }
+    fuse_reply_err(req, -err);
+}
+
+static void op_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, int op)
+{
+    struct fs *fs = fs_of(req);
+    struct fs_file *file = fs_file_get(fs, fi->fh, NULL);
+    int err = -EBADF;
+
+    if (file) {
+        err = fs_flock(fs, file, op & ~LOCK_NB);
+        fs_file_put(fs, file);
+    }
+    fuse_reply_err(req, -err);
+}
+
+void fuse_ops_lock_init(struct fuse_lowlevel_ops *ops)
+{
+    ops->getlk = op_getlk;
+    ops->setlk = op_setlk;
+    ops->flock = op_flock;
+}

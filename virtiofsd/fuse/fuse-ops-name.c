@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * libfuse callbacks that find, make and remove names. Names are checked by the core. */
+#include "virtiofsd/fuse/fuse-priv.h"
+
+#include <errno.h>
+#include <string.h>
+
+static struct fuse_srv *srv_of(fuse_req_t req)
+{
+    return fuse_req_userdata(req);
+}
+
+/* libfuse's form of an entry. The reference becomes a guest lookup, taken back by the caller when
+ * the answer could not be given. */
+static void fill_param(struct fuse_srv *srv, struct fuse_entry_param *out, struct fs_entry *e)
+{
+    *out = (struct fuse_entry_param){
+        .ino = fs_inode_id(e->inode),
+        .attr = e->attr.st,
+        .attr_timeout = srv->cfg.timeout,
+        .entry_timeout = srv->cfg.timeout,
+    };
+    fuse_rq_current()->attr_flags = e->attr.submount ? FUSE_ATTR_SUBMOUNT : 0;
+    fs_inode_remember(srv->fs, e->inode);
+}
+
+static void reply_entry(fuse_req_t req, int err, struct fs_entry *e)
+{
+    struct fuse_srv *srv = srv_of(req);
+    struct fuse_entry_param param;
+
+    if (err) {
+        fuse_reply_err(req, -err);
+        return;
+    }
+    fill_param(srv, &param, e);
+    if (fuse_reply_entry(req, &param) != 0)
+        fs_forget(srv->fs, param.ino, 1);
+}
+
+static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+    struct fuse_srv *srv = srv_of(req);
+    struct fs_entry e;
+    struct fs_inode *dir = fs_inode_get(srv->fs, parent);
+
+    if (!dir) {
+        fuse_reply_err(req, ENOENT);
+        return;
+    }
+    int err = fs_lookup(srv->fs, dir, name, &e);
+    fs_inode_put(srv->fs, dir);
+    if (err == -ENOENT && srv->cfg.negative_timeout > 0) {
+        struct fuse_entry_param none = {.entry_timeout = srv->cfg.negative_timeout};
+        fuse_reply_entry(req, &none);
+        return;
+    }
+    reply_entry(req, err, &e);
+}
+
+/* What mknod, mkdir and symlink have in common: a parent, who asks, and a new entry. */
+struct make {
+    struct fs_inode *dir;
+    const struct fs_cred *cred;
+};
+
+static int make_begin(fuse_req_t req, fuse_ino_t parent, mode_t umask_, struct make *m)
+{
+    m->cred = fuse_rq_cred(fuse_rq_current(), umask_);
+    if (!m->cred)
+        return -EINVAL;
+    m->dir = fs_inode_get(srv_of(req)->fs, parent);
+    return m->dir ? 0 : -ENOENT;
+}
+
+static void make_end(fuse_req_t req, struct make *m, int err, struct fs_entry *e)
+{
+    fs_inode_put(srv_of(req)->fs, m->dir);
+    reply_entry(req, err, e);
+}
+
+static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
+{
+    struct make m;
+    struct fs_entry e;
+    int err = make_begin(req, parent, fuse_req_ctx(req)->umask, &m);
+
+    if (err) {
+        fuse_reply_err(req, -err);
+        return;
+    }
+    err = fs_mknod(srv_of(req)->fs, m.cred, m.dir, name, mode, rdev, &e);
+    make_end(req, &m, err, &e);
+}
+
+static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+    struct make m;
+    struct fs_entry e;
+    int err = make_begin(req, parent, fuse_req_ctx(req)->umask, &m);
+
+    if (err) {
+        fuse_reply_err(req, -err);
+        return;
+    }
+    err = fs_mkdir(srv_of(req)->fs, m.cred, m.dir, name, mode, &e);
+    make_end(req, &m, err, &e);
+}
+
+static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
+{
+    struct make m;
+    struct fs_entry e;
+    int err = make_begin(req, parent, 0, &m);
+
+    if (err) {
+        fuse_reply_err(req, -err);
+        return;
+    }
+    err = fs_symlink(srv_of(req)->fs, m.cred, m.dir, name, target, &e);
+    make_end(req, &m, err, &e);
+}
+
+static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+                      struct fuse_file_info *fi)
+{
+    struct fuse_srv *srv = srv_of(req);
+    struct fuse_create_in arg;
+    struct fs_opened opened;
+    struct fs_entry e;
+    struct make m;
+
+    memcpy(&arg, fuse_rq_current()->body, sizeof(arg));
+    int err = make_begin(req, parent, arg.umask, &m);
+    if (err) {
+        fuse_reply_err(req, -err);
+        return;
+    }
+    unsigned how = arg.open_flags & FUSE_OPEN_KILL_SUIDGID ? FS_OPEN_KILL_SUIDGID : 0;
+    err = fs_create(srv->fs, m.cred, m.dir, name, mode, fi->flags, how, &e, &opened);
+    fs_inode_put(srv->fs, m.dir);
+    if (err) {
+        fuse_reply_err(req, -err);
+        return;
+    }
+    struct fuse_entry_param param;
+    fill_param(srv, &param, &e);
+    uint32_t flags = fuse_open_flags(srv, false, &opened);
+    fi->fh = opened.fh;
+    fi->direct_io = !!(flags & FOPEN_DIRECT_IO);
+    fi->keep_cache = !!(flags & FOPEN_KEEP_CACHE);
+    if (fuse_reply_create(req, &param, fi) != 0) {
+        fs_release(srv->fs, opened.fh);
+        fs_forget(srv->fs, param.ino, 1);
+    }
+}
+
+static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
+{
+    struct fs *fs = srv_of(req)->fs;
+    struct fs_entry e;
+    struct fs_inode *inode = fs_inode_get(fs, ino);
+    struct fs_inode *dir = fs_inode_get(fs, parent);
+    int err = inode && dir ? fs_link(fs, inode, dir, name, &e) : -ENOENT;
+
+    if (inode)
+        fs_inode_put(fs, inode);
+    if (dir)
+        fs_inode_put(fs, dir);
+    reply_entry(req, err, &e);
+}
+
+static void remove_name(fuse_req_t req, fuse_ino_t parent, const char *name,
+                        int (*verb)(struct fs *, struct fs_inode *, const char *))
+{
+    struct fs *fs = srv_of(req)->fs;
+    struct fs_inode *dir = fs_inode_get(fs, parent);
+    int err = -ENOENT;
+
+    if (dir) {
+        err = verb(fs, dir, name);
+        fs_inode_put(fs, dir);
+    }
+    fuse_reply_err(req, -err);
+}
+
+static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+    remove_name(req, parent, name, fs_unlink);
+}
+
+static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+    remove_name(req, parent, name, fs_rmdir);
+}
+
+static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
+                      const char *newname, unsigned flags)
+{
+    struct fs *fs = srv_of(req)->fs;
+    struct fs_inode *from = fs_inode_get(fs, parent);
+    struct fs_inode *to = fs_inode_get(fs, newparent);
+    const struct fs_cred *cred = fuse_rq_cred(fuse_rq_current(), 0);
+    int err = !cred ? -EINVAL : !from || !to ? -ENOENT : 0;
+
+    if (err == 0)
+        err = fs_rename(fs, cred, from, name, to, newname, flags);
+    if (from)
+        fs_inode_put(fs, from);
+    if (to)
+        fs_inode_put(fs, to);
+    fuse_reply_err(req, -err);
+}
+
+void fuse_ops_name_init(struct fuse_lowlevel_ops *ops)
+{
+    ops->lookup = op_lookup;
+    ops->mknod = op_mknod;
+    ops->mkdir = op_mkdir;
+    ops->symlink = op_symlink;
+    ops->create = op_create;
+    ops->link = op_link;
+    ops->unlink = op_unlink;
+    ops->rmdir = op_rmdir;
+    ops->rename = op_rename;
+}

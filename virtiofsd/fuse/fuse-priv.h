@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * What the files of fuse/ share. */
+#pragma once
+
+#define FUSE_USE_VERSION 314
+#include <fuse3/fuse_lowlevel.h>
+#include <pthread.h>
+
+#include "virtiofsd/base/iov.h"
+#include "virtiofsd/fuse/fuse-srv.h"
+#include "virtiofsd/fuse/fuse-wire.h"
+
+/* Largest request kept in private memory: an xattr value of 64 KiB with its name, or 4,096 entries
+ * of a BATCH_FORGET. WRITE is not bounded by it: its data stays in guest memory. */
+#define FUSE_RQ_MAX (72 * 1024)
+/* Zero bytes behind a request: libfuse reads fixed structures without looking at the length. */
+#define FUSE_RQ_PAD 128
+/* Room for one answer that is built in private memory first. */
+#define FUSE_SCRATCH (64 * 1024)
+
+struct fuse_srv {
+    struct fuse_srv_config cfg;
+    struct fs *fs;
+    /* Requests hold it for reading, INIT, DESTROY and reset for writing: the fields below are
+     * constant while a request runs. */
+    pthread_rwlock_t lock;
+    struct fuse_session *se; /* libfuse's view of this mount; NULL before INIT */
+    uint64_t flags;          /* INIT flags granted */
+};
+
+/* One request being handled; there is one such object per thread, reused. */
+struct fuse_rq {
+    struct fuse_srv *srv;
+    struct chain *chain;
+    const struct fuse_op *op;
+    struct fuse_in_header *in; /* private copy; the body follows it in buf */
+    uint8_t *body;             /* behind the header */
+    size_t body_len;           /* less the extensions */
+    bool replied;
+    uint32_t attr_flags; /* fuse_attr.flags of the answer, which libfuse cannot set */
+    struct fs_cred cred; /* filled on demand by fuse_rq_cred() */
+    const uint8_t *ext;  /* extensions behind the body */
+    size_t ext_len;
+    uint8_t *scratch; /* FUSE_SCRATCH bytes */
+    _Alignas(8) uint8_t buf[FUSE_RQ_MAX + FUSE_RQ_PAD];
+};
+
+enum {
+    FUSE_OP_NOREPLY = 1 << 0, /* the protocol has no answer for it */
+    FUSE_OP_ANYLEN = 1 << 1,  /* the body may be longer than fixed part and strings */
+    FUSE_OP_EXT = 1 << 2,     /* extensions may follow */
+    FUSE_OP_NOINIT = 1 << 3,  /* valid before INIT */
+    FUSE_OP_NOID = 1 << 4,    /* nodeid 0 is fine */
+    FUSE_OP_SLOW = 1 << 5,    /* may take long: signal earlier answers first */
+    FUSE_OP_DATA = 1 << 6,    /* payload stays in guest memory: only the fixed part is copied */
+    FUSE_OP_ALONE = 1 << 7,   /* no other request may run meanwhile */
+    FUSE_OP_XATTR = 1 << 8,   /* ENOSYS, which the guest remembers, when xattrs are off */
+    FUSE_OP_LOCK = 1 << 9,    /* the same when no kind of lock was negotiated */
+};
+
+/* One row per opcode. */
+struct fuse_op {
+    const char *name;
+    uint16_t fixed;   /* bytes of the fixed part behind the header */
+    uint16_t strings; /* NUL-terminated strings behind it */
+    uint16_t flags;   /* FUSE_OP_* */
+    uint16_t reply;   /* bytes of the answer's payload that must fit before anything is done */
+    /* Our own handler; NULL: libfuse dispatches it. */
+    void (*handle)(struct fuse_rq *rq);
+};
+
+extern const struct fuse_op fuse_ops[FUSE_WIRE_OPS];
+
+/* Check a request in full: rq->in, body and chain are set. Returns 0, or the -errno to answer. */
+int fuse_check(struct fuse_rq *rq);
+
+/* Answers; each completes the chain. */
+void fuse_rq_reply_err(struct fuse_rq *rq, int err); /* err: 0 or -errno */
+void fuse_rq_reply_buf(struct fuse_rq *rq, const void *buf, size_t len);
+/* The payload of @len bytes is in guest memory already. */
+void fuse_rq_reply_done(struct fuse_rq *rq, size_t len);
+void fuse_rq_reply_none(struct fuse_rq *rq);
+
+/* Bytes of payload that fit behind the answer's header. */
+static inline size_t fuse_rq_space(const struct fuse_rq *rq)
+{
+    size_t n = rq->chain->out_len;
+    return n < sizeof(struct fuse_out_header) ? 0 : n - sizeof(struct fuse_out_header);
+}
+
+/* The request that the calling thread handles now: libfuse's callbacks find it here. */
+struct fuse_rq *fuse_rq_current(void);
+
+/* Who asks, with umask and extensions; NULL when the extensions are malformed (answer EINVAL). */
+const struct fs_cred *fuse_rq_cred(struct fuse_rq *rq, mode_t umask_);
+
+/* Wire forms. */
+void fuse_fill_attr(struct fuse_attr *out, const struct fs_attr *a);
+/* Also turns the entry's reference into a guest lookup. */
+void fuse_fill_entry(struct fuse_srv *srv, struct fuse_entry_out *out, struct fs_entry *e);
+void fuse_split_timeout(double t, uint64_t *sec, uint32_t *nsec);
+/* FOPEN_* flags by cache policy. */
+uint32_t fuse_open_flags(const struct fuse_srv *srv, bool dir, const struct fs_opened *o);
+
+/* fuse-init.c */
+void fuse_do_init(struct fuse_rq *rq);
+void fuse_do_destroy(struct fuse_rq *rq);
+void fuse_srv_drop_session(struct fuse_srv *srv);
+
+/* fuse-direct.c */
+void fuse_do_read(struct fuse_rq *rq);
+void fuse_do_write(struct fuse_rq *rq);
+void fuse_do_forget(struct fuse_rq *rq);
+void fuse_do_batch_forget(struct fuse_rq *rq);
+void fuse_do_ignore(struct fuse_rq *rq);
+void fuse_do_syncfs(struct fuse_rq *rq);
+void fuse_do_copy_range(struct fuse_rq *rq);
+void fuse_do_setxattr(struct fuse_rq *rq);
+void fuse_do_tmpfile(struct fuse_rq *rq);
+void fuse_do_statx(struct fuse_rq *rq);
+void fuse_do_setlkw(struct fuse_rq *rq);
+
+/* fuse-dir.c */
+void fuse_do_readdir(struct fuse_rq *rq);
+
+/* fuse-ops-*.c: fill in libfuse's table of callbacks. */
+void fuse_ops_name_init(struct fuse_lowlevel_ops *ops);
+void fuse_ops_file_init(struct fuse_lowlevel_ops *ops);
+void fuse_ops_attr_init(struct fuse_lowlevel_ops *ops);
+void fuse_ops_lock_init(struct fuse_lowlevel_ops *ops);

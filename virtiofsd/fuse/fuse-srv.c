@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The path of one request, and the answers. */
+#include "virtiofsd/fuse/fuse-priv.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "virtiofsd/base/log.h"
+
+static __thread struct fuse_rq *current;
+
+static void rq_free(gpointer p)
+{
+    struct fuse_rq *rq = p;
+    g_free(rq->scratch);
+    g_free(rq);
+}
+
+/* Owns each thread's request object; frees it when the thread ends. */
+static GPrivate rq_owner = G_PRIVATE_INIT(rq_free);
+
+static struct fuse_rq *rq_of_thread(void)
+{
+    if (G_UNLIKELY(!current)) {
+        current = g_malloc0(sizeof(*current));
+        current->scratch = g_malloc(FUSE_SCRATCH);
+        g_private_set(&rq_owner, current);
+    }
+    return current;
+}
+
+struct fuse_rq *fuse_rq_current(void)
+{
+    return current;
+}
+
+/* ---- answers ---- */
+
+/* The header goes last, when the payload is in place. */
+static void reply_header(struct fuse_rq *rq, size_t payload, int err)
+{
+    struct fuse_out_header oh = {
+        .len = (uint32_t)(sizeof(oh) + payload),
+        .error = err,
+        .unique = rq->in->unique,
+    };
+    struct chain *c = rq->chain;
+
+    iov_from_buf(c->out, c->out_cnt, 0, &oh, sizeof(oh));
+    rq->replied = true;
+    chain_complete(c, oh.len);
+}
+
+void fuse_rq_reply_err(struct fuse_rq *rq, int err)
+{
+    log_debug("%s nodeid %" G_GUINT64_FORMAT ": %s", rq->op ? rq->op->name : "?", rq->in->nodeid,
+              err ? g_strerror(-err) : "ok");
+    reply_header(rq, 0, err);
+}
+
+void fuse_rq_reply_done(struct fuse_rq *rq, size_t len)
+{
+    reply_header(rq, len, 0);
+}
+
+void fuse_rq_reply_buf(struct fuse_rq *rq, const void *buf, size_t len)
+{
+    struct chain *c = rq->chain;
+
+    if (len > fuse_rq_space(rq)) {
+        fuse_rq_reply_err(rq, -EIO);
+        return;
+    }
+    iov_from_buf(c->out, c->out_cnt, sizeof(struct fuse_out_header), buf, len);
+    reply_header(rq, len, 0);
+}
+
+void fuse_rq_reply_none(struct fuse_rq *rq)
+{
+    rq->replied = true;
+    chain_complete(rq->chain, 0);
+}
+
+/* ---- wire forms ---- */
+
+void fuse_split_timeout(double t, uint64_t *sec, uint32_t *nsec)
+{
+    *sec = (uint64_t)t;
+    *nsec = (uint32_t)((t - (double)*sec) * 1e9);
+}
+
+void fuse_fill_attr(struct fuse_attr *out, const struct fs_attr *a)
+{
+    const struct stat *st = &a->st;
+
+    *out = (struct fuse_attr){
+        .ino = st->st_ino,
+        .size = (uint64_t)st->st_size,
+        .blocks = (uint64_t)st->st_blocks,
+        .atime = (uint64_t)st->st_atim.tv_sec,
+        .mtime = (uint64_t)st->st_mtim.tv_sec,
+        .ctime = (uint64_t)st->st_ctim.tv_sec,
+        .atimensec = (uint32_t)st->st_atim.tv_nsec,
+        .mtimensec = (uint32_t)st->st_mtim.tv_nsec,
+        .ctimensec = (uint32_t)st->st_ctim.tv_nsec,
+        .mode = st->st_mode,
+        .nlink = (uint32_t)st->st_nlink,
+        .uid = st->st_uid,
+        .gid = st->st_gid,
+        .rdev = (uint32_t)st->st_rdev,
+        .blksize = (uint32_t)st->st_blksize,
+        .flags = a->submount ? FUSE_ATTR_SUBMOUNT : 0,
+    };
+}
+
+void fuse_fill_entry(struct fuse_srv *srv, struct fuse_entry_out *out, struct fs_entry *e)
+{
+    *out = (struct fuse_entry_out){.nodeid = fs_inode_id(e->inode)};
+    fuse_split_timeout(srv->cfg.timeout, &out->entry_valid, &out->entry_valid_nsec);
+    out->attr_valid = out->entry_valid;
+    out->attr_valid_nsec = out->entry_valid_nsec;
+    fuse_fill_attr(&out->attr, &e->attr);
+    fs_inode_remember(srv->fs, e->inode);
+}
+
+uint32_t fuse_open_flags(const struct fuse_srv *srv, bool dir, const struct fs_opened *o)
+{
+    switch (srv->cfg.cache) {
+    case FS_CACHE_NEVER:
+    case FS_CACHE_METADATA:
+        return dir ? 0 : FOPEN_DIRECT_IO;
+    case FS_CACHE_AUTO:
+        return !dir && o->keep_cache ? FOPEN_KEEP_CACHE : 0;
+    case FS_CACHE_ALWAYS:
+        return FOPEN_KEEP_CACHE | (dir ? FOPEN_CACHE_DIR : 0);
+    }
+    return 0;
+}
+
+/* ---- who asks ---- */
+
+/* {u32 size, u32 count}, then per context {u32 size, u32 pad, name NUL, value, pad to 8}. We take
+ * the first; Linux never sends more. */
+static bool parse_secctx(struct fuse_rq *rq, const uint8_t *p, size_t len)
+{
+    struct fuse_secctx sc;
+
+    if (len < sizeof(sc))
+        return false;
+    memcpy(&sc, p, sizeof(sc));
+    p += sizeof(sc);
+    len -= sizeof(sc);
+    const uint8_t *end = memchr(p, 0, len);
+    if (!end || end == p)
+        return false;
+    size_t name_len = (size_t)(end - p) + 1;
+    if (sc.size > len - name_len)
+        return false;
+    rq->cred.secctx_name = (const char *)p;
+    rq->cred.secctx = p + name_len;
+    rq->cred.secctx_len = sc.size;
+    return true;
+}
+
+static bool parse_groups(struct fuse_rq *rq, const uint8_t *p, size_t len)
+{
+    uint32_t n;
+
+    if (len < sizeof(n))
+        return false;
+    memcpy(&n, p, sizeof(n));
+    if (n > FS_MAX_GROUPS || (len - sizeof(n)) / sizeof(uint32_t) < n)
+        return false;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t g;
+        memcpy(&g, p + sizeof(n) + i * sizeof(g), sizeof(g));
+        rq->cred.groups[i] = g;
+    }
+    rq->cred.ngroups = n;
+    return true;
+}
+
+/* Each extension starts with {u32 size, u32 type}; its size includes this header. */
+static bool parse_extensions(struct fuse_rq *rq)
+{
+    const uint8_t *p = rq->ext;
+    size_t left = rq->ext_len;
+
+    while (left > 0) {
+        uint32_t head[2];
+        if (left < sizeof(head))
+            return false;
+        memcpy(head, p, sizeof(head));
+        if (head[0] < sizeof(head) || head[0] > left)
+            return false;
+        const uint8_t *data = p + sizeof(head);
+        size_t len = head[0] - sizeof(head);
+        if (head[1] == FUSE_EXT_GROUPS_) {
+            if (!parse_groups(rq, data, len))
+                return false;
+        } else if (head[1] > FUSE_MAX_NR_SECCTX_) {
+            return false;
+        } else if (head[1] > 0 && !parse_secctx(rq, data, len)) {
+            return false;
+        }
+        size_t step = MIN((head[0] + 7u) & ~7u, left);
+        p += step;
+        left -= step;
+    }
+    return true;
+}
+
+const struct fs_cred *fuse_rq_cred(struct fuse_rq *rq, mode_t umask_)
+{
+    rq->cred.uid = rq->in->uid;
+    rq->cred.gid = rq->in->gid;
+    rq->cred.umask = umask_ & 0777;
+    rq->cred.ngroups = 0;
+    rq->cred.secctx_name = NULL;
+    rq->cred.secctx = NULL;
+    rq->cred.secctx_len = 0;
+    return parse_extensions(rq) ? &rq->cred : NULL;
+}
+
+/* ---- the path of one request ---- */
+
+static const struct fuse_op *find_op(uint32_t opcode)
+{
+    if (opcode >= G_N_ELEMENTS(fuse_ops) || !fuse_ops[opcode].name)
+        return NULL;
+    return &fuse_ops[opcode];
+}
+
+/* Copy the request out of guest memory. Returns false when there is not even a header. The length
+ * in the header is the guest's claim; fuse_check() compares it. */
+static bool rq_begin(struct fuse_rq *rq, struct fuse_srv *srv, struct chain *c)
+{
+    rq->srv = srv;
+    rq->chain = c;
+    rq->in = (struct fuse_in_header *)rq->buf;
+    rq->body = rq->buf + sizeof(*rq->in);
+    rq->replied = false;
+    rq->attr_flags = 0;
+
+    size_t len = iov_to_buf(c->in, c->in_cnt, 0, rq->buf, sizeof(*rq->in));
+    if (len < sizeof(*rq->in))
+        return false;
+    rq->op = find_op(rq->in->opcode);
+    size_t want = MIN(c->in_len, (size_t)FUSE_RQ_MAX);
+    if (rq->op && (rq->op->flags & FUSE_OP_DATA))
+        want = MIN(want, sizeof(*rq->in) + rq->op->fixed);
+    len += iov_to_buf(c->in, c->in_cnt, len, rq->buf + len, want - len);
+    memset(rq->buf + len, 0, FUSE_RQ_PAD);
+    rq->body_len = c->in_len - sizeof(*rq->in);
+    if (c->in_len > FUSE_RQ_MAX && !(rq->op && (rq->op->flags & FUSE_OP_DATA)))
+        rq->body_len = FUSE_RQ_MAX - sizeof(*rq->in);
+    return true;
+}
+
+static void dispatch(struct fuse_rq *rq)
+{
+    if (rq->op->handle) {
+        rq->op->handle(rq);
+        return;
+    }
+    struct fuse_buf buf = {.size = rq->in->len, .mem = rq->buf};
+    fuse_session_process_buf(rq->srv->se, &buf);
+    if (G_UNLIKELY(!rq->replied))
+        fuse_rq_reply_err(rq, -EIO);
+}
+
+/* An answer that cannot be delivered, or that nobody waits for. */
+static bool without_reply(const struct fuse_rq *rq)
+{
+    return (rq->op && (rq->op->flags & FUSE_OP_NOREPLY)) ||
+           rq->chain->out_len < sizeof(struct fuse_out_header);
+}
+
+void fuse_srv_handle(struct fuse_srv *srv, struct chain *c)
+{
+    struct fuse_rq *rq = rq_of_thread();
+
+    if (!rq_begin(rq, srv, c)) {
+        log_guest_warn("request without a whole FUSE header: %zu bytes", c->in_len);
+        fuse_rq_reply_none(rq);
+        return;
+    }
+    if (rq->op && (rq->op->flags & FUSE_OP_ALONE))
+        pthread_rwlock_wrlock(&srv->lock);
+    else
+        pthread_rwlock_rdlock(&srv->lock);
+
+    int err = rq->op ? fuse_check(rq) : -ENOSYS;
+    if (err == 0 && without_reply(rq) && !(rq->op->flags & FUSE_OP_NOREPLY))
+        err = -EINVAL; /* never act when the guest cannot learn of it */
+    if (err == 0) {
+        if (rq->op->flags & FUSE_OP_SLOW)
+            chain_flush(c);
+        dispatch(rq);
+    } else if (without_reply(rq)) {
+        fuse_rq_reply_none(rq);
+    } else {
+        if (rq->op)
+            log_guest_debug("%s refused: %s", rq->op->name, g_strerror(-err));
+        fuse_rq_reply_err(rq, err);
+    }
+    pthread_rwlock_unlock(&srv->lock);
+}
+
+/* ---- life ---- */
+
+struct fuse_srv *fuse_srv_new(const struct fuse_srv_config *cfg)
+{
+    struct fuse_srv *srv = g_new0(struct fuse_srv, 1);
+
+    srv->cfg = *cfg;
+    srv->fs = cfg->fs;
+    pthread_rwlock_init(&srv->lock, NULL);
+    return srv;
+}
+
+void fuse_srv_reset(struct fuse_srv *srv)
+{
+    pthread_rwlock_wrlock(&srv->lock);
+    fuse_srv_drop_session(srv);
+    fs_reset(srv->fs);
+    pthread_rwlock_unlock(&srv->lock);
+}
+
+void fuse_srv_cancel(struct fuse_srv *srv)
+{
+    fs_locks_cancel(srv->fs);
+}
+
+void fuse_srv_free(struct fuse_srv *srv)
+{
+    if (!srv)
+        return;
+    fuse_srv_drop_session(srv);
+    pthread_rwlock_destroy(&srv->lock);
+    g_free(srv);
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The FUSE server: requests in struct chain, answered by the file-system core.
+ *
+ * Every request is copied out of guest memory once and checked in full (fuse-check). Then either
+ * libfuse's low-level API dispatches it to fuse-ops-*.c and formats the answer, or, where libfuse
+ * does not know the operation or would copy payload, fuse-direct.c and fuse-dir.c answer it. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "virtiofsd/base/chain.h"
+#include "virtiofsd/fs/fs.h"
+
+struct fuse_srv;
+
+struct fuse_srv_config {
+    struct fs *fs; /* not owned */
+    enum fs_cache cache;
+    double timeout;          /* seconds that the guest may trust names and attributes */
+    double negative_timeout; /* seconds that the guest may trust absence; 0 = never */
+    bool readdirplus;
+    bool writeback;
+    bool allow_mmap; /* shared mmap with cache policies that use direct I/O */
+    bool posix_lock;
+    bool flock;
+    bool xattr;
+    bool killpriv_v2;
+    bool announce_submounts;
+    bool security_ctx; /* take the guest's security context for new inodes */
+};
+
+struct fuse_srv *fuse_srv_new(const struct fuse_srv_config *cfg);
+void fuse_srv_free(struct fuse_srv *srv);
+
+/* Answer one request: chain_complete() exactly once, in the call or, for blocking locks, later. */
+void fuse_srv_handle(struct fuse_srv *srv, struct chain *c);
+
+/* The guest is gone: forget the negotiation and drop all guest state of the core. No request may be
+ * in the handler; waiting locks are cancelled. */
+void fuse_srv_reset(struct fuse_srv *srv);
+
+/* Make requests that wait for a lock end with EINTR. */
+void fuse_srv_cancel(struct fuse_srv *srv);
