@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * What --help, --version and --print-capabilities say. */
+#include <stdio.h>
+
+#include "virtiofsd/options-table.h"
+
+#define HELP_INDENT 10
+
+/* What libvirt and others read from us; a word is added when the daemon can do what it means. */
+static const char *const features[] = {"separate-options"};
+
+static void print_option(const struct opt_def *def)
+{
+    fputs("  ", stdout);
+    if (def->letter)
+        printf("-%c%s", def->letter, def->name ? ", " : "");
+    if (def->name)
+        printf("--%s%s", def->type == OPT_SWITCH ? "[no-]" : "", def->name);
+    if (def->arg)
+        printf(def->flags & OPT_VALUE_MAY_LACK ? "[=%s]" : def->name ? "=%s" : " %s", def->arg);
+    putchar('\n');
+
+    g_auto(GStrv) lines = g_strsplit(def->help, "\n", -1);
+    for (char **l = lines; *l; l++)
+        printf("%*s%s\n", HELP_INDENT, "", *l);
+}
+
+void opt_print_help(void)
+{
+    printf("virtiofsd: give a host directory to a virtual machine (virtio-fs over vhost-user)\n\n"
+           "Usage: virtiofsd --shared-dir=DIR --socket-path=PATH [OPTION...]\n"
+           "       virtiofsd --shared-dir=DIR --fd=N [OPTION...]\n");
+    for (unsigned g = 0; g < OPT_GROUP_COUNT; g++) {
+        printf("\n%s:\n", opt_group_titles[g]);
+        for (unsigned i = 0; i < opt_table_len; i++) {
+            if (opt_table[i].group == g)
+                print_option(&opt_table[i]);
+        }
+    }
+}
+
+void opt_print_version(void)
+{
+    printf("virtiofsd %s\n", VIRTIOFSD_VERSION);
+}
+
+void opt_print_capabilities(void)
+{
+    printf("{\n  \"type\": \"fs\",\n  \"features\": [");
+    for (unsigned i = 0; i < G_N_ELEMENTS(features); i++)
+        printf("%s\n    \"%s\"", i ? "," : "", features[i]);
+    printf("\n  ]\n}\n");
+}

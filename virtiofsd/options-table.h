@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The one table of options: parser, help text and the checks of manual page and completion all
+ * read it. Private to the options-*.c files and their tests. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "virtiofsd/options.h"
+
+enum opt_type {
+    OPT_SWITCH,  /* bool; "--no-NAME" is its opposite */
+    OPT_WORD,    /* one of .words, into an enum */
+    OPT_NUMBER,  /* .min .. .max, into an integer of .size bytes */
+    OPT_SECONDS, /* .min .. .max with a fraction, into a double */
+    OPT_STRING,  /* .min .. .max bytes, into a char * */
+    OPT_ID_MAP,  /* :INSIDE:OUTSIDE:COUNT:, appended to a GArray */
+    OPT_ALIAS,   /* means option .alias (with .alias_value, if there is one) */
+    OPT_OLD,     /* -o LIST */
+    OPT_NOTHING, /* taken, does nothing */
+    OPT_ABSENT,  /* known from other daemons, refused; .arg tells whether it has a value */
+    OPT_HELP,
+    OPT_VERSION,
+    OPT_CAPABILITIES,
+};
+
+enum opt_group {
+    OPT_GROUP_SHARE,
+    OPT_GROUP_CONNECTION,
+    OPT_GROUP_QUEUES,
+    OPT_GROUP_CACHE,
+    OPT_GROUP_FEATURES,
+    OPT_GROUP_SANDBOX,
+    OPT_GROUP_BOUNDS,
+    OPT_GROUP_LOG,
+    OPT_GROUP_COMPAT,
+    OPT_GROUP_ABSENT,
+    OPT_GROUP_COUNT,
+};
+
+struct opt_word {
+    const char *text;
+    unsigned value;
+    bool hidden; /* an old spelling: taken, not advertised */
+};
+
+enum {
+    OPT_ONCE = 1 << 0, /* a second one is an error, not a change of mind */
+    OPT_POWER_OF_2 = 1 << 1,
+    OPT_OLD_NAME = 1 << 2,       /* also a word of -o LIST, with '_' for '-' */
+    OPT_VALUE_MAY_LACK = 1 << 3, /* --NAME alone means .lack */
+};
+
+struct opt_def {
+    const char *name; /* without "--"; NULL when there is only a short form */
+    char letter;      /* short form, or 0 */
+    const char *arg;  /* what the help calls the value; NULL: takes none */
+    enum opt_type type;
+    enum opt_group group;
+    unsigned flags;
+    size_t offset, size; /* the field of struct options */
+    uint64_t min, max;
+    const struct opt_word *words; /* ends with text NULL */
+    const char *lack;
+    const char *alias, *alias_value;
+    const char *help; /* lines; NULL: not shown */
+};
+
+extern const struct opt_def opt_table[];
+extern const unsigned opt_table_len;
+extern const char *const opt_group_titles[OPT_GROUP_COUNT];
+
+/* The option of that long name, also in its "no-" form when it is a switch (*@on = false then).
+ * NULL when there is none. */
+const struct opt_def *opt_find(const char *name, size_t len, bool *on);
+
+/* What may stand for the value of @def, as text for a message: "one of never, auto" or "a number
+ * from 1 to 9". The caller frees it. */
+char *opt_allowed(const struct opt_def *def);
+
+/* Set the field of @def in @out. @value is NULL for none; @on is for switches; @shown is how the
+ * user wrote the option, for the message. */
+bool opt_set(struct options *out, const struct opt_def *def, const char *value, bool on,
+             const char *shown, GError **err);
+
+/* Parse the comma-separated words of one -o. */
+bool opt_old_list(struct options *out, const char *list, GError **err);
+
+/* Answers on stdout. */
+void opt_print_help(void);
+void opt_print_version(void);
+void opt_print_capabilities(void);

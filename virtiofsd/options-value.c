@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * From the text of one value to the field of its option. */
+#include <string.h>
+
+#include "virtiofsd/options-table.h"
+
+#define ID_MAX UINT32_MAX /* the id 2^32 - 1 means "no change" to the kernel and is never mapped \
+                           */
+
+static char *words_text(const struct opt_word *words)
+{
+    GString *s = g_string_new("one of ");
+    const char *sep = "";
+    for (const struct opt_word *w = words; w->text; w++) {
+        if (w->hidden)
+            continue;
+        g_string_append_printf(s, "%s%s", sep, w->text);
+        sep = ", ";
+    }
+    return g_string_free(s, FALSE);
+}
+
+char *opt_allowed(const struct opt_def *def)
+{
+    switch (def->type) {
+    case OPT_WORD:
+        return words_text(def->words);
+    case OPT_NUMBER:
+    case OPT_SECONDS:
+        return g_strdup_printf("%s from %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT,
+                               def->type == OPT_SECONDS      ? "a number of seconds"
+                               : def->flags & OPT_POWER_OF_2 ? "a power of two"
+                                                             : "a number",
+                               def->min, def->max);
+    case OPT_STRING:
+        return g_strdup_printf("a text of %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT " bytes",
+                               def->min, def->max);
+    case OPT_ID_MAP:
+        return g_strdup("a map like :0:100000:65536: (first id inside, first id outside, count)");
+    default:
+        return g_strdup("a value");
+    }
+}
+
+static bool set_word(struct options *out, const struct opt_def *def, const char *value)
+{
+    for (const struct opt_word *w = def->words; w->text; w++) {
+        if (g_ascii_strcasecmp(w->text, value) == 0) {
+            *(unsigned *)G_STRUCT_MEMBER_P(out, def->offset) = w->value;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool set_number(struct options *out, const struct opt_def *def, const char *value)
+{
+    guint64 n;
+    if (!g_ascii_string_to_unsigned(value, 10, def->min, def->max, &n, NULL))
+        return false;
+    if (def->flags & OPT_POWER_OF_2 && (n & (n - 1)) != 0)
+        return false;
+    if (def->size == sizeof(uint64_t))
+        *(uint64_t *)G_STRUCT_MEMBER_P(out, def->offset) = n;
+    else
+        *(uint32_t *)G_STRUCT_MEMBER_P(out, def->offset) = (uint32_t)n;
+    return true;
+}
+
+static bool set_seconds(struct options *out, const struct opt_def *def, const char *value)
+{
+    /* Digits and a point only: strtod() would also take "inf", "nan" and hexadecimal. */
+    if (*value == '\0' || value[strspn(value, "0123456789.")] != '\0')
+        return false;
+    char *end;
+    double d = g_ascii_strtod(value, &end);
+    if (end == value || *end != '\0' || d > (double)def->max)
+        return false;
+    *(double *)G_STRUCT_MEMBER_P(out, def->offset) = d;
+    return true;
+}
+
+static bool set_string(struct options *out, const struct opt_def *def, const char *value)
+{
+    size_t len = strlen(value);
+    if (len < def->min || len > def->max)
+        return false;
+    char **field = G_STRUCT_MEMBER_P(out, def->offset);
+    g_free(*field);
+    *field = g_strdup(value);
+    return true;
+}
+
+/* ":inside:outside:count:", where any character that is no digit may stand for the colon. */
+static bool set_id_map(struct options *out, const struct opt_def *def, const char *value)
+{
+    const char delim[2] = {value[0], '\0'};
+    size_t len = strlen(value);
+    if (len < 2 || g_ascii_isdigit(delim[0]) || value[len - 1] != delim[0])
+        return false;
+
+    g_autofree char *inner = g_strndup(value + 1, len - 2);
+    g_auto(GStrv) part = g_strsplit(inner, delim, -1);
+    guint64 n[3];
+    if (g_strv_length(part) != G_N_ELEMENTS(n))
+        return false;
+    for (unsigned i = 0; i < G_N_ELEMENTS(n); i++) {
+        if (!g_ascii_string_to_unsigned(part[i], 10, i == 2 ? 1 : 0, ID_MAX, &n[i], NULL))
+            return false;
+    }
+    if (n[0] + n[2] > ID_MAX || n[1] + n[2] > ID_MAX)
+        return false;
+
+    struct opt_id_map m = {(uint32_t)n[0], (uint32_t)n[1], (uint32_t)n[2]};
+    g_array_append_val(*(GArray **)G_STRUCT_MEMBER_P(out, def->offset), m);
+    return true;
+}
+
+static bool set_value(struct options *out, const struct opt_def *def, const char *value)
+{
+    switch (def->type) {
+    case OPT_WORD:
+        return set_word(out, def, value);
+    case OPT_NUMBER:
+        return set_number(out, def, value);
+    case OPT_SECONDS:
+        return set_seconds(out, def, value);
+    case OPT_STRING:
+        return set_string(out, def, value);
+    case OPT_ID_MAP:
+        return set_id_map(out, def, value);
+    default:
+        g_assert_not_reached();
+    }
+}
+
+bool opt_set(struct options *out, const struct opt_def *def, const char *value, bool on,
+             const char *shown, GError **err)
+{
+    if (def->type == OPT_SWITCH) {
+        *(bool *)G_STRUCT_MEMBER_P(out, def->offset) = on;
+        return true;
+    }
+    if (def->flags & OPT_ONCE && *(char **)G_STRUCT_MEMBER_P(out, def->offset) != NULL) {
+        /* A second share must not replace the first in silence: whoever can add arguments (an
+         * annotation of a container, say) could otherwise choose what the guest gets. */
+        g_set_error(err, OPTIONS_ERROR, OPTIONS_ERROR_USAGE,
+                    "%s: given twice (\"%s\" and \"%s\"); give it once", shown,
+                    *(char **)G_STRUCT_MEMBER_P(out, def->offset), value);
+        return false;
+    }
+    if (set_value(out, def, value))
+        return true;
+    g_autofree char *allowed = opt_allowed(def);
+    g_set_error(err, OPTIONS_ERROR, OPTIONS_ERROR_USAGE, "%s: \"%s\" is not %s", shown, value,
+                allowed);
+    return false;
+}

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Walks the command line along the table, then fills in and checks what spans several options. */
+#include "virtiofsd/options.h"
+
+#include <string.h>
+
+#include "virtiofsd/options-table.h"
+
+G_DEFINE_QUARK(virtiofsd - options - error, options_error)
+
+#define UNSET         (-1.0) /* a time that was not given */
+#define CACHE_SECONDS 86400.0
+#define AUTO_SECONDS  1.0
+
+struct walk {
+    struct options *out;
+    char **argv;
+    int argc, next; /* next: the first argument not looked at yet */
+    GError **err;
+};
+
+static enum options_result bad(GError **err, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
+
+static enum options_result bad(GError **err, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    if (err)
+        *err = g_error_new_valist(OPTIONS_ERROR, OPTIONS_ERROR_USAGE, fmt, ap);
+    va_end(ap);
+    return OPTIONS_BAD;
+}
+
+static enum options_result refuse(GError **err, const char *shown, const char *what)
+{
+    g_set_error(err, OPTIONS_ERROR, OPTIONS_ERROR_NOT_AVAILABLE,
+                "%s: this version does not have it (%s); leave the option out", shown, what);
+    return OPTIONS_BAD;
+}
+
+static void set_defaults(struct options *o)
+{
+    *o = (struct options){
+        .fd = -1,
+        .announce_submounts = true,
+        .inode_file_handles = OPT_HANDLES_PREFER,
+        .queue_size = 1024,
+        .cache = OPT_CACHE_AUTO,
+        .timeout = UNSET,
+        .negative_timeout = UNSET,
+        .readdirplus = true,
+        .posix_lock = true,
+        .flock = true,
+        .killpriv_v2 = true,
+        .sandbox = OPT_SANDBOX_NAMESPACE,
+        .seccomp = OPT_SECCOMP_KILL,
+        .uid_map = g_array_new(FALSE, FALSE, sizeof(struct opt_id_map)),
+        .gid_map = g_array_new(FALSE, FALSE, sizeof(struct opt_id_map)),
+        .rlimit_nofile = OPT_RLIMIT_DEFAULT,
+        .max_lock_waiters = 64,
+        .log_level = LOG_LVL_INFO,
+        .notes = g_ptr_array_new_with_free_func(g_free),
+    };
+}
+
+void options_free(struct options *o)
+{
+    g_free(o->shared_dir);
+    g_free(o->tag);
+    g_free(o->socket_path);
+    g_free(o->socket_group);
+    g_free(o->xattrmap);
+    g_free(o->modcaps);
+    g_array_unref(o->uid_map);
+    g_array_unref(o->gid_map);
+    g_ptr_array_unref(o->notes);
+    *o = (struct options){.fd = -1};
+}
+
+static enum options_result apply(struct walk *w, const struct opt_def *def, const char *value,
+                                 bool on, const char *shown)
+{
+    bool ok;
+    switch (def->type) {
+    case OPT_HELP:
+        opt_print_help();
+        return OPTIONS_EXIT;
+    case OPT_VERSION:
+        opt_print_version();
+        return OPTIONS_EXIT;
+    case OPT_CAPABILITIES:
+        opt_print_capabilities();
+        return OPTIONS_EXIT;
+    case OPT_ABSENT:
+        return refuse(w->err, shown, def->help);
+    case OPT_NOTHING:
+        return OPTIONS_RUN;
+    case OPT_ALIAS: {
+        const struct opt_def *real = opt_find(def->alias, strlen(def->alias), &on);
+        ok = opt_set(w->out, real, value ? value : def->alias_value, on, shown, w->err);
+        break;
+    }
+    case OPT_OLD:
+        ok = opt_old_list(w->out, value, w->err);
+        break;
+    default:
+        ok = opt_set(w->out, def, value ? value : def->lack, on, shown, w->err);
+    }
+    return ok ? OPTIONS_RUN : OPTIONS_BAD;
+}
+
+/* The next argument as a value; NULL when there is none. What looks like a long option is none:
+ * its own value was forgotten then. */
+static const char *take_value(struct walk *w)
+{
+    if (w->next >= w->argc || g_str_has_prefix(w->argv[w->next], "--"))
+        return NULL;
+    return w->argv[w->next++];
+}
+
+static enum options_result unknown_long(struct walk *w, const char *shown)
+{
+    for (unsigned i = 0; i < opt_table_len; i++) {
+        if (opt_table[i].name && g_str_has_prefix(opt_table[i].name, shown + 2))
+            return bad(w->err, "%s: no such option; did you mean --%s?", shown, opt_table[i].name);
+    }
+    return bad(w->err, "%s: no such option; see --help", shown);
+}
+
+/* --name, --name=value, --name value */
+static enum options_result long_option(struct walk *w, const char *arg)
+{
+    const char *eq = strchr(arg, '=');
+    size_t len = eq ? (size_t)(eq - arg) : strlen(arg);
+    g_autofree char *shown = g_strndup(arg, len);
+    const char *value = eq ? eq + 1 : NULL;
+    bool on;
+    const struct opt_def *def = opt_find(arg + 2, len - 2, &on);
+
+    if (!def)
+        return unknown_long(w, shown);
+    if (value && !def->arg)
+        return bad(w->err, "%s: takes no value (\"%s\")", shown, value);
+    if (!value && def->arg && def->type != OPT_ABSENT && !(def->flags & OPT_VALUE_MAY_LACK)) {
+        value = take_value(w);
+        if (!value) {
+            g_autofree char *allowed = opt_allowed(def);
+            return bad(w->err, "%s: needs a value, %s", shown, allowed);
+        }
+    }
+    return apply(w, def, value, on, shown);
+}
+
+static const struct opt_def *find_letter(char letter)
+{
+    for (unsigned i = 0; i < opt_table_len; i++) {
+        if (opt_table[i].letter == letter)
+            return &opt_table[i];
+    }
+    return NULL;
+}
+
+/* -f, -df, -o LIST, -oLIST */
+static enum options_result letters(struct walk *w, const char *arg)
+{
+    for (const char *p = arg + 1; *p; p++) {
+        const char shown[] = {'-', *p, '\0'};
+        const struct opt_def *def = find_letter(*p);
+        if (!def)
+            return bad(w->err, "%s: no such option; see --help", shown);
+        const char *value = NULL;
+        if (def->arg) {
+            value = p[1] ? p + 1 : take_value(w);
+            if (!value)
+                return bad(w->err, "%s: needs a value, %s", shown, def->arg);
+        }
+        enum options_result r = apply(w, def, value, true, shown);
+        if (r != OPTIONS_RUN || def->arg)
+            return r;
+    }
+    return OPTIONS_RUN;
+}
+
+static enum options_result walk(struct walk *w)
+{
+    enum options_result r = OPTIONS_RUN;
+    while (r == OPTIONS_RUN && w->next < w->argc) {
+        const char *arg = w->argv[w->next++];
+        if (arg[0] == '-' && arg[1] == '-' && arg[2] != '\0')
+            r = long_option(w, arg);
+        else if (arg[0] == '-' && arg[1] != '\0' && arg[1] != '-')
+            r = letters(w, arg);
+        else
+            r = bad(w->err, "\"%s\": not an option; see --help", arg);
+    }
+    return r;
+}
+
+static enum options_result check_needed(const struct options *o, GError **err)
+{
+    if (!o->shared_dir)
+        return bad(err, "--shared-dir is missing: give the directory to share");
+    if (!o->socket_path && o->fd < 0)
+        return bad(err, "--socket-path or --fd is missing: give the vhost-user socket");
+    if (o->socket_path && o->fd >= 0)
+        return bad(err, "--fd=%d and --socket-path=%s cannot be used together: give one of them",
+                   o->fd, o->socket_path);
+    if (o->socket_group && !o->socket_path)
+        return bad(err,
+                   "--socket-group=%s needs --socket-path: with --fd the socket exists "
+                   "already",
+                   o->socket_group);
+    if (o->sandbox != OPT_SANDBOX_NAMESPACE && (o->uid_map->len > 0 || o->gid_map->len > 0))
+        return bad(err, "--uid-map and --gid-map need --sandbox=namespace: the user namespace "
+                        "does the mapping");
+    return OPTIONS_RUN;
+}
+
+static enum options_result check_available(const struct options *o, GError **err)
+{
+    if (o->xattrmap)
+        return refuse(err, "--xattrmap", "renaming of extended attributes");
+    if (o->posix_acl != OPT_ASK_NEVER)
+        return refuse(err, "--posix-acl", "POSIX access control lists");
+    if (o->security_label != OPT_ASK_NEVER)
+        return refuse(err, "--security-label", "security labels of new files");
+    return OPTIONS_RUN;
+}
+
+/* What was not given and depends on something else. */
+static void resolve(struct options *o)
+{
+    static const double by_policy[] = {
+        [OPT_CACHE_NEVER] = 0,
+        [OPT_CACHE_METADATA] = CACHE_SECONDS,
+        [OPT_CACHE_AUTO] = AUTO_SECONDS,
+        [OPT_CACHE_ALWAYS] = CACHE_SECONDS,
+    };
+    if (o->timeout < 0)
+        o->timeout = by_policy[o->cache];
+    if (o->negative_timeout < 0)
+        o->negative_timeout =
+            o->cache == OPT_CACHE_AUTO || o->cache == OPT_CACHE_ALWAYS ? o->timeout : 0;
+    if (o->cache == OPT_CACHE_NEVER)
+        o->readdirplus = false; /* the guest would throw the attributes away */
+
+    o->max_request_queues = o->num_request_queues ? o->num_request_queues : OPT_MAX_QUEUES_DEFAULT;
+    if (o->num_request_queues == 0)
+        o->num_request_queues = 1;
+}
+
+enum options_result options_parse(int argc, char **argv, struct options *out, GError **err)
+{
+    set_defaults(out);
+    struct walk w = {.out = out, .argv = argv, .argc = argc, .next = 1, .err = err};
+    enum options_result r = walk(&w);
+    if (r == OPTIONS_RUN)
+        r = check_available(out, err);
+    if (r == OPTIONS_RUN)
+        r = check_needed(out, err);
+    if (r == OPTIONS_RUN)
+        resolve(out);
+    return r;
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The command line, as plain values. Everything the daemon can be told is a field here.
+ *
+ * The enums are the command line's own: daemon.c maps them to those of the modules, so that this
+ * file and the modules do not know each other. */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "virtiofsd/base/log.h"
+
+enum opt_cache { OPT_CACHE_NEVER, OPT_CACHE_METADATA, OPT_CACHE_AUTO, OPT_CACHE_ALWAYS };
+enum opt_handles { OPT_HANDLES_NEVER, OPT_HANDLES_PREFER, OPT_HANDLES_MANDATORY };
+enum opt_sandbox { OPT_SANDBOX_NAMESPACE, OPT_SANDBOX_CHROOT, OPT_SANDBOX_NONE };
+enum opt_seccomp { OPT_SECCOMP_KILL, OPT_SECCOMP_LOG, OPT_SECCOMP_TRAP, OPT_SECCOMP_NONE };
+/* Whether to ask the guest for a feature: no, if it has it, or insist. */
+enum opt_ask { OPT_ASK_NEVER, OPT_ASK_AUTO, OPT_ASK_ALWAYS };
+
+/* One range of --uid-map or --gid-map. Both ends stay below 2^32 - 1. */
+struct opt_id_map {
+    uint32_t inside;  /* first id in the user namespace */
+    uint32_t outside; /* first id on the host */
+    uint32_t count;   /* at least 1 */
+};
+
+/* --rlimit-nofile was not given: min(1000000, /proc/sys/fs/nr_open), where the hard limit allows.
+ */
+#define OPT_RLIMIT_DEFAULT UINT64_MAX
+
+/* A tag is at most this long (VIRTIO 1.2, 5.11.4 "Device configuration layout"). */
+#define OPT_TAG_MAX 36
+
+struct options {
+    /* Share. */
+    char *shared_dir; /* never NULL after a good parse */
+    char *tag;        /* 1 .. OPT_TAG_MAX bytes; NULL: no configuration space is offered (CONFIG) */
+    bool readonly;
+    bool announce_submounts; /* default true */
+    enum opt_handles inode_file_handles;
+    bool preserve_noatime; /* keep the guest's O_NOATIME */
+    bool allow_direct_io;  /* keep the guest's O_DIRECT */
+
+    /* Connection: exactly one of socket_path and fd is given. */
+    char *socket_path;  /* or NULL */
+    char *socket_group; /* name or number, only with socket_path; or NULL */
+    int fd;             /* listening or connected socket, or -1 */
+    bool relisten;      /* serve the next front-end after one went away */
+
+    /* Queues. */
+    unsigned num_request_queues; /* what the configuration space says; default 1 */
+    unsigned max_request_queues; /* rings served if the front-end sets them up: num_request_queues
+                                  * when that was given, else OPT_MAX_QUEUES_DEFAULT */
+    unsigned queue_size;         /* largest ring taken; power of two */
+    unsigned thread_pool_size;   /* 0 = each queue's own thread does the work */
+    unsigned poll_us;            /* busy poll before sleeping, microseconds; 0 = none */
+
+    /* Caching. */
+    enum opt_cache cache;
+    double timeout;          /* seconds the guest keeps attributes and names; resolved by policy */
+    double negative_timeout; /* seconds it keeps the absence of a name; resolved by policy */
+    bool allow_mmap;         /* shared mappings with cache never and metadata */
+    bool writeback;
+    bool readdirplus; /* default true; false with cache never */
+
+    /* Features for the guest. */
+    bool xattr;
+    bool posix_lock;  /* default true: record locks are shared with the host */
+    bool flock;       /* default true: flock(2) is shared with the host */
+    bool killpriv_v2; /* default true: we clear suid and sgid bits, not the guest */
+    char *xattrmap;   /* rules, or NULL */
+    enum opt_ask posix_acl;
+    enum opt_ask security_label;
+
+    /* Sandbox. */
+    enum opt_sandbox sandbox;
+    enum opt_seccomp seccomp;
+    char *modcaps;   /* "+cap:-cap...", or NULL */
+    GArray *uid_map; /* struct opt_id_map; never NULL, may be empty */
+    GArray *gid_map;
+
+    /* Bounds. */
+    uint64_t rlimit_nofile; /* 0 = leave it; OPT_RLIMIT_DEFAULT */
+    uint64_t max_fds;       /* descriptors the guest may make us hold; 0 = what the limit leaves */
+    uint64_t max_inodes;    /* inodes remembered at once; 0 = no bound but memory */
+    unsigned max_lock_waiters; /* guest requests that wait for a lock at once */
+
+    /* Log. */
+    enum log_level log_level;
+    bool syslog;
+
+    /* Lines to log at start, level warn: options that were taken but do nothing. Strings; never
+     * NULL. */
+    GPtrArray *notes;
+};
+
+/* A ring that is not set up costs nothing, so we need not be told beforehand how many request
+ * queues the front-end wants: without --num-request-queues any number up to this is served. */
+#define OPT_MAX_QUEUES_DEFAULT 64
+
+#define OPTIONS_ERROR options_error_quark()
+GQuark options_error_quark(void);
+
+enum options_error {
+    OPTIONS_ERROR_USAGE,         /* unknown option, bad value, missing or contradicting options */
+    OPTIONS_ERROR_NOT_AVAILABLE, /* an option of another daemon that this version does not have */
+};
+
+enum options_result {
+    OPTIONS_BAD,  /* @err is set: print it and exit 2 */
+    OPTIONS_RUN,  /* start the daemon */
+    OPTIONS_EXIT, /* --help, --version, --print-capabilities: answered on stdout; exit 0 */
+};
+
+/* Parse the command line into @out, which need not be initialised. Defaults are filled in. The
+ * message of @err is one line that names the option, the value and what is allowed. The caller
+ * calls options_free(), whatever the result. */
+enum options_result options_parse(int argc, char **argv, struct options *out, GError **err);
+
+/* Free what the fields point to. The descriptor in fd is not closed. */
+void options_free(struct options *o);
