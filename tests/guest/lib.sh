@@ -1,0 +1,173 @@
+# shellcheck shell=bash
+# What every guest test shares: a private directory, daemons, guests, and lines "ok - …" / "not ok - …".
+# A test sources this file, calls setup, and ends with finish. It runs alone (tests/guest/test-….sh) or
+# through `meson test -C build --suite guest`. Exit code: 0 all good, 1 a check failed, 77 skipped.
+#
+#   VIRTIOFSD    the daemon (default build/virtiofsd/virtiofsd)
+#   GUEST_PROGS  where meson built the guests' programs (default build/tests/guest)
+#   KEEP=1       leave the private directory behind
+set -uo pipefail
+
+GUEST=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+TOP=$(readlink -f "$GUEST/../..")
+VIRTIOFSD=$(readlink -f "${VIRTIOFSD:-$TOP/build/virtiofsd/virtiofsd}")
+export GUEST_PROGS=${GUEST_PROGS:-$TOP/build/tests/guest}
+
+declare -A DAEMON=() BOOTED=()
+T='' FAILED=0 CHECKS=0
+
+skip() { echo "skipped: $*"; exit 77; }
+
+# setup [PROGRAM]...: the private directory $T, the initramfs with these programs (see mk-initramfs;
+# ours by name), and everything away again at the end.
+setup() {
+    local p programs=()
+    [ "$(id -u)" = 0 ] || skip "guest tests run as root (owners, devices, privileged attributes)"
+    type -P "${LINUX_UML:-linux.uml}" >/dev/null || skip "no linux.uml (Debian package user-mode-linux)"
+    type -P busybox >/dev/null || skip "no busybox (Debian package busybox-static)"
+    [ -x "$VIRTIOFSD" ] || { echo "no daemon at $VIRTIOFSD: build it first"; exit 1; }
+    T=$(mktemp -d "${TMPDIR:-/tmp}/guest.XXXXXX")
+    trap teardown EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+    for p in "$@"; do
+        if [ -x "$GUEST_PROGS/$p" ]; then
+            programs+=("$GUEST_PROGS/$p")
+        else
+            type -P "$p" >/dev/null || skip "no program $p"
+            programs+=("$p")
+        fi
+    done
+    "$GUEST/mk-initramfs" "$T/initramfs" ${programs[@]+"${programs[@]}"} || exit 1
+    mkdir "$T/share"
+}
+
+teardown() {
+    local name
+    for name in "${!BOOTED[@]}"; do guest_kill "$name"; done
+    for name in "${!DAEMON[@]}"; do daemon_stop "$name"; done
+    if [ -n "${KEEP:-}" ]; then echo "kept: $T"; else rm -rf "$T"; fi
+}
+
+ok() { CHECKS=$((CHECKS + 1)); echo "ok - $*"; }
+not_ok() { CHECKS=$((CHECKS + 1)); FAILED=$((FAILED + 1)); echo "not ok - $*"; }
+# check WHAT COMMAND…: one result line; the command's output only when it failed.
+check() {
+    local what=$1
+    shift
+    if "$@" >"$T/check.out" 2>&1; then ok "$what"; else not_ok "$what ($*)"; sed 's/^/# /' "$T/check.out"; fi
+}
+# equal WHAT EXPECTED FOUND
+equal() { if [ "$2" = "$3" ]; then ok "$1"; else not_ok "$1: expected '$2', found '$3'"; fi; }
+
+finish() {
+    [ "$CHECKS" -gt 0 ] || { echo "not ok - nothing was checked"; exit 1; }
+    echo "# $((CHECKS - FAILED)) of $CHECKS checks passed"
+    [ "$FAILED" = 0 ]
+    exit
+}
+
+# ---- daemons ----
+
+# daemon NAME DIR [OPTION]…: share DIR as tag NAME; the socket is $T/NAME.sock, the log $T/NAME.log.
+# DAEMON_WRAP may hold a command to run it under, as words of an array.
+declare -a DAEMON_WRAP=()
+daemon() {
+    local name=$1 dir=$2
+    shift 2
+    ${DAEMON_WRAP[@]+"${DAEMON_WRAP[@]}"} "$VIRTIOFSD" --socket-path="$T/$name.sock" --shared-dir="$dir" \
+        --tag="$name" --sandbox=none "$@" >>"$T/$name.log" 2>&1 &
+    DAEMON[$name]=$!
+    await_host "the daemon's socket" 10 test -S "$T/$name.sock" || {
+        sed 's/^/# /' "$T/$name.log"
+        not_ok "the daemon for $name starts"
+        finish
+    }
+}
+
+daemon_pid() { echo "${DAEMON[$1]}"; }
+
+# daemon_wait NAME: it must end by itself (its guest is gone) with code 0.
+daemon_wait() {
+    local i code
+    for ((i = 0; i < 100; i++)); do
+        kill -0 "${DAEMON[$1]}" 2>/dev/null || break
+        sleep 0.05
+    done
+    [ "$i" -lt 100 ] || kill -KILL "${DAEMON[$1]}"
+    wait "${DAEMON[$1]}" 2>/dev/null
+    code=$?
+    unset "DAEMON[$1]"
+    return "$code"
+}
+
+daemon_stop() {
+    kill "${DAEMON[$1]}" 2>/dev/null
+    wait "${DAEMON[$1]}" 2>/dev/null
+    unset "DAEMON[$1]"
+}
+
+# await_host WHAT SECONDS COMMAND…: poll until the command succeeds.
+await_host() {
+    local what=$1 tries=$(($2 * 50))
+    shift 2
+    while ! "$@" 2>/dev/null; do
+        tries=$((tries - 1))
+        [ "$tries" -gt 0 ] || { echo "# gave up waiting for $what"; return 1; }
+        sleep 0.02
+    done
+}
+
+# ---- guests ----
+
+# boot GUEST [-m MEM] [-t SECONDS] TAG… <<script: start a guest with these daemons' devices in the
+# background. The script sees $T/GUEST as /ctl and the words of guest-lib.sh.
+boot() {
+    local guest=$1 args=() tag
+    shift
+    mkdir -p "$T/$guest"
+    while [ "${1#-}" != "$1" ]; do
+        args+=("$1" "$2")
+        shift 2
+    done
+    for tag in "$@"; do args+=(-s "$T/$tag.sock"); done
+    cat "$GUEST/guest-lib.sh" - >"$T/$guest/job"
+    rm -f "$T/$guest/out"
+    "$GUEST/run-guest" -d "$T/$guest" -i "$T/initramfs" ${args[@]+"${args[@]}"} "$T/$guest/job" >"$T/$guest/out" 2>&1 &
+    BOOTED[$guest]=$!
+}
+
+# guest_wait GUEST: until its script ends; its result lines count as ours. Returns the script's code.
+guest_wait() {
+    local code good bad
+    wait "${BOOTED[$1]}"
+    code=$?
+    unset "BOOTED[$1]"
+    cat "$T/$1/out"
+    good=$(grep -c '^ok ' "$T/$1/out")
+    bad=$(grep -c '^not ok ' "$T/$1/out")
+    CHECKS=$((CHECKS + good + bad))
+    FAILED=$((FAILED + bad))
+    if [ "$code" -ge 124 ]; then
+        [ ! -s "$T/$1/dmesg" ] || tail -n 20 "$T/$1/dmesg" | sed 's/^/# /'
+    fi
+    return "$code"
+}
+
+# guest GUEST … : boot and wait; a script that fails is a failed check.
+guest() {
+    local name=$1
+    boot "$@"
+    guest_wait "$name" || not_ok "guest $name: exit code $?"
+}
+
+# guest_kill GUEST: pull the plug.
+guest_kill() {
+    kill "${BOOTED[$1]}" 2>/dev/null
+    wait "${BOOTED[$1]}" 2>/dev/null
+    unset "BOOTED[$1]"
+}
+
+# tell GUEST WORD: let its `await WORD` go on. hear GUEST WORD [SECONDS]: wait for its `tell WORD`.
+tell() { : >"$T/$1/word.$2"; }
+hear() { await_host "$1 to say $2" "${3:-60}" test -e "$T/$1/word.$2"; }
