@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tests/lib/jail.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <linux/mount.h>
+
+static bool write_file(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    bool ok = write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+    close(fd);
+    return ok;
+}
+
+/* As an ordinary user: be root in a user namespace of our own. */
+static bool own_user_namespace(void)
+{
+    char map[64];
+    uid_t uid = geteuid();
+    gid_t gid = getegid();
+
+    if (unshare(CLONE_NEWUSER) != 0)
+        return false;
+    snprintf(map, sizeof(map), "0 %u 1", uid);
+    if (!write_file("/proc/self/setgroups", "deny") || !write_file("/proc/self/uid_map", map))
+        return false;
+    snprintf(map, sizeof(map), "0 %u 1", gid);
+    return write_file("/proc/self/gid_map", map);
+}
+
+static bool set_readonly(const char *path, bool readonly, unsigned flags)
+{
+    struct mount_attr attr = {0};
+
+    if (readonly)
+        attr.attr_set = MOUNT_ATTR_RDONLY;
+    else
+        attr.attr_clr = MOUNT_ATTR_RDONLY;
+    return syscall(SYS_mount_setattr, AT_FDCWD, path, flags, &attr, sizeof(attr)) == 0;
+}
+
+bool jail_enter(char *dir, size_t size, const char *writable)
+{
+    if (geteuid() != 0 && !own_user_namespace())
+        return false;
+    if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
+        return false;
+    snprintf(dir, size, "/tmp/jail-XXXXXX");
+    if (!mkdtemp(dir))
+        return false;
+    if (writable && mount(writable, writable, NULL, MS_BIND, NULL) != 0)
+        return false;
+    if (!set_readonly("/", true, AT_RECURSIVE))
+        return false;
+    if (writable && !set_readonly(writable, false, 0))
+        return false;
+    return mount("jail", dir, "tmpfs", MS_NOSUID | MS_NODEV, "size=64m,mode=755") == 0;
+}
