@@ -70,7 +70,6 @@ const char *const opt_group_titles[OPT_GROUP_COUNT] = {
 
 #define SECONDS_MAX 31536000 /* a year */
 
-/* clang-format off: a paragraph for each option reads better than a column of fields */
 const struct opt_def opt_table[] = {
     /* Share. */
     {.name = "shared-dir",
@@ -465,7 +464,6 @@ const struct opt_def opt_table[] = {
      .group = OPT_GROUP_ABSENT,
      .help = "Going into the background: let a service manager do it"},
 };
-/* clang-format on */
 
 const unsigned opt_table_len = G_N_ELEMENTS(opt_table);
 

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Completion of virtiofsd's options in bash.
+# shellcheck shell=bash
+
+_virtiofsd()
+{
+    local cur prev words cword split
+    _init_completion -s || return
+
+    case $prev in
+        --shared-dir)
+            _filedir -d
+            return
+            ;;
+        --socket-path | --socket)
+            _filedir
+            return
+            ;;
+        --socket-group)
+            COMPREPLY=($(compgen -g -- "$cur"))
+            return
+            ;;
+        --inode-file-handles)
+            COMPREPLY=($(compgen -W 'never prefer mandatory' -- "$cur"))
+            return
+            ;;
+        --cache)
+            COMPREPLY=($(compgen -W 'never metadata auto always' -- "$cur"))
+            return
+            ;;
+        --sandbox)
+            COMPREPLY=($(compgen -W 'namespace chroot none' -- "$cur"))
+            return
+            ;;
+        --seccomp)
+            COMPREPLY=($(compgen -W 'kill log trap none' -- "$cur"))
+            return
+            ;;
+        --log-level)
+            COMPREPLY=($(compgen -W 'off error warn info debug' -- "$cur"))
+            return
+            ;;
+        --tag | --fd | --num-request-queues | --queue-size | --thread-pool-size | --poll-us | \
+            --timeout | --negative-timeout | --modcaps | --uid-map | --gid-map | \
+            --rlimit-nofile | --max-fds | --max-inodes | --max-lock-waiters | -o)
+            return
+            ;;
+    esac
+    $split && return
+
+    COMPREPLY=($(compgen -W '
+        --shared-dir= --tag= --readonly --no-announce-submounts --inode-file-handles=
+        --preserve-noatime --allow-direct-io
+        --socket-path= --socket-group= --fd= --relisten
+        --num-request-queues= --queue-size= --thread-pool-size= --poll-us=
+        --cache= --timeout= --negative-timeout= --allow-mmap --writeback --no-readdirplus
+        --xattr --no-posix-lock --no-flock --no-killpriv-v2
+        --sandbox= --seccomp= --modcaps= --uid-map= --gid-map=
+        --rlimit-nofile= --max-fds= --max-inodes= --max-lock-waiters=
+        --log-level= --syslog --print-capabilities --help --version' -- "$cur"))
+    [[ ${COMPREPLY-} == *= ]] && compopt -o nospace
+} &&
+    complete -F _virtiofsd virtiofsd
