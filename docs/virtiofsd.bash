@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Completion of virtiofsd's options in bash.
 # shellcheck shell=bash
+# Words are split on purpose, none has spaces; _init_completion sets variables of its own.
+# shellcheck disable=SC2207,SC2034
 
 _virtiofsd()
 {

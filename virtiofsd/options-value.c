@@ -4,9 +4,8 @@
 
 #include "virtiofsd/options-table.h"
 
-#define ID_MAX                                                                        \
-    UINT32_MAX /* the id 2^32 - 1 means "no change" to the kernel and is never mapped \
-                */
+/* The id 2^32 - 1 means "no change" to the kernel and is never mapped. */
+#define ID_MAX UINT32_MAX
 
 static char *words_text(const struct opt_word *words)
 {

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The rules of the house as functions of one file's path and text. Each yields (line, complaint)."""
+
+import fnmatch
+import re
+
+INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]+([<"])([^>"]+)[>"]', re.M)
+
+# Who may include which of our headers; the first row that fits the file counts. Patterns are
+# shell patterns, where '*' also goes through '/'. The order of the folders from bottom to top is
+# base -> {fs, vhost-user, sandbox} -> dax -> {fuse, 9p} -> daemon.
+BASE = 'virtiofsd/base/*.h'
+MAY_INCLUDE = [
+    ('virtiofsd/base/*', [BASE]),
+    ('virtiofsd/fs/*', [BASE, 'virtiofsd/fs/*.h']),
+    ('vhost-user/*', [BASE, 'vhost-user/*.h']),
+    ('sandbox/*', [BASE, 'sandbox/*.h']),
+    ('dax/dax-vu.c', [BASE, 'dax/*.h', 'vhost-user/vu-backend.h']),
+    ('dax/*', [BASE, 'dax/*.h']),
+    ('virtiofsd/fuse/*',
+     [BASE, 'virtiofsd/fs/fs.h', 'dax/dax-window.h', 'virtiofsd/fuse/*.h']),
+    ('9p/*', [BASE, 'virtiofsd/fs/fs.h', '9p/*.h']),
+    ('virtiofsd/options*', [BASE, 'virtiofsd/options*.h']),
+    ('virtiofsd/*',
+     [BASE, 'virtiofsd/options.h', 'virtiofsd/daemon*.h', 'virtiofsd/fs/fs.h',
+      'virtiofsd/fuse/fuse-srv.h', 'vhost-user/vu-dev.h', 'vhost-user/vu-sock.h',
+      'vhost-user/vu-backend.h', 'dax/dax-*.h', '9p/p9-srv.h', 'sandbox/sandbox.h']),
+    # The fake front-end speaks the protocols by itself: sharing the daemon's code would hide its
+    # mistakes.
+    ('tests/lib/*', ['tests/lib/*.h']),
+    ('tests/wire/*', ['tests/*.h']),
+    ('tests/bench/*', ['tests/*.h']),
+    ('tests/guest/*', ['tests/*.h']),
+    ('tests/*', ['tests/*.h', BASE, 'virtiofsd/fs/*.h', 'virtiofsd/fuse/*.h', 'vhost-user/*.h',
+                 'sandbox/*.h', 'dax/*.h', '9p/*.h', 'virtiofsd/options*.h']),
+]
+
+# Headers of libraries that only some folders may lean on.
+LIBRARY_ONLY_IN = [
+    ('fuse*.h', ['virtiofsd/fuse/*', 'tests/*']),
+    ('linux/fuse.h', ['virtiofsd/fuse/*', 'tests/*']),
+    ('linux/virtio*', ['vhost-user/*', 'tests/*']),
+    ('linux/vhost*', ['vhost-user/*', 'tests/*']),
+    ('seccomp.h', ['sandbox/*', 'tests/*']),
+    ('cap-ng.h', ['sandbox/*', 'tests/*']),
+    ('cmocka.h', ['tests/*']),
+]
+
+# Not much above 500 lines (see docs/): a longer file holds more than one noun.
+MAX_LINES = 550
+
+WORDS = [
+    (re.compile(r'\b(TODO|FIXME|XXX|HACK)\b'), 'an unfinished piece: finish it or leave it out'),
+    (re.compile(r'(?<![\w.])/(home|root|work|Users)/\w'), 'a path of one person\'s machine'),
+    (re.compile(r'[ \t]+$', re.M), 'white space at the end of a line'),
+]
+
+
+def matches(name, patterns):
+    return any(fnmatch.fnmatchcase(name, p) for p in patterns)
+
+
+def line_of(text, pos):
+    return text.count('\n', 0, pos) + 1
+
+
+def own_include_allowed(path, header):
+    if header.endswith('-priv.h'):
+        # Private headers stay in their folder; unit tests may look inside.
+        folder = header.rpartition('/')[0]
+        return path.rpartition('/')[0] == folder or path.startswith(('tests/unit/', 'tests/fuzz/'))
+    for files, headers in MAY_INCLUDE:
+        if fnmatch.fnmatchcase(path, files):
+            return matches(header, headers)
+    return False
+
+
+def includes(path, text):
+    for m in INCLUDE.finditer(text):
+        kind, header = m.groups()
+        line = line_of(text, m.start())
+        if kind == '<':
+            for pattern, folders in LIBRARY_ONLY_IN:
+                if fnmatch.fnmatchcase(header, pattern) and not matches(path, folders):
+                    yield line, f'<{header}> may be included only in {", ".join(folders)}'
+        elif '/' not in header or '..' in header:
+            yield line, f'"{header}": includes name the path from the root of the tree'
+        elif not own_include_allowed(path, header):
+            yield line, f'"{header}": this folder may not lean on that header (tests/style/rules.py)'
+
+
+def length(path, text):
+    n = text.count('\n')
+    if n > MAX_LINES:
+        yield n, f'{n} lines, more than {MAX_LINES}: split the file by what it is about'
+
+
+def words(path, text):
+    for pattern, complaint in WORDS:
+        for m in pattern.finditer(text):
+            yield line_of(text, m.start()), f'"{m.group(0).strip()}": {complaint}'
+
+
+def header_start(path, text):
+    if 'SPDX-License-Identifier: BSD-3-Clause' not in text[:200]:
+        yield 1, 'the licence line is missing (SPDX-License-Identifier: BSD-3-Clause)'
+    if path.endswith('.h') and '#pragma once' not in text:
+        yield 1, 'no "#pragma once"'
