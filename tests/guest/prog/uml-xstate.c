@@ -2,10 +2,11 @@
  * Preloaded into linux.uml: lets its 6.1 kernel run on processors with AMX.
  *
  * That kernel saves a guest process's vector registers in a buffer of 2696 bytes (up to AVX-512 and
- * PKRU) and restores them with PTRACE_SETREGSET of that length. The host takes only its full length:
- * where the processor has AMX tiles, 11008 bytes, the call fails with EFAULT and the guest's init
- * dies of SIGSEGV. No guest process can use tiles, since the guest kernel cannot permit them, so their
- * initial state is the right one: hand the host a long enough buffer with zeros behind. */
+ * PKRU) and restores them with PTRACE_SETREGSET of that length. The host takes only its full
+ * length: where the processor has AMX tiles, 11008 bytes, the call fails with EFAULT and the
+ * guest's init dies of SIGSEGV. No guest process can use tiles, since the guest kernel cannot
+ * permit them, so their initial state is the right one: hand the host a long enough buffer with
+ * zeros behind. */
 #include <dlfcn.h>
 #include <elf.h>
 #include <stdarg.h>
