@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Runs a fuzz target over files and folders of inputs, without libFuzzer: the corpus as a test, in any
- * build and with any compiler. Inputs are read before the target closes the world off. */
+ * Runs a fuzz target over files and folders of inputs, without libFuzzer: the corpus as a test, in
+ * any build and with any compiler. Inputs are read before the target closes the world off. */
 #include <glib.h>
 #include <stdint.h>
 #include <stdio.h>
