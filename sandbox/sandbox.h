@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The sandbox: what a daemon taken over by its guest can still reach is its share and nothing else.
+ *
+ * Theory of operation: isolation in stages, each called once, in this order, from the only thread.
+ *
+ * 1. sb_close_inherited()  first thing after the options are parsed.
+ *    Should: close every descriptor that somebody left open for us.
+ *    Mustn't: touch stdin, stdout, stderr, or the descriptor of --fd.
+ * 2. The caller makes its listening socket, sets up the log, raises RLIMIT_NOFILE, and makes
+ *    SIGTERM, SIGINT and SIGHUP either blocked (signalfd) or handled: pid 1 of a pid namespace
+ *    does not die of a signal that it does not handle.
+ * 3. sb_enter()            namespaces, pivot_root or chroot or landlock.
+ *    Should: leave the share, one directory of our own descriptors and our own mount table.
+ *    Mustn't: be called with threads running, or before what needs the host's files was done
+ *    (users and groups by name, time zone, modules loaded on demand).
+ * 4. sb_drop_caps()        capabilities, supplementary groups, no-new-privileges.
+ * 5. sb_seccomp_apply(SB_THREAD_PROCESS): what any thread of the daemon may ever call.
+ *    Mustn't: be the last word for threads that need less.
+ * 6. Threads start. Each worker first prepares itself (unshare(CLONE_FS)), then calls
+ *    sb_seccomp_apply(SB_THREAD_WORKER); a thread that waits for locks SB_THREAD_LOCK. Filters
+ *    are inherited and only ever add up, therefore the control thread, which starts workers at any
+ *    time, stays with the first one, and a worker's children can do no more than a worker.
+ *
+ * In namespace mode two processes exist after stage 3: the one that was started stays outside as
+ * the keeper. It forwards SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2, ends as the
+ * daemon ended (same status or same signal), and takes the daemon along when it is killed. */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum sb_mode { SB_NAMESPACE, SB_CHROOT, SB_NONE };
+
+/* One range of a user namespace's id map, as --uid-map and --gid-map give it. */
+struct sb_idmap {
+    uint32_t inside, outside, count;
+};
+#define SB_MAX_MAPS 16
+
+struct sb_config {
+    enum sb_mode mode;
+    const char *shared_dir;
+    bool file_handles;           /* files are to be opened by handle: keeps CAP_DAC_READ_SEARCH */
+    uint64_t caps_add, caps_del; /* --modcaps: bit n = capability n; del wins over the needed set */
+    /* Namespace mode only. Empty: no user namespace for root, the caller's own id as 0 for others.
+     */
+    struct sb_idmap uid_map[SB_MAX_MAPS], gid_map[SB_MAX_MAPS];
+    unsigned uid_maps, gid_maps;
+};
+
+struct sb_result {
+    int root_fd;      /* O_PATH descriptor of the share, as seen from inside */
+    int proc_self_fd; /* O_PATH descriptor of /proc/self/fd, in most cases a mount of its own */
+    int mountinfo_fd; /* our mount table, open for reading; -1 where there is no /proc */
+    bool user_ns;     /* in a user namespace of our own */
+    bool single_id;   /* only one user and one group exist: chown and mknod will fail */
+    bool landlock;    /* the kernel limits us to the share by landlock */
+};
+
+#define SB_ERROR sb_error_quark()
+GQuark sb_error_quark(void); /* codes are errno values */
+
+/* "namespace", "chroot", "none". Returns false when it is none of them. */
+bool sb_mode_parse(const char *text, enum sb_mode *out);
+
+/* One ":inside:outside:count:" (any separator in place of ":", the last one may be left out),
+ * added to the @n maps there are. Returns false with @err naming what is wrong. */
+bool sb_idmap_parse(const char *text, struct sb_idmap map[SB_MAX_MAPS], unsigned *n, GError **err);
+
+/* Close all descriptors from 3 up but @keep (-1: none). */
+void sb_close_inherited(int keep);
+
+/* Stage 3. Returns true in the process that is to become the daemon, with @out filled (its
+ * descriptors belong to the caller). Returns false, with @err one line that says what to do, in
+ * whichever process failed: the caller prints it and exits with a failure. */
+bool sb_enter(const struct sb_config *cfg, struct sb_result *out, GError **err);
+
+/* ---- capabilities ---- */
+
+/* "+name:-name...": bits to add and to take. Returns false with @err naming the bad part. */
+bool sb_modcaps_parse(const char *text, uint64_t *add, uint64_t *del, GError **err);
+
+/* The capabilities that the daemon keeps with this configuration. */
+uint64_t sb_caps_wanted(const struct sb_config *cfg);
+
+/* Stage 4: keep exactly sb_caps_wanted() as far as we have it, empty the ambient and bounding
+ * sets, set no-new-privileges. What is wanted but not there is logged, once. */
+bool sb_drop_caps(const struct sb_config *cfg, GError **err);
+
+/* ---- system calls ---- */
+
+enum sb_thread {
+    SB_THREAD_PROCESS, /* the control thread; the union of all but the keeper */
+    SB_THREAD_WORKER,  /* serves a virtqueue */
+    SB_THREAD_LOCK,    /* waits for one lock */
+    SB_THREAD_KEEPER,  /* the parent outside the sandbox; applied by sb_enter() */
+};
+
+/* What happens to a call that is not listed. KILL: dangerous ones end the process, others give
+ * ENOSYS, so that a newer libc that probes for a new call goes on. LOG: it is done and logged
+ * by the kernel. TRAP: SIGSYS, for a debugger. */
+enum sb_action { SB_ACTION_NONE, SB_ACTION_KILL, SB_ACTION_LOG, SB_ACTION_TRAP };
+
+/* "none", "kill", "log", "trap". Returns false when it is none of them. */
+bool sb_action_parse(const char *text, enum sb_action *out);
+
+/* Limit the calling thread, and those it will start. 0 or -errno. Needs no-new-privileges. */
+int sb_seccomp_apply(enum sb_thread thread, enum sb_action action);

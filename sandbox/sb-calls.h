@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The system calls of the daemon: who may make them, and why. Read by the build tool gen-seccomp
+ * only; the daemon itself carries the finished programs. */
+#pragma once
+
+#include <stddef.h>
+
+/* Threads, as bits (see enum sb_thread). Everything a worker or a lock waiter may do is allowed
+ * to the process as well, since its filter is above theirs. */
+enum {
+    C = 1 << 0, /* control thread */
+    W = 1 << 1, /* queue worker */
+    L = 1 << 2, /* lock waiter */
+    K = 1 << 3, /* keeper, outside the sandbox */
+};
+
+/* What else must hold for a call to be allowed. */
+enum sb_cond {
+    COND_NONE,
+    COND_THREAD,   /* clone: a thread of this process, nothing else */
+    COND_NO_EXEC,  /* mmap, mprotect: memory that is not executable */
+    COND_PRIVATE,  /* unshare: CLONE_FS only */
+    COND_SET_NAME, /* prctl: PR_SET_NAME only */
+    COND_FILTER,   /* seccomp: SECCOMP_SET_MODE_FILTER only */
+};
+
+struct sb_call {
+    const char *name;
+    unsigned threads;
+    const char *why;
+    enum sb_cond cond;
+};
+
+/* Allowed calls, the hot ones first. */
+extern const struct sb_call sb_calls[];
+extern const size_t sb_calls_count;
+
+/* Calls that no part of the daemon ever makes, and that nobody makes by accident: under
+ * --seccomp=kill they end the process. */
+extern const char *const sb_deadly[];
+extern const size_t sb_deadly_count;

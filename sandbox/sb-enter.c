@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Stage 3 of the isolation: the three sandbox modes. */
+#include <fcntl.h>
+#include <grp.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "sandbox/sb-priv.h"
+#include "virtiofsd/base/auto.h"
+#include "virtiofsd/base/log.h"
+
+G_DEFINE_QUARK(sb - error - quark, sb_error)
+
+bool sb_fail(GError **err, int code, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    g_autofree char *what = g_strdup_vprintf(fmt, ap);
+    va_end(ap);
+    g_set_error(err, SB_ERROR, code, "%s: %s", what, g_strerror(code));
+    return false;
+}
+
+long sb_read_number(const char *path, long fallback)
+{
+    char text[32];
+    AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+    if (n <= 0)
+        return fallback;
+    text[n] = '\0';
+    return strtol(text, NULL, 10);
+}
+
+bool sb_mode_parse(const char *text, enum sb_mode *out)
+{
+    static const char *const names[] = {
+        [SB_NAMESPACE] = "namespace", [SB_CHROOT] = "chroot", [SB_NONE] = "none"};
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(names); i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *out = (enum sb_mode)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+void sb_close_inherited(int keep)
+{
+    if (keep < 3) {
+        syscall(SYS_close_range, 3u, ~0u, 0u);
+        return;
+    }
+    if (keep > 3)
+        syscall(SYS_close_range, 3u, (unsigned)keep - 1, 0u);
+    syscall(SYS_close_range, (unsigned)keep + 1, ~0u, 0u);
+}
+
+/* Root's supplementary groups would let the guest in where only those groups may (CVE-2022-0358).
+ * A user namespace with one id denies the call, and has no group of root's to lose. */
+static bool drop_groups(GError **err)
+{
+    if (setgroups(0, NULL) == 0 || errno == EPERM)
+        return true;
+    return sb_fail(err, errno, "cannot drop the supplementary groups");
+}
+
+/* Namespace mode, outside: leave for new namespaces as far as the keeper needs them, fork.
+ * Should: put the user and pid namespaces in place, and give up root's groups.
+ * Mustn't: touch mounts or network, or the keeper could not tell its parent's world from ours. */
+static bool enter_namespace(const struct sb_config *cfg, int share_fd, struct sb_result *out,
+                            GError **err)
+{
+    struct sb_keeper keeper;
+
+    if (fchdir(share_fd) < 0)
+        return sb_fail(err, errno, "cannot enter the shared directory");
+    out->user_ns = geteuid() != 0 || cfg->uid_maps || cfg->gid_maps;
+    out->single_id = out->user_ns && sb_idmap_is_single(cfg->uid_map, cfg->uid_maps, geteuid()) &&
+                     sb_idmap_is_single(cfg->gid_map, cfg->gid_maps, getegid());
+    if (out->user_ns) {
+        if (!sb_userns_enter(cfg, CLONE_NEWPID, err))
+            return false;
+    } else if (unshare(CLONE_NEWPID) < 0) {
+        return sb_fail(err, errno,
+                       "cannot make a pid namespace (no CAP_SYS_ADMIN? then use --sandbox=chroot, "
+                       "or --sandbox=none inside a container)");
+    }
+    if (sb_keeper_fork(&keeper, err) < 0)
+        return false;
+
+    if (out->user_ns && (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0))
+        return sb_fail(err, errno, "cannot become user 0 of the new user namespace");
+    if (!drop_groups(err) || !sb_keeper_bind(&keeper, err) || !sb_ns_build(out, err))
+        return false;
+    if (out->single_id)
+        log_info("only one user id exists in the sandbox: changing owners, device nodes and file "
+                 "handles are refused (see --uid-map, --gid-map)");
+    return true;
+}
+
+/* Open what is needed of /proc while it can be reached; the mount table is read through its
+ * process directory later, when the root is the final one. */
+static int open_proc(struct sb_result *out)
+{
+    out->proc_self_fd = sb_open_proc_fds();
+    return open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+static bool limit_to_share(const struct sb_config *cfg, struct sb_result *out, GError **err)
+{
+    int r = sb_landlock(out->root_fd, cfg->file_handles);
+    if (r < 0)
+        return sb_fail(err, -r, "cannot limit the daemon to the share by landlock");
+    out->landlock = r > 0;
+    return true;
+}
+
+/* Chroot mode: no new process, the caller's namespaces.
+ * Should: make the share the root. A directory that the host moves out of the share while the
+ * guest holds it is out of the chroot, too: there landlock takes over, where the kernel has it.
+ * Mustn't: be taken for what the namespaces give. */
+static bool enter_chroot(const struct sb_config *cfg, int share_fd, struct sb_result *out,
+                         GError **err)
+{
+    AUTO_FD int self = open_proc(out);
+
+    if (!drop_groups(err))
+        return false;
+    if (fchdir(share_fd) < 0 || chroot(".") < 0 || chdir("/") < 0)
+        return sb_fail(err, errno,
+                       "cannot change the root to the shared directory (chroot needs root)");
+    out->root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (out->root_fd < 0)
+        return sb_fail(err, errno, "cannot open the new root");
+    if (self >= 0)
+        out->mountinfo_fd = openat(self, "mountinfo", O_RDONLY | O_CLOEXEC);
+    return limit_to_share(cfg, out, err);
+}
+
+/* No sandbox of ours: for containers that forbid namespaces.
+ * Should: limit us to the share by landlock, where the kernel has it.
+ * Mustn't: need any privilege. */
+static bool enter_none(const struct sb_config *cfg, int share_fd, struct sb_result *out,
+                       GError **err)
+{
+    AUTO_FD int self = open_proc(out);
+
+    if (geteuid() == 0 && !drop_groups(err))
+        return false;
+    if (self >= 0)
+        out->mountinfo_fd = openat(self, "mountinfo", O_RDONLY | O_CLOEXEC);
+    out->root_fd = fcntl(share_fd, F_DUPFD_CLOEXEC, 3);
+    if (out->root_fd < 0)
+        return sb_fail(err, errno, "cannot hold the shared directory");
+    return limit_to_share(cfg, out, err);
+}
+
+static bool enter_mode(const struct sb_config *cfg, int share_fd, struct sb_result *out,
+                       GError **err)
+{
+    switch (cfg->mode) {
+    case SB_NAMESPACE:
+        return enter_namespace(cfg, share_fd, out, err);
+    case SB_CHROOT:
+        return enter_chroot(cfg, share_fd, out, err);
+    case SB_NONE:
+        return enter_none(cfg, share_fd, out, err);
+    }
+    return sb_fail(err, EINVAL, "sandbox mode %d", (int)cfg->mode);
+}
+
+static void clear_result(struct sb_result *r)
+{
+    const int fds[] = {r->root_fd, r->proc_self_fd, r->mountinfo_fd};
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(fds); i++) {
+        if (fds[i] >= 0)
+            close(fds[i]);
+    }
+}
+
+bool sb_enter(const struct sb_config *cfg, struct sb_result *out, GError **err)
+{
+    struct sb_result r = {.root_fd = -1, .proc_self_fd = -1, .mountinfo_fd = -1};
+
+    AUTO_FD int share_fd = open(cfg->shared_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (share_fd < 0)
+        return sb_fail(err, errno, "cannot open the shared directory '%s'", cfg->shared_dir);
+    if ((cfg->uid_maps || cfg->gid_maps) && cfg->mode != SB_NAMESPACE)
+        return sb_fail(err, EINVAL, "--uid-map and --gid-map need --sandbox=namespace");
+    /* syslog(3) wants the time zone: read it now, the file of this name inside is the guest's. */
+    tzset();
+
+    bool ok = enter_mode(cfg, share_fd, &r, err);
+    if (ok && r.proc_self_fd < 0)
+        ok = sb_fail(err, ENOENT, "cannot open /proc/self/fd (is /proc mounted?)");
+    if (!ok) {
+        clear_result(&r);
+        return false;
+    }
+    *out = r;
+    return true;
+}

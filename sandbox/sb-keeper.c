@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The keeper: the process that was started. It stays outside the sandbox, passes signals in and
+ * the exit status out. Whoever started us sees one process that behaves like the daemon. */
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sandbox/sb-priv.h"
+
+static const int forwarded[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
+
+/* End as the daemon ended. */
+static G_NORETURN void end_like(int status)
+{
+    if (!WIFSIGNALED(status))
+        _exit(WEXITSTATUS(status));
+
+    int sig = WTERMSIG(status);
+    sigset_t only;
+    sigemptyset(&only);
+    sigaddset(&only, sig);
+    signal(sig, SIG_DFL);
+    raise(sig);
+    sigprocmask(SIG_UNBLOCK, &only, NULL);
+    _exit(128 + sig); /* the signal of a stop, or one that this process may not die of */
+}
+
+/* The keeper holds nothing of the daemon's: a second holder of the listening socket or of the
+ * front-end's connection would keep them open when the daemon is gone. It may signal its child,
+ * whatever user that is by now, and nothing else. */
+static void shed(int alive_fd)
+{
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2] = {
+        {.effective = 1u << CAP_KILL, .permitted = 1u << CAP_KILL}};
+
+    (void)!chdir("/"); /* the share may be unmounted while it is not in use by the daemon */
+    dup2(alive_fd, 3);
+    syscall(SYS_close_range, 4u, ~0u, 0u);
+    /* The core of the daemon is the one to keep, not ours. */
+    setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+    syscall(SYS_capset, &head, data);
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    sb_seccomp_apply(SB_THREAD_KEEPER, SB_ACTION_KILL);
+}
+
+static G_NORETURN void keep(pid_t child, const sigset_t *awaited)
+{
+    for (;;) {
+        siginfo_t info;
+        int status, sig = sigwaitinfo(awaited, &info);
+        if (sig < 0)
+            continue;
+        if (sig != SIGCHLD)
+            kill(child, sig);
+        else if (waitpid(child, &status, WNOHANG) == child)
+            end_like(status);
+    }
+}
+
+int sb_keeper_fork(struct sb_keeper *k, GError **err)
+{
+    sigset_t awaited;
+    sigemptyset(&awaited);
+    sigaddset(&awaited, SIGCHLD);
+    for (unsigned i = 0; i < G_N_ELEMENTS(forwarded); i++)
+        sigaddset(&awaited, forwarded[i]);
+
+    if (pipe2(k->alive, O_CLOEXEC) < 0) {
+        sb_fail(err, errno, "cannot make a pipe");
+        return -1;
+    }
+    /* An ignored SIGCHLD, inherited from whoever started us, would take the status away. */
+    signal(SIGCHLD, SIG_DFL);
+    sigprocmask(SIG_BLOCK, &awaited, &k->caller_mask);
+    pid_t child = fork();
+    if (child == 0) {
+        close(k->alive[1]);
+        sigprocmask(SIG_SETMASK, &k->caller_mask, NULL);
+        return 0;
+    }
+    if (child < 0) {
+        sb_fail(err, errno, "cannot fork");
+        sigprocmask(SIG_SETMASK, &k->caller_mask, NULL);
+        close(k->alive[0]);
+        close(k->alive[1]);
+        return -1;
+    }
+    shed(k->alive[1]);
+    keep(child, &awaited);
+}
+
+bool sb_keeper_bind(struct sb_keeper *k, GError **err)
+{
+    struct pollfd gone = {.fd = k->alive[0]};
+
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+        return sb_fail(err, errno, "cannot bind the daemon's life to its parent's");
+    /* It may have died before the call above. */
+    int n = poll(&gone, 1, 0);
+    close(k->alive[0]);
+    if (n != 0)
+        return sb_fail(err, ESRCH, "the parent process is gone");
+    return true;
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Mount and network namespace: the share as the root, and nothing else mounted. */
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "sandbox/sb-priv.h"
+#include "virtiofsd/base/auto.h"
+#include "virtiofsd/base/log.h"
+
+/* linux/mount.h, from Linux 5.2 and 5.12; it cannot be included beside sys/mount.h everywhere.
+ * The numbers of these calls are the same on all architectures. */
+#define SB_TREE_CLONE   0x01
+#define SB_AT_RECURSIVE 0x8000
+#ifndef SYS_open_tree
+#define SYS_open_tree 428
+#endif
+#ifndef SYS_move_mount
+#define SYS_move_mount 429
+#endif
+#ifndef SYS_mount_setattr
+#define SYS_mount_setattr 442
+#endif
+#define SB_MOVE_F_EMPTY     0x04
+#define SB_MOVE_T_EMPTY     0x40
+#define SB_ATTR_NOSUID      0x02
+#define SB_ATTR_NODEV       0x04
+#define SB_ATTR_NOSYMFOLLOW 0x200000
+struct sb_mount_attr {
+    uint64_t attr_set, attr_clr, propagation, userns_fd;
+};
+
+static int clone_tree(int dirfd, const char *path, unsigned flags)
+{
+    return (int)syscall(SYS_open_tree, dirfd, path, SB_TREE_CLONE | (unsigned)O_CLOEXEC | flags);
+}
+
+int sb_open_proc_fds(void)
+{
+    /* A copy of the mount that begins at this directory has nothing above it: no "..", no other
+     * process, and needs no instance of proc of its own, which takes longer to make than all the
+     * rest. It lives as long as the descriptor. */
+    int fd = clone_tree(AT_FDCWD, "/proc/self/fd", 0);
+    return fd >= 0 ? fd : open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+/* Whatever is wrong elsewhere, the kernel then refuses to open a device node or to follow a
+ * symbolic link in the share. Mounts that the host adds later come with their own flags. */
+static void harden(int tree_fd)
+{
+    struct sb_mount_attr attr = {.attr_set = SB_ATTR_NOSUID | SB_ATTR_NODEV | SB_ATTR_NOSYMFOLLOW};
+
+    if (syscall(SYS_mount_setattr, tree_fd, "", AT_EMPTY_PATH | SB_AT_RECURSIVE, &attr,
+                sizeof(attr)) == 0)
+        return;
+    attr.attr_set &= ~(uint64_t)SB_ATTR_NOSYMFOLLOW; /* Linux 5.14 */
+    if (syscall(SYS_mount_setattr, tree_fd, "", AT_EMPTY_PATH | SB_AT_RECURSIVE, &attr,
+                sizeof(attr)) < 0)
+        log_debug("mount flags for the share not available: %s", g_strerror(errno));
+}
+
+/* A recursive copy of the share's mounts (the share is the working directory), put on top of the
+ * share. Being copies of slaves they are slaves too: what the host mounts in the share later
+ * appears, and nothing goes the other way. */
+static bool bind_share(GError **err)
+{
+    AUTO_FD int tree = clone_tree(AT_FDCWD, "", AT_EMPTY_PATH | SB_AT_RECURSIVE);
+    if (tree < 0)
+        return sb_fail(err, errno, "cannot copy the mounts of the shared directory");
+    harden(tree);
+    if (syscall(SYS_move_mount, tree, "", AT_FDCWD, "", SB_MOVE_F_EMPTY | SB_MOVE_T_EMPTY) < 0)
+        return sb_fail(err, errno, "cannot mount the shared directory on itself");
+    if (fchdir(tree) < 0)
+        return sb_fail(err, errno, "cannot enter the mount of the shared directory");
+    return true;
+}
+
+/* Make the working directory the root, and let go of the old one: after pivot_root(".", ".") it
+ * lies over the new one, and is what "." is for umount2(). */
+static bool pivot(GError **err)
+{
+    if (syscall(SYS_pivot_root, ".", ".") < 0)
+        return sb_fail(err, errno,
+                       errno == EINVAL
+                           ? "cannot make the share the root: our own root is not a mount point "
+                             "(a chroot or an initramfs?), use --sandbox=chroot"
+                           : "cannot make the share the root");
+    if (umount2(".", MNT_DETACH) < 0)
+        return sb_fail(err, errno, "cannot leave the old root");
+    if (chdir("/") < 0)
+        return sb_fail(err, errno, "cannot enter the new root");
+    return true;
+}
+
+bool sb_ns_build(struct sb_result *out, GError **err)
+{
+    if (unshare(CLONE_NEWNS | CLONE_NEWNET) < 0)
+        return sb_fail(err, errno,
+                       "cannot make a mount and a network namespace (in a container, use "
+                       "--sandbox=chroot or --sandbox=none)");
+    /* First of all, or the host would see what follows. */
+    if (mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0)
+        return sb_fail(err, errno, "cannot separate our mounts from the host's");
+    out->proc_self_fd = sb_open_proc_fds();
+    AUTO_FD int self = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (!bind_share(err) || !pivot(err))
+        return false;
+    out->root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (out->root_fd < 0)
+        return sb_fail(err, errno, "cannot open the new root");
+    /* Not before: the table shows what can be reached from the root that its opener had. */
+    if (self >= 0)
+        out->mountinfo_fd = openat(self, "mountinfo", O_RDONLY | O_CLOEXEC);
+    return true;
+}

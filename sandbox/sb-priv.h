@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * What the files of the sandbox share among themselves. */
+#pragma once
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/types.h>
+
+#include "sandbox/sandbox.h"
+
+/* Set @err to a line ending in the meaning of @code (an errno value). Returns false. */
+bool sb_fail(GError **err, int code, const char *fmt, ...) G_GNUC_PRINTF(3, 4);
+
+/* First number in a file such as a sysctl; @fallback when it cannot be read. */
+long sb_read_number(const char *path, long fallback);
+
+/* ---- sb-idmap: user namespaces ---- */
+
+/* Leave for a new user namespace with @flags (CLONE_NEW*) made in it, its id maps written. */
+bool sb_userns_enter(const struct sb_config *cfg, int flags, GError **err);
+/* Whether only the caller's own id is mapped, by default or by option. */
+bool sb_idmap_is_single(const struct sb_idmap *map, unsigned n, uint32_t own);
+
+/* ---- sb-keeper: the parent ---- */
+
+struct sb_keeper {
+    sigset_t caller_mask; /* what the daemon gets back */
+    int alive[2];         /* a pipe that hangs up when the keeper ends */
+};
+
+/* Fork. Returns 0 in the child, never in the parent; -1 with @err set when there is no child. */
+int sb_keeper_fork(struct sb_keeper *k, GError **err);
+/* In the child, once its ids no longer change: die with the keeper. */
+bool sb_keeper_bind(struct sb_keeper *k, GError **err);
+
+/* ---- sb-ns: mounts ---- */
+
+/* In the child: mount and network namespace, the share, which is the working directory, as root.
+ * The share is not given as a descriptor, since that would name a mount of the namespace we leave,
+ * and not as a path, since our new user may not be allowed to walk it. */
+bool sb_ns_build(struct sb_result *out, GError **err);
+/* O_PATH descriptor of our own /proc/self/fd; a mount of its own where we may make one. */
+int sb_open_proc_fds(void);
+
+/* ---- sb-landlock ---- */
+
+/* Limit this process to what is below @share_fd. Returns 1 when done, 0 when the kernel has no
+ * landlock, -errno. */
+int sb_landlock(int share_fd, bool file_handles);
