@@ -10,9 +10,7 @@ packages_guest=(user-mode-linux busybox-static)
 packages_check=(acl attr clang clang-format cpio fio libclang-rt-14-dev procps python3 shellcheck strace
     stress-ng)
 # shellcheck disable=SC2034
-packages_arm64=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
-    libc6-dev:arm64 libcap-ng-dev:arm64 libcmocka-dev:arm64 libfuse3-dev:arm64 libglib2.0-dev:arm64
-    libseccomp-dev:arm64)
+packages_arm64=(gcc-aarch64-linux-gnu qemu-user)
 
 package_installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null | head -c 9)" = installed ]; }
 
@@ -31,9 +29,6 @@ install_packages() {
     }
     echo "installing ${#missing[@]} packages: ${missing[*]}"
     log=$(mktemp)
-    case ${missing[*]} in
-    *:arm64*) [[ $(dpkg --print-foreign-architectures) = *arm64* ]] || dpkg --add-architecture arm64 ;;
-    esac
     if ! { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
         -o Dpkg::Options::=--force-confold -o Dpkg::Use-Pty=0 "${missing[@]}"; } </dev/null 2>&1 |
         tee "$log" | grep --line-buffered -E '^(Get:|Setting up|E:)' | progress_line; then
