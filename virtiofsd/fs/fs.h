@@ -67,6 +67,9 @@ struct fs_cred {
     mode_t umask;     /* applied by the host kernel, only where there is no default ACL */
     unsigned ngroups; /* supplementary groups that matter for this request */
     gid_t groups[FS_MAX_GROUPS];
+    /* The guest sends groups (FUSE_CREATE_SUPP_GROUP), so none means none and the host checks
+     * permission in full. Else, with ngroups 0, the guest's own check is trusted for creation. */
+    bool groups_known;
     const char *secctx_name; /* security xattr to give to a new inode, or NULL */
     const void *secctx;
     size_t secctx_len;
@@ -204,7 +207,7 @@ enum {
 };
 ssize_t fs_write(struct fs *fs, struct fs_file *file, struct iovec *iov, unsigned cnt, off_t off,
                  unsigned how);
-/* @whence: SEEK_DATA, SEEK_HOLE (also SET, CUR, END). Returns the offset or -errno. */
+/* @whence: SEEK_DATA, SEEK_HOLE (also SET, END). Returns the offset or -errno. */
 off_t fs_lseek(struct fs *fs, struct fs_file *file, off_t off, int whence);
 int fs_fallocate(struct fs *fs, struct fs_file *file, int mode, off_t off, off_t len);
 ssize_t fs_copy_range(struct fs *fs, struct fs_file *in, off_t off_in, struct fs_file *out,
@@ -263,9 +266,10 @@ int fs_setlk(struct fs *fs, struct fs_inode *inode, uint64_t owner, const struct
 /* flock(2) on an open file; never waits (-EWOULDBLOCK). @op: LOCK_SH, LOCK_EX, LOCK_UN. */
 int fs_flock(struct fs *fs, struct fs_file *file, int op);
 
-/* The waiting forms: done(user, result) is called once, from another thread, when the lock was
- * taken or the wait ended (-EINTR: cancelled; -ENOLCK: too many waiters). Never blocks. References
- * to inode and file are taken inside. */
+/* The waiting forms: done(user, result) is called once when the lock was taken or the wait ended
+ * (-EINTR: cancelled; -ENOLCK: too many waiters): from another thread after a wait, from this one
+ * and before the return when the answer is known at once. Never blocks. References to inode and
+ * file are taken inside. */
 typedef void fs_lock_done_fn(void *user, int result);
 void fs_setlk_wait(struct fs *fs, struct fs_inode *inode, uint64_t owner, const struct fs_lock *lk,
                    fs_lock_done_fn *done, void *user);

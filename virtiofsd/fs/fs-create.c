@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Verbs that make inodes, as the guest's process would make them. */
+#include "virtiofsd/fs/fs-priv.h"
+
+#include <limits.h>
+
+/* What is to be made, for make_at(). */
+struct recipe {
+    mode_t mode;
+    dev_t rdev;
+    const char *target; /* of a symbolic link */
+};
+
+static int make_at(int dir, const char *name, const struct recipe *r)
+{
+    int rc;
+    if (S_ISDIR(r->mode))
+        rc = mkdirat(dir, name, r->mode & 07777);
+    else if (S_ISLNK(r->mode))
+        rc = symlinkat(r->target, dir, name);
+    else
+        rc = mknodat(dir, name, r->mode, r->rdev);
+    return rc == 0 ? 0 : -errno;
+}
+
+/* Check, switch ids, make, look up. */
+static int make(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent,
+                const char *name, const struct recipe *r, struct fs_entry *out)
+{
+    int rc = fs_name_check(name);
+    if (rc < 0)
+        return rc;
+    if (fs->cfg.readonly)
+        return -EROFS;
+    int dir = fs_inode_fd(fs, parent);
+    if (dir < 0)
+        return dir;
+
+    struct fs_cred_saved saved;
+    rc = fs_cred_enter(fs, cred, &saved);
+    if (rc < 0)
+        return rc;
+    rc = make_at(dir, name, r);
+    fs_cred_leave(fs, &saved);
+    if (rc < 0)
+        return rc;
+
+    bool isnew;
+    rc = fs_lookup_open(fs, parent, name, out, &isnew);
+    if (rc == 0 && cred && cred->secctx_name) {
+        rc = fs_secctx_set(fs, cred, fs_inode_fd(fs, out->inode));
+        if (rc < 0)
+            fs_inode_put(fs, out->inode);
+    }
+    return rc;
+}
+
+int fs_mknod(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent, const char *name,
+             mode_t mode, dev_t rdev, struct fs_entry *out)
+{
+    mode_t type = mode & S_IFMT;
+    struct recipe r = {.mode = mode, .rdev = rdev};
+
+    if (type == 0)
+        r.mode = type = S_IFREG | (mode & 07777);
+    if (!S_ISREG(type) && !S_ISCHR(type) && !S_ISBLK(type) && !S_ISFIFO(type) && !S_ISSOCK(type))
+        return -EINVAL;
+    return make(fs, cred, parent, name, &r, out);
+}
+
+int fs_mkdir(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent, const char *name,
+             mode_t mode, struct fs_entry *out)
+{
+    struct recipe r = {.mode = S_IFDIR | (mode & 07777)};
+    return make(fs, cred, parent, name, &r, out);
+}
+
+int fs_symlink(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent, const char *name,
+               const char *target, struct fs_entry *out)
+{
+    struct recipe r = {.mode = S_IFLNK, .target = target};
+    if (strnlen(target, PATH_MAX) >= PATH_MAX)
+        return -ENAMETOOLONG;
+    return make(fs, cred, parent, name, &r, out);
+}
+
+/* ---- files that are made and opened in one go ---- */
+
+/* The entry of a file that was just made, from its own descriptor: its name may mean another file
+ * already. */
+static int entry_of_fd(struct fs *fs, const struct fs_inode *parent, int fd, struct fs_entry *out)
+{
+    char num[FD_NAME_LEN];
+    struct statx stx;
+    AUTO_FD int ref = openat(fs->cfg.proc_self_fd, fs_fd_name(num, fd), O_PATH | O_CLOEXEC);
+    if (ref < 0)
+        return fs_open_errno();
+    int rc = fs_statx_at(fd, "", &stx);
+    if (rc == 0)
+        rc = fs_inode_intern(fs, parent, &ref, &stx, &out->inode, NULL);
+    if (rc == 0)
+        fs_attr_for_child(fs, parent, &stx, &out->attr);
+    return rc;
+}
+
+/* Enter a new file into both tables. Takes @fd over; it is counted already. */
+static int finish_create(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent, int fd,
+                         int flags, struct fs_entry *out, struct fs_opened *opened)
+{
+    struct fs_entry entry;
+    struct fs_opened o = {.keep_cache = fs->cfg.cache == FS_CACHE_ALWAYS};
+    int rc = entry_of_fd(fs, parent, fd, &entry);
+
+    if (rc == 0 && cred && cred->secctx_name) {
+        rc = fs_secctx_set(fs, cred, fs_inode_fd(fs, entry.inode));
+        if (rc < 0)
+            fs_inode_put(fs, entry.inode);
+    }
+    if (rc < 0) {
+        close(fd);
+        fs_fds_give(fs);
+        return rc;
+    }
+    rc = fs_file_add(fs, entry.inode, fd, flags & O_ACCMODE, &o.fh);
+    if (rc < 0) {
+        fs_inode_put(fs, entry.inode);
+        return rc;
+    }
+    *out = entry;
+    *opened = o;
+    return 0;
+}
+
+/* openat() as the guest's process. Returns a counted descriptor or -errno. */
+static int create_at(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent,
+                     const char *name, int flags, mode_t mode)
+{
+    int dir = fs_inode_fd(fs, parent);
+    if (dir < 0)
+        return dir;
+    int rc = fs_fds_take(fs);
+    if (rc < 0)
+        return rc;
+    struct fs_cred_saved saved;
+    rc = fs_cred_enter(fs, cred, &saved);
+    if (rc == 0) {
+        rc = openat(dir, name, flags | O_CLOEXEC, mode & 07777);
+        if (rc < 0)
+            rc = fs_open_errno();
+        fs_cred_leave(fs, &saved);
+    }
+    if (rc < 0)
+        fs_fds_give(fs);
+    return rc;
+}
+
+/* CREATE without O_EXCL of a name that is there: an ordinary lookup and open. */
+static int open_existing(struct fs *fs, struct fs_inode *parent, const char *name, int flags,
+                         unsigned how, struct fs_entry *out, struct fs_opened *opened)
+{
+    struct fs_entry entry;
+    int rc = fs_lookup(fs, parent, name, &entry);
+    if (rc < 0)
+        return rc;
+    rc = fs_open(fs, entry.inode, flags & ~(O_CREAT | O_EXCL), how, opened);
+    if (rc == 0 && (flags & O_TRUNC)) { /* the size has changed since the lookup */
+        bool submount = entry.attr.submount;
+        rc = fs_getattr(fs, entry.inode, NULL, &entry.attr);
+        entry.attr.submount = submount;
+        if (rc < 0)
+            fs_release(fs, opened->fh);
+    }
+    if (rc < 0) {
+        fs_inode_put(fs, entry.inode);
+        return rc;
+    }
+    *out = entry;
+    return 0;
+}
+
+int fs_create(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent, const char *name,
+              mode_t mode, int flags, unsigned how, struct fs_entry *out, struct fs_opened *opened)
+{
+    int rc = fs_name_check(name);
+    if (rc < 0)
+        return rc;
+    if (fs->cfg.readonly)
+        return -EROFS;
+    int clean = fs_open_flags(fs, flags & ~(O_CREAT | O_EXCL));
+    if (clean < 0)
+        return clean;
+    /* Exclusive first: a name that turns out to be there is opened without following links and
+     * without touching special files, which openat() with O_CREAT could not promise. */
+    for (int tries = 0; tries < 3; tries++) {
+        int fd = create_at(fs, cred, parent, name,
+                           (clean & ~O_TRUNC) | O_CREAT | O_EXCL | O_NOFOLLOW, mode);
+        if (fd >= 0)
+            return finish_create(fs, cred, parent, fd, clean, out, opened);
+        if (fd != -EEXIST || (flags & O_EXCL))
+            return fd;
+        rc = open_existing(fs, parent, name, flags, how, out, opened);
+        if (rc != -ENOENT) /* gone again: somebody on the host is busy with this name */
+            return rc;
+    }
+    return rc;
+}
+
+int fs_tmpfile(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent, mode_t mode,
+               int flags, struct fs_entry *out, struct fs_opened *opened)
+{
+    if (fs->cfg.readonly)
+        return -EROFS;
+    int excl = flags & O_EXCL; /* here: may never be linked into the tree */
+    flags = fs_open_flags(fs, flags & ~(O_CREAT | O_EXCL | __O_TMPFILE));
+    if (flags < 0)
+        return flags;
+    if ((flags & O_ACCMODE) == O_RDONLY)
+        return -EINVAL;
+    int fd = create_at(fs, cred, parent, ".", (flags & ~O_TRUNC) | O_TMPFILE | excl, mode);
+    if (fd < 0)
+        return fd;
+    return finish_create(fs, cred, parent, fd, flags, out, opened);
+}

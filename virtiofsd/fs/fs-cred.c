@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Acting as the guest's process: effective ids, groups, umask, capabilities, per thread.
+ *
+ * Raw system calls throughout: the wrappers of libc change all threads of the process. Going from
+ * euid 0 to another one empties the effective capability set, coming back fills it again, so the
+ * host's permission checks apply to what is created in between, and the set-group-id rule for new
+ * files sees an ordinary user. */
+#include "virtiofsd/base/log.h"
+#include "virtiofsd/fs/fs-priv.h"
+
+#include <grp.h>
+#include <linux/capability.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static __thread mode_t thread_umask;
+static __thread unsigned thread_cwd; /* serial of the context whose proc_self_fd is our cwd */
+static __thread struct {
+    bool read;
+    struct __user_cap_data_struct set[2];
+} thread_caps;
+
+void fs_thread_start(void)
+{
+    if (unshare(CLONE_FS) != 0)
+        log_error("unshare(CLONE_FS): %s: umasks of requests may mix", g_strerror(errno));
+    umask(0);
+    thread_umask = 0;
+    thread_cwd = 0;
+    /* Our own groups must not make new files set-group-id for a group the guest is not in. Not
+     * allowed in some user namespaces, where ids cannot be switched either. */
+    if (getgroups(0, NULL) > 0 && syscall(SYS_setgroups, 0, NULL) != 0 && errno != EPERM)
+        log_warn("setgroups: %s", g_strerror(errno));
+}
+
+int fs_thread_cwd(struct fs *fs)
+{
+    if (G_LIKELY(thread_cwd == fs->serial))
+        return 0;
+    if (fchdir(fs->cfg.proc_self_fd) != 0)
+        return -errno;
+    thread_cwd = fs->serial;
+    return 0;
+}
+
+/* ---- capabilities ---- */
+
+static bool caps_read(void)
+{
+    struct __user_cap_header_struct hdr = {_LINUX_CAPABILITY_VERSION_3, 0};
+
+    if (!thread_caps.read)
+        thread_caps.read = syscall(SYS_capget, &hdr, thread_caps.set) == 0;
+    return thread_caps.read;
+}
+
+static int caps_set(const struct __user_cap_data_struct set[2])
+{
+    struct __user_cap_header_struct hdr = {_LINUX_CAPABILITY_VERSION_3, 0};
+    return (int)syscall(SYS_capset, &hdr, set);
+}
+
+bool fs_fsetid_drop(void)
+{
+    if (!caps_read() || !(thread_caps.set[0].effective & (1u << CAP_FSETID)))
+        return false;
+    struct __user_cap_data_struct less[2] = {thread_caps.set[0], thread_caps.set[1]};
+    less[0].effective &= ~(1u << CAP_FSETID);
+    return caps_set(less) == 0;
+}
+
+void fs_fsetid_restore(void)
+{
+    int keep = errno;
+    if (caps_set(thread_caps.set) != 0) {
+        log_error("capset: %s: cannot restore capabilities", g_strerror(errno));
+        abort();
+    }
+    errno = keep;
+}
+
+/* A guest that cannot send groups has checked permission itself, groups included; without this
+ * the host would refuse what a supplementary group allows. */
+static int raise_dac_override(void)
+{
+    struct __user_cap_data_struct set[2] = {thread_caps.set[0], thread_caps.set[1]};
+
+    if (!(set[0].permitted & (1u << CAP_DAC_OVERRIDE)))
+        return 0;
+    set[0].effective = 1u << CAP_DAC_OVERRIDE;
+    set[1].effective = 0;
+    return caps_set(set) == 0 ? 0 : -errno;
+}
+
+/* ---- ids ---- */
+
+static void become_uid(struct fs *fs, uid_t uid, const char *what)
+{
+    if (syscall(SYS_setresuid, -1, uid, -1) != 0) {
+        log_error("setresuid: %s: cannot %s", g_strerror(errno), what);
+        abort();
+    }
+}
+
+void fs_cred_leave(struct fs *fs, const struct fs_cred_saved *saved)
+{
+    int keep = errno;
+    bool ok = true;
+
+    if (saved->uid)
+        become_uid(fs, fs->uid, "become the daemon again");
+    if (saved->gid)
+        ok = syscall(SYS_setresgid, -1, fs->gid, -1) == 0;
+    if (saved->groups)
+        ok = syscall(SYS_setgroups, 0, NULL) == 0 && ok;
+    if (!ok) {
+        log_error("setresgid, setgroups: %s: cannot become the daemon again", g_strerror(errno));
+        abort();
+    }
+    errno = keep;
+}
+
+static int switch_ids(struct fs *fs, const struct fs_cred *cred, struct fs_cred_saved *saved)
+{
+    /* The set to which fs_cred_leave() leads back must be known before it is emptied. */
+    if (!caps_read())
+        return -EPERM;
+    if (cred->ngroups > 0) {
+        if (syscall(SYS_setgroups, cred->ngroups, cred->groups) != 0)
+            return -errno;
+        saved->groups = true;
+    }
+    if (cred->gid != fs->gid) {
+        if (syscall(SYS_setresgid, -1, cred->gid, -1) != 0)
+            return -errno;
+        saved->gid = true;
+    }
+    if (cred->uid != fs->uid) {
+        if (syscall(SYS_setresuid, -1, cred->uid, -1) != 0)
+            return -errno;
+        saved->uid = true;
+        if (cred->ngroups == 0 && !cred->groups_known)
+            return raise_dac_override();
+    }
+    return 0;
+}
+
+int fs_cred_enter(struct fs *fs, const struct fs_cred *cred, struct fs_cred_saved *saved)
+{
+    *saved = (struct fs_cred_saved){0};
+    if (!cred)
+        return 0;
+    if (cred->uid == (uid_t)-1 || cred->gid == (gid_t)-1 || cred->ngroups > FS_MAX_GROUPS)
+        return -EINVAL;
+    mode_t mask = cred->umask & 0777;
+    if (mask != thread_umask) {
+        umask(mask);
+        thread_umask = mask;
+    }
+    if (cred->uid == fs->uid && cred->gid == fs->gid)
+        return 0;
+    /* An ordinary user's daemon: what the guest's root makes is ours. */
+    if (fs->uid != 0 && cred->uid == 0 && cred->gid == 0)
+        return 0;
+    int rc = switch_ids(fs, cred, saved);
+    if (rc < 0)
+        fs_cred_leave(fs, saved);
+    return rc;
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The table of open files. A handle is a slot plus a generation; the guest's own hold on it is
+ * the FILE_OPEN bit, which fs_release() can take away once. */
+#include "virtiofsd/fs/fs-priv.h"
+
+#define FILES_MAX   (1u << 22)
+#define FILE_OPEN   ((uint64_t)1 << 31)
+#define REFS(state) ((uint32_t)(state))
+
+int fs_files_init(struct fs *fs)
+{
+    uint32_t max = fs->cfg.max_fds < FILES_MAX - 1 ? (uint32_t)fs->cfg.max_fds + 1 : FILES_MAX;
+    fs->next_file_gen = 1;
+    return fs_table_init(&fs->files, sizeof(struct fs_file), offsetof(struct fs_file, next), max);
+}
+
+void fs_files_fini(struct fs *fs)
+{
+    fs_table_fini(&fs->files);
+}
+
+int fs_file_add(struct fs *fs, struct fs_inode *inode, int fd, int accmode, uint64_t *fh)
+{
+    pthread_mutex_lock(&fs->files_lock);
+    uint32_t slot = fs_table_take(&fs->files);
+    uint64_t gen = fs->next_file_gen++;
+    if (fs->next_file_gen == 0)
+        fs->next_file_gen = 1;
+    pthread_mutex_unlock(&fs->files_lock);
+    if (slot == 0) {
+        close(fd);
+        fs_fds_give(fs);
+        return -ENFILE;
+    }
+
+    struct fs_file *f = fs_table_at(&fs->files, slot);
+    f->inode = fs_inode_ref(inode);
+    f->is_dir = fs_inode_is(inode, S_IFDIR);
+    f->dir = f->is_dir ? fs_dir_new() : NULL;
+    f->fd = fd;
+    f->accmode = accmode;
+    f->slot = slot;
+    atomic_store_explicit(&f->state, gen << 32 | FILE_OPEN, memory_order_release);
+    *fh = gen << 32 | slot;
+    return 0;
+}
+
+/* The last hold is gone. */
+static void file_free(struct fs *fs, struct fs_file *f)
+{
+    if (f->dir)
+        fs_dir_free(fs, f->dir);
+    f->dir = NULL;
+    close(f->fd);
+    fs_fds_give(fs);
+    fs_inode_put(fs, f->inode);
+    atomic_store_explicit(&f->state, 0, memory_order_release);
+    AUTO_LOCK(&fs->files_lock);
+    fs_table_give(&fs->files, f->slot);
+}
+
+struct fs_file *fs_file_get(struct fs *fs, uint64_t fh, const struct fs_inode *inode)
+{
+    struct fs_file *f = fs_table_peek(&fs->files, (uint32_t)fh);
+    if (!f)
+        return NULL;
+    uint64_t s = atomic_load_explicit(&f->state, memory_order_relaxed);
+    do {
+        if (s >> 32 != fh >> 32 || !(s & FILE_OPEN))
+            return NULL;
+    } while (!atomic_compare_exchange_weak_explicit(&f->state, &s, s + 1, memory_order_acquire,
+                                                    memory_order_relaxed));
+    if (inode && f->inode != inode) {
+        fs_file_put(fs, f);
+        return NULL;
+    }
+    return f;
+}
+
+void fs_file_put(struct fs *fs, struct fs_file *file)
+{
+    uint64_t s = atomic_fetch_sub_explicit(&file->state, 1, memory_order_acq_rel);
+    if (REFS(s) == 1)
+        file_free(fs, file);
+}
+
+uint64_t fs_file_id(const struct fs_file *file)
+{
+    uint64_t s = atomic_load_explicit(&file->state, memory_order_relaxed);
+    return (s & ~(uint64_t)UINT32_MAX) | file->slot;
+}
+
+int fs_release(struct fs *fs, uint64_t fh)
+{
+    struct fs_file *f = fs_table_peek(&fs->files, (uint32_t)fh);
+    if (!f)
+        return -EBADF;
+    uint64_t s = atomic_load_explicit(&f->state, memory_order_relaxed);
+    do {
+        if (s >> 32 != fh >> 32 || !(s & FILE_OPEN))
+            return -EBADF;
+    } while (!atomic_compare_exchange_weak_explicit(&f->state, &s, s & ~FILE_OPEN,
+                                                    memory_order_acq_rel, memory_order_relaxed));
+    if (REFS(s) == FILE_OPEN)
+        file_free(fs, f);
+    return 0;
+}
+
+void fs_files_reset(struct fs *fs)
+{
+    uint32_t high = atomic_load(&fs->files.high);
+    for (uint32_t slot = 1; slot < high; slot++) {
+        struct fs_file *f = fs_table_at(&fs->files, slot);
+        uint64_t s = atomic_load(&f->state);
+        if (s & FILE_OPEN)
+            fs_release(fs, (s & ~(uint64_t)UINT32_MAX) | slot);
+    }
+    AUTO_LOCK(&fs->files_lock);
+    fs_table_clear(&fs->files, 1);
+}

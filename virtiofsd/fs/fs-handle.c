@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Inodes held by descriptor against inodes held by file handle.
+ *
+ * A new inode gets an O_PATH descriptor. With handles in use and more descriptors open than the
+ * soft limit, a clock sweep takes those that were not used since its last round and that nobody
+ * but the guest's lookups refers to, notes their handle and closes them. Use of such an inode
+ * opens it again. open_by_handle_at() wants a real descriptor on the same mount: one is kept per
+ * mount. */
+#include "virtiofsd/base/log.h"
+#include "virtiofsd/fs/fs-priv.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+#define SWEEP_LOOK    64 /* inodes looked at for one that may go */
+#define SWEEP_CLOSE   4  /* descriptors closed in one go, so that one request pays little */
+#define YOUNG_NS      2000000000LL
+#define NS_PER_SECOND 1000000000LL
+
+int fs_handle_of(int fd, struct file_handle **out)
+{
+    union {
+        struct file_handle h;
+        char room[sizeof(struct file_handle) + MAX_HANDLE_SZ];
+    } u;
+    int mnt_id;
+
+    u.h.handle_bytes = MAX_HANDLE_SZ;
+    if (name_to_handle_at(fd, "", &u.h, &mnt_id, AT_EMPTY_PATH) != 0)
+        return errno == EOVERFLOW ? -EOPNOTSUPP : -errno;
+    size_t size = sizeof(u.h) + u.h.handle_bytes;
+    *out = malloc(size);
+    if (!*out)
+        return -ENOMEM;
+    memcpy(*out, &u, size);
+    return 0;
+}
+
+bool fs_handle_equal(const struct file_handle *a, const struct file_handle *b)
+{
+    return a->handle_bytes == b->handle_bytes && a->handle_type == b->handle_type &&
+           memcmp(a->f_handle, b->f_handle, a->handle_bytes) == 0;
+}
+
+/* A handle of the root can be made and opened again. */
+static int try_handles(int root_fd)
+{
+    g_autofree struct file_handle *h = NULL;
+    int rc = fs_handle_of(root_fd, &h);
+    if (rc < 0)
+        return rc;
+    AUTO_FD int dir = openat(root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0)
+        return -errno;
+    AUTO_FD int again = open_by_handle_at(dir, h, O_PATH | O_CLOEXEC);
+    return again < 0 ? -errno : 0;
+}
+
+int fs_handles_init(struct fs *fs, int root_fd, GError **err)
+{
+    if (fs->cfg.handles == FS_HANDLES_NEVER)
+        return 0;
+    int rc = try_handles(root_fd);
+    fs->handles = rc == 0;
+    if (rc == 0)
+        return 0;
+    const char *why = rc == -EPERM
+                          ? "CAP_DAC_READ_SEARCH is missing"
+                          : (rc == -EOPNOTSUPP ? "the file system has none" : g_strerror(-rc));
+    if (fs->cfg.handles == FS_HANDLES_MANDATORY) {
+        g_set_error(err, G_FILE_ERROR, g_file_error_from_errno(-rc),
+                    "file handles do not work on the shared directory (%s): use "
+                    "--inode-file-handles=prefer or never",
+                    why);
+        return rc;
+    }
+    log_info("file handles are not used: %s", why);
+    return 0;
+}
+
+int fs_mnt_anchor(struct fs *fs, struct fs_inode *inode, int fd)
+{
+    struct fs_mnt *mnt = inode->mnt;
+    char name[FD_NAME_LEN];
+    AUTO_FD int real = -1;
+
+    if (atomic_load(&mnt->fd) >= 0)
+        return 0;
+    if (fs_inode_is(inode, S_IFDIR))
+        real = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    else if (fs_inode_is(inode, S_IFREG))
+        real = openat(fs->cfg.proc_self_fd, fs_fd_name(name, fd), O_RDONLY | O_CLOEXEC);
+    else
+        return -EAGAIN;
+    if (real < 0)
+        return -errno;
+    int none = -1;
+    if (atomic_compare_exchange_strong(&mnt->fd, &none, real))
+        real = -1;
+    return 0;
+}
+
+void fs_inode_adopt_fd(struct fs *fs, struct fs_inode *inode, int *fd)
+{
+    atomic_fetch_and(&inode->flags, (uint8_t)~INODE_YOUNG);
+    atomic_fetch_or(&inode->flags, INODE_USED);
+    uint64_t s = atomic_load(&inode->state);
+    while (fs_state_fd(s) < 0) {
+        uint64_t want = (s & ~(uint64_t)UINT32_MAX) | (uint32_t)*fd;
+        if (atomic_compare_exchange_weak(&inode->state, &s, want)) {
+            atomic_fetch_add_explicit(&fs->inode_fds, 1, memory_order_relaxed);
+            *fd = -1;
+            return;
+        }
+    }
+}
+
+int fs_inode_reopen(struct fs *fs, struct fs_inode *inode)
+{
+    uint64_t fds = atomic_load_explicit(&fs->inode_fds, memory_order_relaxed);
+    uint64_t other = atomic_load_explicit(&fs->other_fds, memory_order_relaxed);
+    if (fds >= fs->inode_fds_hard || fds + other >= fs->cfg.max_fds) {
+        fs_sweep(fs);
+        fds = atomic_load_explicit(&fs->inode_fds, memory_order_relaxed);
+        if (fds >= fs->inode_fds_hard)
+            return -ENFILE;
+    }
+    AUTO_FD int fd = open_by_handle_at(atomic_load(&inode->mnt->fd), inode->handle,
+                                       O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) {
+        int rc = fs_open_errno();
+        if (rc == -ESTALE || rc == -ENOENT) {
+            fs_inode_unhash(fs, inode);
+            rc = -ESTALE;
+        }
+        return rc;
+    }
+    fs_inode_adopt_fd(fs, inode, &fd);
+    int now = fs_state_fd(atomic_load_explicit(&inode->state, memory_order_acquire));
+    fs_sweep(fs);
+    return now;
+}
+
+/* ---- the sweep ---- */
+
+static bool may_go(const struct fs *fs, struct fs_inode *i)
+{
+    uint64_t s = atomic_load_explicit(&i->state, memory_order_acquire);
+
+    if (fs_state_refs(s) != 1 || fs_state_fd(s) < 0 || atomic_load(&i->nlookup) == 0 ||
+        i == fs->root || atomic_load_explicit(&i->mnt->no_handles, memory_order_relaxed))
+        return false;
+    return !(atomic_fetch_and(&i->flags, (uint8_t)~INODE_USED) & INODE_USED);
+}
+
+/* Move the hand to the next inode that may go and take a reference on it. */
+static struct fs_inode *pick(struct fs *fs)
+{
+    AUTO_LOCK(&fs->table_lock);
+    uint32_t high = atomic_load(&fs->inodes.high);
+
+    for (unsigned n = 0; n < SWEEP_LOOK; n++) {
+        if (fs->hand >= high)
+            fs->hand = FS_ROOT_ID + 1;
+        if (fs->hand >= high)
+            return NULL;
+        struct fs_inode *i = fs_table_at(&fs->inodes, fs->hand++);
+        if (may_go(fs, i))
+            return fs_inode_ref(i);
+    }
+    return NULL;
+}
+
+/* Everything that must be there before the descriptor may be closed. */
+static int prepare(struct fs *fs, struct fs_inode *inode, int fd, struct file_handle **handle)
+{
+    int rc = fs_mnt_anchor(fs, inode, fd);
+    if (rc < 0 || inode->handle)
+        return rc;
+    rc = fs_handle_of(fd, handle);
+    if (rc == -EOPNOTSUPP || rc == -EPERM)
+        atomic_store(&inode->mnt->no_handles, true);
+    return rc;
+}
+
+static bool is_young(const struct fs_inode *inode)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return now.tv_sec * NS_PER_SECOND + now.tv_nsec - inode->btime_ns < YOUNG_NS;
+}
+
+/* Close the descriptor of an inode from pick() and drop that reference, unless somebody else has
+ * come to use it: then only the latter. */
+static void close_picked(struct fs *fs, struct fs_inode *inode)
+{
+    int fd = fs_state_fd(atomic_load(&inode->state));
+    struct file_handle *handle = NULL;
+    bool young = is_young(inode), closed = false;
+
+    if (prepare(fs, inode, fd, &handle) == 0) {
+        AUTO_LOCK(&fs->table_lock);
+        /* Nobody but us and, since they cannot end without the lock, the guest's lookups. */
+        uint64_t alone = 2 * INODE_REF | (uint32_t)fd;
+        if (!inode->handle)
+            inode->handle = g_steal_pointer(&handle);
+        if (atomic_load(&inode->nlookup) > 0) {
+            if (young)
+                atomic_fetch_or(&inode->flags, INODE_YOUNG);
+            closed =
+                atomic_compare_exchange_strong(&inode->state, &alone, INODE_REF | (uint32_t)-1);
+        }
+    }
+    free(handle);
+    if (!closed) {
+        fs_inode_put(fs, inode);
+        return;
+    }
+    close(fd);
+    atomic_fetch_sub_explicit(&fs->inode_fds, 1, memory_order_relaxed);
+}
+
+void fs_sweep(struct fs *fs)
+{
+    if (!fs->handles)
+        return;
+    for (int n = 0; n < SWEEP_CLOSE; n++) {
+        if (atomic_load_explicit(&fs->inode_fds, memory_order_relaxed) <= fs->inode_fds_soft)
+            return;
+        struct fs_inode *inode = pick(fs);
+        if (!inode)
+            return;
+        close_picked(fs, inode);
+    }
+}

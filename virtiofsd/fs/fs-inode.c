@@ -1,0 +1,497 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The inode table: ids, keys, references, the guest's lookups.
+ *
+ * The key of an inode is (device, inode number, mount id); an id is its slot plus a generation
+ * that no earlier holder of the slot had. An inode lives as long as it has references; the
+ * guest's lookups, however many it claims, are one of them. */
+#include "virtiofsd/base/log.h"
+#include "virtiofsd/fs/fs-priv.h"
+
+#include <stdlib.h>
+#include <sys/sysmacros.h>
+
+#define INODES_MAX    (1u << 26)
+#define BUCKETS_FIRST 1024u
+
+/* What must be freed or closed after table_lock was dropped. */
+struct grave {
+    int fd, mnt_fd;
+    struct file_handle *handle;
+};
+
+static void grave_close(struct fs *fs, struct grave *g)
+{
+    if (g->fd >= 0) {
+        close(g->fd);
+        atomic_fetch_sub_explicit(&fs->inode_fds, 1, memory_order_relaxed);
+    }
+    if (g->mnt_fd >= 0)
+        close(g->mnt_fd);
+    free(g->handle);
+}
+
+int fs_inodes_init(struct fs *fs)
+{
+    uint32_t max = INODES_MAX;
+    if (fs->cfg.max_inodes && fs->cfg.max_inodes < max - 2)
+        max = (uint32_t)fs->cfg.max_inodes + 2;
+    fs->n_buckets = BUCKETS_FIRST;
+    fs->buckets = calloc(fs->n_buckets, sizeof(*fs->buckets));
+    fs->next_gen = 1;
+    fs->hand = FS_ROOT_ID + 1;
+    if (!fs->buckets)
+        return -ENOMEM;
+    return fs_table_init(&fs->inodes, sizeof(struct fs_inode), offsetof(struct fs_inode, next),
+                         max);
+}
+
+/* ---- mounts ---- */
+
+static struct fs_mnt *mnt_find_locked(struct fs *fs, const struct fs_inode *near, dev_t dev,
+                                      uint64_t mnt_id)
+{
+    if (near && near->mnt->dev == dev && near->mnt->mnt_id == mnt_id)
+        return near->mnt;
+    for (struct fs_mnt *m = fs->mnts; m; m = m->next)
+        if (m->dev == dev && m->mnt_id == mnt_id)
+            return m;
+    return NULL;
+}
+
+static struct fs_mnt *mnt_add_locked(struct fs *fs, dev_t dev, uint64_t mnt_id)
+{
+    struct fs_mnt *m = g_new0(struct fs_mnt, 1);
+    m->dev = dev;
+    m->mnt_id = mnt_id;
+    m->salt = fs->next_salt += 0x9e3779b9u;
+    atomic_init(&m->fd, -1);
+    m->next = fs->mnts;
+    fs->mnts = m;
+    return m;
+}
+
+static void mnt_drop_locked(struct fs *fs, struct fs_mnt *m, struct grave *g)
+{
+    if (--m->inodes > 0)
+        return;
+    for (struct fs_mnt **p = &fs->mnts; *p; p = &(*p)->next) {
+        if (*p == m) {
+            *p = m->next;
+            break;
+        }
+    }
+    g->mnt_fd = atomic_load(&m->fd);
+    g_free(m);
+}
+
+/* ---- hash by key ---- */
+
+static uint32_t hash_key(const struct fs_mnt *mnt, uint64_t ino)
+{
+    uint64_t h = (ino ^ ((uint64_t)mnt->salt << 32)) * 0x9e3779b97f4a7c15u;
+    return (uint32_t)(h >> 32);
+}
+
+static uint32_t *bucket_of(const struct fs *fs, const struct fs_mnt *mnt, uint64_t ino)
+{
+    return &fs->buckets[hash_key(mnt, ino) & (fs->n_buckets - 1)];
+}
+
+static struct fs_inode *find_locked(const struct fs *fs, const struct fs_mnt *mnt, uint64_t ino)
+{
+    for (uint32_t s = *bucket_of(fs, mnt, ino); s != 0;) {
+        struct fs_inode *i = fs_table_at(&fs->inodes, s);
+        if (i->ino == ino && i->mnt == mnt)
+            return i;
+        s = i->next;
+    }
+    return NULL;
+}
+
+static void link_locked(struct fs *fs, struct fs_inode *inode)
+{
+    uint32_t *head = bucket_of(fs, inode->mnt, inode->ino);
+    inode->next = *head;
+    *head = inode->slot;
+}
+
+/* Twice as many buckets once there are more inodes than buckets. A failed allocation only makes
+ * the chains longer. */
+static void maybe_grow_locked(struct fs *fs)
+{
+    if (fs->n_inodes <= fs->n_buckets || fs->n_buckets >= INODES_MAX)
+        return;
+    uint32_t *old = fs->buckets, n = fs->n_buckets;
+    uint32_t *wide = calloc((size_t)n * 2, sizeof(*wide));
+    if (!wide)
+        return;
+    fs->buckets = wide;
+    fs->n_buckets = n * 2;
+    for (uint32_t b = 0; b < n; b++) {
+        for (uint32_t s = old[b]; s != 0;) {
+            struct fs_inode *i = fs_table_at(&fs->inodes, s);
+            s = i->next;
+            link_locked(fs, i);
+        }
+    }
+    free(old);
+}
+
+static void unhash_locked(struct fs *fs, struct fs_inode *inode)
+{
+    if (!(atomic_fetch_and(&inode->flags, (uint8_t)~INODE_HASHED) & INODE_HASHED))
+        return;
+    uint32_t *p = bucket_of(fs, inode->mnt, inode->ino);
+    while (*p != inode->slot)
+        p = &((struct fs_inode *)fs_table_at(&fs->inodes, *p))->next;
+    *p = inode->next;
+}
+
+void fs_inode_unhash(struct fs *fs, struct fs_inode *inode)
+{
+    AUTO_LOCK(&fs->table_lock);
+    unhash_locked(fs, inode);
+}
+
+/* ---- references ---- */
+
+struct fs_inode *fs_inode_get(struct fs *fs, uint64_t id)
+{
+    uint32_t gen = (uint32_t)(id >> 32);
+    struct fs_inode *inode = fs_table_peek(&fs->inodes, (uint32_t)id);
+    if (!inode)
+        return NULL;
+
+    uint64_t s = atomic_load_explicit(&inode->state, memory_order_relaxed);
+    do {
+        if (fs_state_refs(s) == 0 || atomic_load_explicit(&inode->gen, memory_order_relaxed) != gen)
+            return NULL;
+    } while (!atomic_compare_exchange_weak_explicit(&inode->state, &s, s + INODE_REF,
+                                                    memory_order_acquire, memory_order_relaxed));
+    /* The slot may have changed hands before the reference was there. */
+    if (G_UNLIKELY(atomic_load_explicit(&inode->gen, memory_order_relaxed) != gen)) {
+        fs_inode_put(fs, inode);
+        return NULL;
+    }
+    return inode;
+}
+
+struct fs_inode *fs_inode_ref(struct fs_inode *inode)
+{
+    atomic_fetch_add_explicit(&inode->state, INODE_REF, memory_order_relaxed);
+    return inode;
+}
+
+static void remove_locked(struct fs *fs, struct fs_inode *inode, struct grave *g)
+{
+    unhash_locked(fs, inode);
+    g->fd = fs_state_fd(atomic_load(&inode->state));
+    g->handle = inode->handle;
+    inode->handle = NULL;
+    mnt_drop_locked(fs, inode->mnt, g);
+    atomic_store(&inode->gen, 0);
+    atomic_store(&inode->state, 0);
+    fs->n_inodes--;
+    fs_table_give(&fs->inodes, inode->slot);
+}
+
+static void put_locked(struct fs *fs, struct fs_inode *inode, struct grave *g)
+{
+    uint64_t s = atomic_fetch_sub_explicit(&inode->state, INODE_REF, memory_order_acq_rel);
+    if (fs_state_refs(s) == 1)
+        remove_locked(fs, inode, g);
+}
+
+void fs_inode_put(struct fs *fs, struct fs_inode *inode)
+{
+    uint64_t s = atomic_load_explicit(&inode->state, memory_order_relaxed);
+    while (fs_state_refs(s) > 1) {
+        if (atomic_compare_exchange_weak_explicit(&inode->state, &s, s - INODE_REF,
+                                                  memory_order_release, memory_order_relaxed))
+            return;
+    }
+    /* Only under the lock may a count reach 0, so the table never shows a dead inode. */
+    struct grave g = {-1, -1, NULL};
+    pthread_mutex_lock(&fs->table_lock);
+    put_locked(fs, inode, &g);
+    pthread_mutex_unlock(&fs->table_lock);
+    grave_close(fs, &g);
+}
+
+uint64_t fs_inode_id(const struct fs_inode *inode)
+{
+    return (uint64_t)atomic_load_explicit(&inode->gen, memory_order_relaxed) << 32 | inode->slot;
+}
+
+mode_t fs_inode_type(const struct fs_inode *inode)
+{
+    return (mode_t)inode->type << 12;
+}
+
+void fs_inode_remember(struct fs *fs, struct fs_inode *inode)
+{
+    uint64_t n = atomic_load_explicit(&inode->nlookup, memory_order_relaxed);
+    while (n > 0) {
+        if (atomic_compare_exchange_weak_explicit(&inode->nlookup, &n, n + 1, memory_order_relaxed,
+                                                  memory_order_relaxed)) {
+            fs_inode_put(fs, inode);
+            return;
+        }
+    }
+    pthread_mutex_lock(&fs->table_lock);
+    n = atomic_fetch_add(&inode->nlookup, 1);
+    pthread_mutex_unlock(&fs->table_lock);
+    if (n > 0) /* else the caller's reference is now the one that the lookups own */
+        fs_inode_put(fs, inode);
+}
+
+/* Take @n lookups away. Returns whether the reference that they owned is the caller's now. */
+static bool lookups_sub(struct fs *fs, struct fs_inode *inode, uint64_t n)
+{
+    uint64_t have = atomic_load_explicit(&inode->nlookup, memory_order_relaxed);
+    while (have > n) {
+        if (atomic_compare_exchange_weak_explicit(&inode->nlookup, &have, have - n,
+                                                  memory_order_relaxed, memory_order_relaxed))
+            return false;
+    }
+    AUTO_LOCK(&fs->table_lock);
+    have = atomic_load(&inode->nlookup);
+    while (!atomic_compare_exchange_weak(&inode->nlookup, &have, have > n ? have - n : 0))
+        ;
+    return have > 0 && have <= n;
+}
+
+void fs_forget(struct fs *fs, uint64_t id, uint64_t n)
+{
+    struct fs_inode *inode = n > 0 ? fs_inode_get(fs, id) : NULL;
+    if (!inode)
+        return;
+    if (lookups_sub(fs, inode, n)) {
+        if (atomic_load(&inode->flags) & INODE_LOCKS)
+            fs_locks_forget(fs, inode);
+        fs_inode_put(fs, inode);
+    }
+    fs_inode_put(fs, inode);
+}
+
+/* ---- from attributes to inode ---- */
+
+static int64_t btime_of(const struct statx *stx)
+{
+    if (!(stx->stx_mask & STATX_BTIME))
+        return 0;
+    return stx->stx_btime.tv_sec * 1000000000 + stx->stx_btime.tv_nsec;
+}
+
+enum verdict { SAME, OTHER, UNSURE };
+
+/* Is the file that @stx describes the @inode with the same key? An open descriptor keeps the
+ * number; without one it may have gone to a new file, that has another birth time then. */
+static enum verdict judge(const struct fs_inode *inode, const struct statx *stx)
+{
+    int64_t born = btime_of(stx);
+
+    if (inode->type != (stx->stx_mode & S_IFMT) >> 12)
+        return OTHER;
+    if (fs_state_fd(atomic_load_explicit(&inode->state, memory_order_relaxed)) >= 0)
+        return SAME;
+    if (born != inode->btime_ns)
+        return OTHER;
+    return born == 0 || (atomic_load(&inode->flags) & INODE_YOUNG) ? UNSURE : SAME;
+}
+
+static dev_t dev_of(const struct statx *stx)
+{
+    return makedev(stx->stx_dev_major, stx->stx_dev_minor);
+}
+
+static uint64_t mnt_of(const struct statx *stx)
+{
+    return stx->stx_mask & STATX_MNT_ID ? stx->stx_mnt_id : 0;
+}
+
+static struct fs_inode *find_stx_locked(struct fs *fs, const struct fs_inode *near,
+                                        const struct statx *stx)
+{
+    struct fs_mnt *mnt = mnt_find_locked(fs, near, dev_of(stx), mnt_of(stx));
+    return mnt ? find_locked(fs, mnt, stx->stx_ino) : NULL;
+}
+
+struct fs_inode *fs_inode_find(struct fs *fs, const struct fs_inode *near, const struct statx *stx)
+{
+    AUTO_LOCK(&fs->table_lock);
+    struct fs_inode *inode = find_stx_locked(fs, near, stx);
+    if (!inode || judge(inode, stx) != SAME)
+        return NULL;
+    return fs_inode_ref(inode);
+}
+
+bool fs_inode_known(struct fs *fs, const struct fs_inode *near, uint64_t ino)
+{
+    AUTO_LOCK(&fs->table_lock);
+    return find_locked(fs, near->mnt, ino) != NULL;
+}
+
+/* Fill a slot. Returns NULL when the table is full. */
+static struct fs_inode *new_locked(struct fs *fs, const struct fs_inode *near, int fd,
+                                   struct file_handle *handle, const struct statx *stx)
+{
+    uint32_t slot = fs_table_take(&fs->inodes);
+    if (slot == 0)
+        return NULL;
+    struct fs_inode *i = fs_table_at(&fs->inodes, slot);
+    struct fs_mnt *mnt = mnt_find_locked(fs, near, dev_of(stx), mnt_of(stx));
+
+    i->mnt = mnt ? mnt : mnt_add_locked(fs, dev_of(stx), mnt_of(stx));
+    i->mnt->inodes++;
+    i->ino = stx->stx_ino;
+    i->btime_ns = btime_of(stx);
+    i->handle = handle;
+    i->slot = slot;
+    i->type = (uint8_t)((stx->stx_mode & S_IFMT) >> 12);
+    atomic_store(&i->nlookup, 0);
+    atomic_store(&i->seen, 0);
+    atomic_store(&i->flags, INODE_HASHED | INODE_USED);
+    atomic_store(&i->fresh, 0);
+    fs->n_inodes++;
+    link_locked(fs, i);
+    maybe_grow_locked(fs);
+    if (slot != FS_ROOT_ID) {
+        if (fs->next_gen == 0) /* reserved for the root and for free slots */
+            fs->next_gen = 1;
+        atomic_store(&i->gen, fs->next_gen++);
+    }
+    atomic_store_explicit(&i->state, INODE_REF | (uint32_t)fd, memory_order_release);
+    return i;
+}
+
+int fs_inodes_add_root(struct fs *fs, int fd, const struct statx *stx)
+{
+    AUTO_LOCK(&fs->table_lock);
+    fs->root = new_locked(fs, NULL, fd, NULL, stx);
+    if (!fs->root)
+        return -ENOMEM;
+    g_assert(fs->root->slot == FS_ROOT_ID);
+    atomic_fetch_add(&fs->inode_fds, 1);
+    return 0;
+}
+
+/* The bounds on inodes and on their descriptors. */
+static bool room_locked(const struct fs *fs)
+{
+    uint64_t fds = atomic_load_explicit(&fs->inode_fds, memory_order_relaxed);
+    uint64_t other = atomic_load_explicit(&fs->other_fds, memory_order_relaxed);
+
+    if (fs->cfg.max_inodes && fs->n_inodes > fs->cfg.max_inodes)
+        return false;
+    return fds < fs->inode_fds_hard && fds + other < fs->cfg.max_fds;
+}
+
+/* One try of fs_inode_intern(): 1 = *out is a candidate that only handles can judge. */
+static int intern_once(struct fs *fs, const struct fs_inode *near, int *fd,
+                       struct file_handle **handle, const struct statx *stx, struct fs_inode **out,
+                       bool *isnew)
+{
+    AUTO_LOCK(&fs->table_lock);
+    struct fs_inode *inode = find_stx_locked(fs, near, stx);
+
+    *isnew = false;
+    if (inode) {
+        enum verdict v = judge(inode, stx);
+        if (v != OTHER) {
+            *out = fs_inode_ref(inode);
+            return v == SAME ? 0 : 1;
+        }
+        unhash_locked(fs, inode);
+    }
+    if (!room_locked(fs))
+        return -ENFILE;
+    inode = new_locked(fs, near, *fd, *handle, stx);
+    if (!inode)
+        return -ENFILE;
+    atomic_fetch_add_explicit(&fs->inode_fds, 1, memory_order_relaxed);
+    *fd = -1;
+    *handle = NULL;
+    *isnew = true;
+    *out = inode;
+    return 0;
+}
+
+/* Whether @inode, that has no descriptor, is what @fd refers to. -errno when nobody can say. */
+static int same_by_handle(struct fs_inode *inode, int fd)
+{
+    struct file_handle *h;
+    int rc = fs_handle_of(fd, &h);
+    if (rc < 0)
+        return rc;
+    bool same = inode->handle && fs_handle_equal(inode->handle, h);
+    free(h);
+    return same;
+}
+
+int fs_inode_intern(struct fs *fs, const struct fs_inode *near, int *fd, const struct statx *stx,
+                    struct fs_inode **out, bool *isnew)
+{
+    g_autofree struct file_handle *handle = NULL;
+    struct fs_inode *inode = NULL;
+    bool made = false;
+    int rc;
+
+    if (fs->cfg.handles == FS_HANDLES_MANDATORY) {
+        rc = fs_handle_of(*fd, &handle);
+        if (rc < 0)
+            return rc;
+    }
+    while ((rc = intern_once(fs, near, fd, &handle, stx, &inode, &made)) == 1) {
+        rc = same_by_handle(inode, *fd);
+        if (rc == 1) {
+            rc = 0;
+            break;
+        }
+        fs_inode_unhash(fs, inode);
+        fs_inode_put(fs, inode);
+    }
+    if (rc < 0)
+        return rc;
+    if (!made && *fd >= 0 && fs_state_fd(atomic_load(&inode->state)) < 0)
+        fs_inode_adopt_fd(fs, inode, fd);
+    if (made && fs->handles) {
+        if (fs_inode_is(inode, S_IFDIR) && atomic_load(&inode->mnt->fd) < 0)
+            fs_mnt_anchor(fs, inode, fs_state_fd(atomic_load(&inode->state)));
+        fs_sweep(fs);
+    }
+    if (isnew)
+        *isnew = made;
+    *out = inode;
+    return 0;
+}
+
+/* ---- the end ---- */
+
+void fs_inodes_reset(struct fs *fs)
+{
+    uint32_t high = atomic_load(&fs->inodes.high);
+    for (uint32_t s = FS_ROOT_ID; s < high; s++) {
+        struct fs_inode *i = fs_table_at(&fs->inodes, s);
+        if (fs_state_refs(atomic_load(&i->state)) == 0)
+            continue;
+        if (atomic_exchange(&i->nlookup, 0) > 0)
+            fs_inode_put(fs, i);
+    }
+    AUTO_LOCK(&fs->table_lock);
+    fs->hand = FS_ROOT_ID + 1;
+    if (fs->n_inodes == 1)
+        fs_table_clear(&fs->inodes, FS_ROOT_ID + 1);
+    else
+        log_error("%" G_GUINT64_FORMAT " inodes still referenced after a reset", fs->n_inodes - 1);
+}
+
+void fs_inodes_fini(struct fs *fs)
+{
+    if (fs->root)
+        fs_inode_put(fs, fs->root);
+    fs->root = NULL;
+    fs_table_fini(&fs->inodes);
+    free(fs->buckets);
+    fs->buckets = NULL;
+}

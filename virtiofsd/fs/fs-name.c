@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Names: lookup, and the verbs that remove or move them.
+ *
+ * A known inode costs one system call: statx by name, and the table has its key. A new one costs
+ * openat and a statx of what was opened, since the name may mean another file by then. Which of
+ * the two is tried first is remembered per directory: where the last lookups found new inodes,
+ * the next one probably is new too. */
+#include "virtiofsd/fs/fs-priv.h"
+
+#include <limits.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+
+#define FRESH_MAX    3    /* how many known inodes turn a directory back to statx-first */
+#define DOTDOT_LEVEL 4096 /* a tree deeper than this is not walked up */
+
+int fs_name_check(const char *name)
+{
+    if (name[0] == '\0')
+        return -EINVAL;
+    if (name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0')))
+        return -EINVAL;
+    size_t len = strcspn(name, "/");
+    if (name[len] != '\0')
+        return -EINVAL;
+    return len > NAME_MAX ? -ENAMETOOLONG : 0;
+}
+
+/* ---- lookup ---- */
+
+int fs_lookup_open(struct fs *fs, struct fs_inode *parent, const char *name, struct fs_entry *out,
+                   bool *isnew)
+{
+    int dir = fs_inode_fd(fs, parent);
+    if (dir < 0)
+        return dir;
+    AUTO_FD int fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return fs_open_errno();
+    struct statx stx;
+    int rc = fs_statx_at(fd, "", &stx);
+    if (rc == 0)
+        rc = fs_inode_intern(fs, parent, &fd, &stx, &out->inode, isnew);
+    if (rc == 0)
+        fs_attr_for_child(fs, parent, &stx, &out->attr);
+    return rc;
+}
+
+int fs_lookup_stat(struct fs *fs, struct fs_inode *parent, const char *name, struct fs_entry *out,
+                   bool *isnew)
+{
+    int dir = fs_inode_fd(fs, parent);
+    if (dir < 0)
+        return dir;
+    struct statx stx;
+    int rc = fs_statx_at(dir, name, &stx);
+    if (rc < 0)
+        return rc;
+    struct fs_inode *inode = fs_inode_find(fs, parent, &stx);
+    if (!inode)
+        return fs_lookup_open(fs, parent, name, out, isnew);
+    *isnew = false;
+    out->inode = inode;
+    fs_attr_for_child(fs, parent, &stx, &out->attr);
+    return 0;
+}
+
+/* A new child makes the directory "fresh" for the next FRESH_MAX known ones. */
+static void note_fresh(struct fs_inode *parent, uint8_t fresh, bool isnew)
+{
+    uint8_t want = isnew ? FRESH_MAX : (fresh > 0 ? (uint8_t)(fresh - 1) : 0);
+    if (want != fresh)
+        atomic_store_explicit(&parent->fresh, want, memory_order_relaxed);
+}
+
+static int lookup_self(struct fs *fs, struct fs_inode *inode, struct fs_entry *out)
+{
+    int rc = fs_getattr(fs, inode, NULL, &out->attr);
+    if (rc == 0)
+        out->inode = fs_inode_ref(inode);
+    return rc;
+}
+
+static bool same_place(const struct statx *a, const struct statx *b)
+{
+    return a->stx_ino == b->stx_ino && a->stx_dev_major == b->stx_dev_major &&
+           a->stx_dev_minor == b->stx_dev_minor && a->stx_mnt_id == b->stx_mnt_id;
+}
+
+/* Whether directory @fd, whose attributes are @stx, lies below the root or is it: walk up and see.
+ * A host process may have moved it out since the guest looked it up. */
+static int check_below_root(struct fs *fs, int fd, const struct statx *stx)
+{
+    struct statx root, here = *stx, up;
+    AUTO_FD int at = dup(fd);
+    int rc = fs_statx_at(fs_inode_fd(fs, fs->root), "", &root);
+
+    if (at < 0 || rc < 0)
+        return at < 0 ? fs_open_errno() : rc;
+    for (int level = 0; level < DOTDOT_LEVEL; level++) {
+        if (same_place(&here, &root))
+            return 0;
+        int parent = openat(at, "..", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (parent < 0)
+            return fs_open_errno();
+        close(at);
+        at = parent;
+        rc = fs_statx_at(at, "", &up);
+        if (rc < 0)
+            return rc;
+        if (same_place(&up, &here)) /* the top of what we can see, and it was not the root */
+            return -ESTALE;
+        here = up;
+    }
+    return -ESTALE;
+}
+
+static int lookup_dotdot(struct fs *fs, struct fs_inode *inode, struct fs_entry *out)
+{
+    if (inode == fs->root)
+        return lookup_self(fs, inode, out);
+    if (!fs_inode_is(inode, S_IFDIR))
+        return -ENOTDIR;
+    int dir = fs_inode_fd(fs, inode);
+    if (dir < 0)
+        return dir;
+    AUTO_FD int fd = openat(dir, "..", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return fs_open_errno();
+    struct statx stx;
+    int rc = fs_statx_at(fd, "", &stx);
+    if (rc == 0)
+        rc = check_below_root(fs, fd, &stx);
+    if (rc == 0)
+        rc = fs_inode_intern(fs, inode, &fd, &stx, &out->inode, NULL);
+    if (rc == 0)
+        fs_attr_from_statx(&stx, &out->attr);
+    return rc;
+}
+
+int fs_lookup(struct fs *fs, struct fs_inode *parent, const char *name, struct fs_entry *out)
+{
+    if (G_UNLIKELY(name[0] == '.')) {
+        if (strcmp(name, ".") == 0)
+            return lookup_self(fs, parent, out);
+        if (strcmp(name, "..") == 0)
+            return lookup_dotdot(fs, parent, out);
+    }
+    int rc = fs_name_check(name);
+    if (rc < 0)
+        return rc;
+
+    uint8_t fresh = atomic_load_explicit(&parent->fresh, memory_order_relaxed);
+    bool isnew;
+    rc = fresh > 0 ? fs_lookup_open(fs, parent, name, out, &isnew)
+                   : fs_lookup_stat(fs, parent, name, out, &isnew);
+    if (rc == 0)
+        note_fresh(parent, fresh, isnew);
+    return rc;
+}
+
+/* ---- other verbs on names ---- */
+
+/* Descriptor of a directory in which @name is to be changed, or -errno. */
+static int dir_for_change(struct fs *fs, struct fs_inode *parent, const char *name)
+{
+    int rc = fs_name_check(name);
+    if (rc < 0)
+        return rc;
+    if (fs->cfg.readonly)
+        return -EROFS;
+    return fs_inode_fd(fs, parent);
+}
+
+int fs_link(struct fs *fs, struct fs_inode *inode, struct fs_inode *parent, const char *name,
+            struct fs_entry *out)
+{
+    int dir = dir_for_change(fs, parent, name);
+    if (dir < 0)
+        return dir;
+    int fd = fs_inode_fd(fs, inode);
+    if (fd < 0)
+        return fd;
+    /* The link of /proc/self/fd leads to the inode itself, a symbolic link too, and needs no
+     * capability, unlike AT_EMPTY_PATH. */
+    char num[FD_NAME_LEN];
+    if (linkat(fs->cfg.proc_self_fd, fs_fd_name(num, fd), dir, name, AT_SYMLINK_FOLLOW) != 0)
+        return -errno;
+    return lookup_self(fs, inode, out);
+}
+
+static int remove_name(struct fs *fs, struct fs_inode *parent, const char *name, int flags)
+{
+    int dir = dir_for_change(fs, parent, name);
+    if (dir < 0)
+        return dir;
+    return unlinkat(dir, name, flags) == 0 ? 0 : -errno;
+}
+
+int fs_unlink(struct fs *fs, struct fs_inode *parent, const char *name)
+{
+    return remove_name(fs, parent, name, 0);
+}
+
+int fs_rmdir(struct fs *fs, struct fs_inode *parent, const char *name)
+{
+    return remove_name(fs, parent, name, AT_REMOVEDIR);
+}
+
+int fs_rename(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent, const char *name,
+              struct fs_inode *newparent, const char *newname, unsigned flags)
+{
+    (void)cred; /* a whiteout belongs to us, as the host's overlayfs would make it */
+    if (flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT))
+        return -EINVAL;
+    int from = dir_for_change(fs, parent, name);
+    if (from < 0)
+        return from;
+    int to = dir_for_change(fs, newparent, newname);
+    if (to < 0)
+        return to;
+    return syscall(SYS_renameat2, from, name, to, newname, flags) == 0 ? 0 : -errno;
+}
+
+ssize_t fs_readlink(struct fs *fs, struct fs_inode *inode, char *buf, size_t size)
+{
+    if (!fs_inode_is(inode, S_IFLNK))
+        return -EINVAL;
+    int fd = fs_inode_fd(fs, inode);
+    if (fd < 0)
+        return fd;
+    ssize_t n = readlinkat(fd, "", buf, size);
+    if (n < 0)
+        return -errno;
+    /* A full buffer may be a cut one: the kernel does not say. Targets are below PATH_MAX. */
+    return (size_t)n == size && size < PATH_MAX ? -ENAMETOOLONG : n;
+}

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Opening regular files and directories by reference, never by name, and never anything else. */
+#include "virtiofsd/fs/fs-priv.h"
+
+#include <time.h>
+
+/* Time stamps come from a clock that may lag this much: a file changed that lately can change
+ * again and keep its stamps. */
+#define COARSE_NS 10000000LL
+
+/* Which open(2) flags of the guest are passed on, and when. The values are those of the guest's
+ * architecture, which is ours. */
+int fs_open_flags(const struct fs *fs, int flags)
+{
+    int acc = flags & O_ACCMODE;
+    int out = flags & (O_TRUNC | O_APPEND | O_SYNC | O_DSYNC);
+
+    if (acc == O_ACCMODE || (flags & O_CREAT))
+        return -EINVAL;
+    if (fs->cfg.readonly && (acc != O_RDONLY || (flags & O_TRUNC)))
+        return -EROFS;
+    if (fs->cfg.writeback) {
+        /* The guest reads pages to fill them, and places appended data itself. */
+        if (acc == O_WRONLY)
+            acc = O_RDWR;
+        out &= ~O_APPEND;
+    }
+    if (fs->cfg.allow_direct_io)
+        out |= flags & O_DIRECT;
+    if (fs->cfg.preserve_noatime)
+        out |= flags & O_NOATIME;
+    return out | acc;
+}
+
+/* Through the link in /proc/self/fd, which leads to the inode that the descriptor refers to. */
+static int open_ref(struct fs *fs, int ref, int flags)
+{
+    char num[FD_NAME_LEN];
+    const char *name = fs_fd_name(num, ref);
+    int fd = openat(fs->cfg.proc_self_fd, name, flags | O_CLOEXEC);
+
+    if (fd < 0 && errno == EPERM && (flags & O_NOATIME)) /* not the owner */
+        fd = openat(fs->cfg.proc_self_fd, name, (flags & ~O_NOATIME) | O_CLOEXEC);
+    return fd < 0 ? fs_open_errno() : fd;
+}
+
+int fs_inode_open(struct fs *fs, struct fs_inode *inode, int flags)
+{
+    if (!fs_inode_openable(inode))
+        return fs_inode_is(inode, S_IFLNK) ? -ELOOP : -ENXIO;
+    int ref = fs_inode_fd(fs, inode);
+    return ref < 0 ? ref : open_ref(fs, ref, flags);
+}
+
+/* ---- whether the guest's page cache is still good ---- */
+
+static uint64_t mix(uint64_t h, uint64_t v)
+{
+    h ^= v;
+    h *= 0x9fb21c651e98df25u;
+    return h ^ (h >> 32);
+}
+
+static uint64_t digest(const struct stat *st)
+{
+    uint64_t h = 0x243f6a8885a308d3u;
+    h = mix(h, (uint64_t)st->st_mtim.tv_sec);
+    h = mix(h, (uint64_t)st->st_mtim.tv_nsec);
+    h = mix(h, (uint64_t)st->st_ctim.tv_sec);
+    h = mix(h, (uint64_t)st->st_ctim.tv_nsec);
+    h = mix(h, (uint64_t)st->st_size);
+    return h ? h : 1;
+}
+
+static int64_t ns_of(const struct timespec *t)
+{
+    return t->tv_sec * 1000000000LL + t->tv_nsec;
+}
+
+/* Whether the stamps are old enough for the next change to show in them. */
+static bool is_settled(const struct stat *st)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return ns_of(&now) - MAX(ns_of(&st->st_mtim), ns_of(&st->st_ctim)) > COARSE_NS;
+}
+
+static bool keep_cache(struct fs *fs, struct fs_inode *inode, int fd)
+{
+    struct stat st;
+
+    if (fs->cfg.cache == FS_CACHE_ALWAYS)
+        return true;
+    if (fs->cfg.cache != FS_CACHE_AUTO || fstat(fd, &st) != 0)
+        return false;
+    uint64_t now = digest(&st);
+    uint64_t then =
+        atomic_exchange_explicit(&inode->seen, is_settled(&st) ? now : 0, memory_order_relaxed);
+    return then == now;
+}
+
+/* ---- the verbs ---- */
+
+/* Open and enter into the table. Returns 0 or -errno. */
+static int open_counted(struct fs *fs, struct fs_inode *inode, int flags, uint64_t *fh, int *fd)
+{
+    int rc = fs_fds_take(fs);
+    if (rc < 0)
+        return rc;
+    *fd = fs_inode_open(fs, inode, flags);
+    if (*fd < 0) {
+        fs_fds_give(fs);
+        return *fd;
+    }
+    return fs_file_add(fs, inode, *fd, flags & O_ACCMODE, fh);
+}
+
+int fs_open(struct fs *fs, struct fs_inode *inode, int flags, unsigned how, struct fs_opened *out)
+{
+    int fd, clean = fs_open_flags(fs, flags);
+    if (clean < 0)
+        return clean;
+    if (fs_inode_is(inode, S_IFDIR))
+        return -EISDIR;
+
+    struct fs_opened o = {0};
+    bool dropped = (how & FS_OPEN_KILL_SUIDGID) && (clean & O_TRUNC) && fs_fsetid_drop();
+    int rc = open_counted(fs, inode, clean, &o.fh, &fd);
+    if (dropped)
+        fs_fsetid_restore();
+    if (rc < 0)
+        return rc;
+    o.keep_cache = keep_cache(fs, inode, fd);
+    *out = o;
+    return 0;
+}
+
+int fs_opendir(struct fs *fs, struct fs_inode *inode, struct fs_opened *out)
+{
+    int fd;
+    struct fs_opened o = {.keep_cache = fs->cfg.cache == FS_CACHE_ALWAYS};
+    if (!fs_inode_is(inode, S_IFDIR))
+        return -ENOTDIR;
+    int rc = open_counted(fs, inode, O_RDONLY | O_DIRECTORY, &o.fh, &fd);
+    if (rc == 0)
+        *out = o;
+    return rc;
+}

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * What the files of the core share with each other and with nobody else.
+ *
+ * Locks, in the order in which they may be taken; all but fs_dir.lock guard memory only and are
+ * never held across a system call on the shared tree:
+ *   fs_dir.lock (one open directory) -> fs.locks.lock -> fs.table_lock
+ *   fs.files_lock is a leaf. */
+#pragma once
+
+#include "virtiofsd/base/auto.h"
+#include "virtiofsd/fs/fs-table.h"
+#include "virtiofsd/fs/fs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+
+/* One mounted file system as seen in the share: the part of the inode key that inodes have in
+ * common. Lives as long as one of its inodes. */
+struct fs_mnt {
+    struct fs_mnt *next;
+    dev_t dev;
+    uint64_t mnt_id;
+    uint64_t inodes; /* in the table, table_lock */
+    uint32_t salt;   /* hash seed that tells mounts apart */
+    _Atomic int fd;  /* real descriptor inside the mount for open_by_handle_at(), -1 = not yet */
+    atomic_bool no_handles;
+};
+
+enum {
+    INODE_USED = 1 << 0,  /* its descriptor was used since the sweep came by */
+    INODE_LOCKS = 1 << 1, /* has POSIX lock owners */
+    INODE_YOUNG = 1 << 2, /* its birth was too near to the moment its descriptor was closed */
+    INODE_HASHED = 1 << 3,
+};
+
+/* An inode the guest may name. refs are ours and keep the slot; nlookup is what the guest claims
+ * and is never trusted for more than one reference.
+ *
+ * state holds the reference count (high half) and the O_PATH descriptor (low half, -1 = only the
+ * handle is kept) in one word: the sweep may close a descriptor only by an exchange that proves
+ * that nobody but the guest's lookups holds a reference, so a holder never sees it vanish. */
+struct fs_inode {
+    _Atomic uint64_t state;
+    _Atomic uint64_t nlookup; /* guest-controlled; 0 <-> 1 only under table_lock */
+    uint64_t ino;
+    struct fs_mnt *mnt;
+    int64_t btime_ns; /* 0 = the file system has none */
+    struct file_handle *handle;
+    _Atomic uint64_t seen; /* digest of mtime, ctime, size at the last open; 0 = unsure */
+    uint32_t slot;
+    _Atomic uint32_t gen;
+    uint32_t next; /* hash chain, or free list; table_lock */
+    uint8_t type;  /* S_IFMT >> 12 */
+    _Atomic uint8_t flags;
+    _Atomic uint8_t fresh; /* how new the last looked-up children were: see fs_lookup() */
+};
+
+#define INODE_REF ((uint64_t)1 << 32)
+
+struct fs_dir;
+
+/* An open file. state: generation (high half), FILE_OPEN and the references (low half). */
+struct fs_file {
+    _Atomic uint64_t state;
+    struct fs_inode *inode;
+    struct fs_dir *dir; /* only of directories, made by the first read */
+    int fd;
+    int accmode; /* O_RDONLY, O_WRONLY, O_RDWR */
+    uint32_t slot;
+    uint32_t next; /* free list */
+    bool is_dir;
+};
+
+struct fs_lock_owner;
+struct fs_waiter;
+
+struct fs_locks {
+    pthread_mutex_t lock;
+    pthread_cond_t ended;   /* a waiter is gone */
+    GHashTable *owners;     /* (inode, owner) -> fs_lock_owner */
+    atomic_uint n_owners;   /* so that a flush without locks costs one load */
+    struct fs_waiter *list; /* threads in blocking calls */
+    unsigned n_waiters;
+};
+
+struct fs {
+    struct fs_config cfg;
+    bool handles; /* file handles are in use */
+    uid_t uid;    /* ours */
+    gid_t gid;
+    unsigned serial;         /* tells this context from earlier ones in thread-local state */
+    uint64_t inode_fds_soft; /* with handles: beyond it unused descriptors are closed */
+    uint64_t inode_fds_hard;
+    _Atomic uint64_t inode_fds;
+    _Atomic uint64_t other_fds; /* open files and lock descriptors */
+    atomic_uint dir_bufs;
+
+    pthread_mutex_t table_lock;
+    struct fs_table inodes;
+    uint32_t *buckets;
+    uint32_t n_buckets; /* power of two */
+    uint64_t n_inodes;
+    uint32_t next_gen;
+    uint32_t hand; /* of the clock sweep */
+    struct fs_mnt *mnts;
+    uint32_t next_salt;
+    struct fs_inode *root;
+
+    pthread_mutex_t files_lock;
+    struct fs_table files;
+    uint32_t next_file_gen;
+
+    struct fs_locks locks;
+};
+
+/* ---- small things ---- */
+
+#define FD_NAME_LEN 12
+
+/* Decimal @fd at the end of @buf: the name of a descriptor below proc_self_fd. */
+const char *fs_fd_name(char buf[FD_NAME_LEN], int fd);
+
+#define FS_STATX_MASK (STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID)
+
+/* statx of @name below @fd, not followed; "" is @fd itself. 0 or -errno. */
+int fs_statx_at(int fd, const char *name, struct statx *stx);
+/* Attributes in the form of fs_attr; submount is left false. */
+void fs_attr_from_statx(const struct statx *stx, struct fs_attr *out);
+/* As above for an entry found in @parent: fills submount. */
+void fs_attr_for_child(const struct fs *fs, const struct fs_inode *parent, const struct statx *stx,
+                       struct fs_attr *out);
+
+/* Count one more descriptor for files or locks. 0 or -ENFILE. */
+int fs_fds_take(struct fs *fs);
+void fs_fds_give(struct fs *fs);
+
+/* -errno of a failed open on behalf of the guest: whichever table is full, it hears ENFILE. */
+static inline int fs_open_errno(void)
+{
+    return errno == EMFILE ? -ENFILE : -errno;
+}
+
+/* Make the working directory of this thread /proc/self/fd, so that calls that know only paths
+ * can name a descriptor. 0 or -errno. */
+int fs_thread_cwd(struct fs *fs);
+
+/* ---- fs-inode.c ---- */
+
+int fs_inodes_init(struct fs *fs);
+void fs_inodes_fini(struct fs *fs);
+/* Forget all lookups; afterwards only the root is left. */
+void fs_inodes_reset(struct fs *fs);
+/* The root, over a descriptor that is taken over. */
+int fs_inodes_add_root(struct fs *fs, int fd, const struct statx *stx);
+
+/* The known inode that @stx describes, with a reference; NULL when there is none or when only a
+ * descriptor could tell. @near: an inode that is probably on the same mount. */
+struct fs_inode *fs_inode_find(struct fs *fs, const struct fs_inode *near, const struct statx *stx);
+/* Whether number @ino on the mount of @near is in the table. */
+bool fs_inode_known(struct fs *fs, const struct fs_inode *near, uint64_t ino);
+/* The inode of an O_PATH descriptor with its own @stx, known or new, with a reference. Takes *fd
+ * over when it keeps it (-1 then); the caller closes it else. *isnew may be NULL. */
+int fs_inode_intern(struct fs *fs, const struct fs_inode *near, int *fd, const struct statx *stx,
+                    struct fs_inode **out, bool *isnew);
+/* No new name will ever be found to be this inode (its number went to another file). */
+void fs_inode_unhash(struct fs *fs, struct fs_inode *inode);
+
+/* ---- fs-handle.c: descriptors against handles ---- */
+
+/* Whether handles work on the root; decides fs->handles. 0, or -errno (mandatory only). */
+int fs_handles_init(struct fs *fs, int root_fd, GError **err);
+/* Handle of what @fd refers to; free() it. -EOPNOTSUPP where there are none. */
+int fs_handle_of(int fd, struct file_handle **out);
+bool fs_handle_equal(const struct file_handle *a, const struct file_handle *b);
+/* Descriptor of an inode that has only its handle. Returns it or -errno. */
+int fs_inode_reopen(struct fs *fs, struct fs_inode *inode);
+/* Let @inode, that has none, own *fd. Takes it over or leaves it. */
+void fs_inode_adopt_fd(struct fs *fs, struct fs_inode *inode, int *fd);
+/* Close unused descriptors when there are more than the soft limit. */
+void fs_sweep(struct fs *fs);
+/* Remember a real descriptor inside the mount of @inode. 0 or -errno. */
+int fs_mnt_anchor(struct fs *fs, struct fs_inode *inode, int fd);
+
+static inline uint32_t fs_state_refs(uint64_t state)
+{
+    return (uint32_t)(state >> 32);
+}
+
+static inline int fs_state_fd(uint64_t state)
+{
+    return (int)(uint32_t)state;
+}
+
+/* O_PATH descriptor of an inode the caller holds a reference on; valid as long as that is held.
+ * Returns it or -errno. */
+static inline int fs_inode_fd(struct fs *fs, struct fs_inode *inode)
+{
+    int fd = fs_state_fd(atomic_load_explicit(&inode->state, memory_order_acquire));
+
+    if (G_UNLIKELY(fd < 0))
+        return fs_inode_reopen(fs, inode);
+    if (fs->handles && !(atomic_load_explicit(&inode->flags, memory_order_relaxed) & INODE_USED))
+        atomic_fetch_or_explicit(&inode->flags, INODE_USED, memory_order_relaxed);
+    return fd;
+}
+
+static inline bool fs_inode_is(const struct fs_inode *inode, mode_t type)
+{
+    return inode->type == type >> 12;
+}
+
+/* Whether the inode is one of which a real descriptor may be opened. */
+static inline bool fs_inode_openable(const struct fs_inode *inode)
+{
+    return fs_inode_is(inode, S_IFREG) || fs_inode_is(inode, S_IFDIR);
+}
+
+/* ---- fs-file.c ---- */
+
+int fs_files_init(struct fs *fs);
+void fs_files_fini(struct fs *fs);
+void fs_files_reset(struct fs *fs);
+/* Enter a descriptor (taken over, on failure too; already counted by fs_fds_take()) into the
+ * table. Takes a reference on @inode. 0 or -errno. */
+int fs_file_add(struct fs *fs, struct fs_inode *inode, int fd, int accmode, uint64_t *fh);
+
+/* ---- fs-name.c ---- */
+
+/* Lookup by a checked name: openat and statx at once, without the look at the table first. */
+int fs_lookup_open(struct fs *fs, struct fs_inode *parent, const char *name, struct fs_entry *out,
+                   bool *isnew);
+/* Lookup by a checked name that is probably known. */
+int fs_lookup_stat(struct fs *fs, struct fs_inode *parent, const char *name, struct fs_entry *out,
+                   bool *isnew);
+
+/* ---- fs-open.c ---- */
+
+/* A real descriptor of a regular file or directory, through /proc/self/fd. @flags are the
+ * caller's own, not the guest's. Returns it or -errno; not counted. */
+int fs_inode_open(struct fs *fs, struct fs_inode *inode, int flags);
+/* The guest's open(2) flags reduced to what is passed on, or -errno. */
+int fs_open_flags(const struct fs *fs, int flags);
+
+/* ---- fs-dir.c ---- */
+
+void fs_dir_free(struct fs *fs, struct fs_dir *dir);
+struct fs_dir *fs_dir_new(void);
+
+/* ---- fs-xattr.c ---- */
+
+/* Give the security xattr of @cred, if any, to a new inode behind @fd. 0 or -errno. */
+int fs_secctx_set(struct fs *fs, const struct fs_cred *cred, int fd);
+
+/* ---- fs-lock.c ---- */
+
+int fs_locks_init(struct fs *fs);
+void fs_locks_fini(struct fs *fs);
+void fs_locks_reset(struct fs *fs);
+/* All lock owners of an inode that the guest has forgotten end. */
+void fs_locks_forget(struct fs *fs, struct fs_inode *inode);
+
+/* ---- fs-cred.c ---- */
+
+/* What fs_cred_enter() changed in this thread. */
+struct fs_cred_saved {
+    bool uid, gid, groups;
+};
+
+/* Act as @cred (NULL: as ourselves) until fs_cred_leave(). 0 or -errno, nothing changed then. */
+int fs_cred_enter(struct fs *fs, const struct fs_cred *cred, struct fs_cred_saved *saved);
+/* Keeps errno. A thread that cannot become itself again must not go on: aborts. */
+void fs_cred_leave(struct fs *fs, const struct fs_cred_saved *saved);
+
+/* Work without CAP_FSETID, so that the kernel clears suid and sgid as for an ordinary user.
+ * Returns whether something was dropped and must be given back. */
+bool fs_fsetid_drop(void);
+void fs_fsetid_restore(void); /* keeps errno */

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The context: start, reset, end; and the small things that all verbs share. */
+#include "virtiofsd/fs/fs.h"
+
+#include "virtiofsd/fs/fs-priv.h"
+
+#include <stdlib.h>
+#include <sys/sysmacros.h>
+
+#define SOFT_INODE_FDS 4096u
+
+const char *fs_fd_name(char buf[FD_NAME_LEN], int fd)
+{
+    char *p = buf + FD_NAME_LEN;
+    unsigned v = (unsigned)fd;
+
+    *--p = '\0';
+    do {
+        *--p = (char)('0' + v % 10);
+        v /= 10;
+    } while (v);
+    return p;
+}
+
+int fs_statx_at(int fd, const char *name, struct statx *stx)
+{
+    int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | (*name ? 0 : AT_EMPTY_PATH);
+    return statx(fd, name, flags, FS_STATX_MASK, stx) == 0 ? 0 : -errno;
+}
+
+static struct timespec ts_from_statx(const struct statx_timestamp *t)
+{
+    return (struct timespec){.tv_sec = t->tv_sec, .tv_nsec = t->tv_nsec};
+}
+
+void fs_attr_from_statx(const struct statx *stx, struct fs_attr *out)
+{
+    *out = (struct fs_attr){
+        .st =
+            {
+                .st_dev = makedev(stx->stx_dev_major, stx->stx_dev_minor),
+                .st_ino = stx->stx_ino,
+                .st_mode = stx->stx_mode,
+                .st_nlink = stx->stx_nlink,
+                .st_uid = stx->stx_uid,
+                .st_gid = stx->stx_gid,
+                .st_rdev = makedev(stx->stx_rdev_major, stx->stx_rdev_minor),
+                .st_size = (off_t)stx->stx_size,
+                .st_blksize = (blksize_t)stx->stx_blksize,
+                .st_blocks = (blkcnt_t)stx->stx_blocks,
+                .st_atim = ts_from_statx(&stx->stx_atime),
+                .st_mtim = ts_from_statx(&stx->stx_mtime),
+                .st_ctim = ts_from_statx(&stx->stx_ctime),
+            },
+        .mnt_id = stx->stx_mask & STATX_MNT_ID ? stx->stx_mnt_id : 0,
+    };
+    if (stx->stx_mask & STATX_BTIME)
+        out->btime = ts_from_statx(&stx->stx_btime);
+}
+
+void fs_attr_for_child(const struct fs *fs, const struct fs_inode *parent, const struct statx *stx,
+                       struct fs_attr *out)
+{
+    fs_attr_from_statx(stx, out);
+    out->submount = fs->cfg.announce_submounts && S_ISDIR(stx->stx_mode) &&
+                    (out->mnt_id != parent->mnt->mnt_id || out->st.st_dev != parent->mnt->dev);
+}
+
+int fs_fds_take(struct fs *fs)
+{
+    uint64_t other = atomic_fetch_add_explicit(&fs->other_fds, 1, memory_order_relaxed);
+    uint64_t inodes = atomic_load_explicit(&fs->inode_fds, memory_order_relaxed);
+
+    if (G_LIKELY(other + inodes < fs->cfg.max_fds))
+        return 0;
+    fs_fds_give(fs);
+    return -ENFILE;
+}
+
+void fs_fds_give(struct fs *fs)
+{
+    atomic_fetch_sub_explicit(&fs->other_fds, 1, memory_order_relaxed);
+}
+
+static int open_root(struct fs *fs, GError **err)
+{
+    struct statx stx;
+    int rc = fs_statx_at(fs->cfg.root_fd, "", &stx);
+    if (rc == 0 && !S_ISDIR(stx.stx_mode))
+        rc = -ENOTDIR;
+    if (rc < 0) {
+        g_set_error(err, G_FILE_ERROR, g_file_error_from_errno(-rc), "shared directory: %s",
+                    g_strerror(-rc));
+        return rc;
+    }
+    rc = fs_handles_init(fs, fs->cfg.root_fd, err);
+    if (rc < 0)
+        return rc;
+    rc = fs_inodes_add_root(fs, steal_fd(&fs->cfg.root_fd), &stx);
+    if (rc == 0 && fs->handles)
+        rc = fs_mnt_anchor(fs, fs->root, fs_inode_fd(fs, fs->root));
+    if (rc < 0)
+        g_set_error(err, G_FILE_ERROR, g_file_error_from_errno(-rc), "shared directory: %s",
+                    g_strerror(-rc));
+    return rc;
+}
+
+struct fs *fs_new(const struct fs_config *cfg, GError **err)
+{
+    static atomic_uint serial;
+    struct fs *fs = g_new0(struct fs, 1);
+
+    fs->cfg = *cfg;
+    fs->uid = geteuid();
+    fs->gid = getegid();
+    fs->serial = atomic_fetch_add(&serial, 1) + 1;
+    fs->inode_fds_hard = MAX(cfg->max_fds - cfg->max_fds / 8, 2);
+    fs->inode_fds_soft = MIN(MAX(cfg->max_fds / 4, 1), SOFT_INODE_FDS);
+    pthread_mutex_init(&fs->table_lock, NULL);
+    pthread_mutex_init(&fs->files_lock, NULL);
+    /* Mounts are reached through their own inodes; the list of them is not needed. */
+    if (fs->cfg.mountinfo_fd >= 0)
+        close(steal_fd(&fs->cfg.mountinfo_fd));
+
+    if (fs_locks_init(fs) < 0 || fs_inodes_init(fs) < 0 || fs_files_init(fs) < 0) {
+        g_set_error(err, G_FILE_ERROR, G_FILE_ERROR_NOMEM,
+                    "no address space for the inode table: raise the limit (ulimit -v)");
+        fs_free(fs);
+        return NULL;
+    }
+    if (open_root(fs, err) < 0) {
+        fs_free(fs);
+        return NULL;
+    }
+    return fs;
+}
+
+void fs_reset(struct fs *fs)
+{
+    fs_locks_reset(fs);
+    fs_files_reset(fs);
+    fs_inodes_reset(fs);
+}
+
+void fs_free(struct fs *fs)
+{
+    if (!fs)
+        return;
+    if (fs->root)
+        fs_reset(fs);
+    fs_locks_fini(fs);
+    fs_files_fini(fs);
+    fs_inodes_fini(fs);
+    if (fs->cfg.root_fd >= 0)
+        close(fs->cfg.root_fd);
+    if (fs->cfg.proc_self_fd >= 0)
+        close(fs->cfg.proc_self_fd);
+    pthread_mutex_destroy(&fs->table_lock);
+    pthread_mutex_destroy(&fs->files_lock);
+    g_free(fs);
+}
