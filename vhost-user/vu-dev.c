@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The device's life: accept, serve one front-end, clean up, perhaps again. */
+#include "vhost-user/vu-dev.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "vhost-user/vu-priv.h"
+#include "virtiofsd/base/log.h"
+
+#define ACCEPT_RETRY_MS 200
+
+struct vu_dev *vu_dev_new(const struct vu_config *cfg)
+{
+    struct vu_dev *dev = g_new0(struct vu_dev, 1);
+    dev->cfg = *cfg;
+    if (cfg->config) {
+        memcpy(dev->config, cfg->config, MIN(cfg->config_len, sizeof(dev->config)));
+        dev->cfg.config = dev->config;
+    }
+    dev->conn_fd = -1;
+    dev->backend.fd = -1;
+    dev->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    dev->lost.wake_fd = dev->wake_fd;
+    dev->queues = g_new0(struct vu_queue, cfg->num_queues);
+    return dev;
+}
+
+static void close_fd(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
+
+void vu_dev_free(struct vu_dev *dev)
+{
+    if (!dev)
+        return;
+    close_fd(&dev->cfg.listen_fd);
+    close_fd(&dev->cfg.conn_fd);
+    close_fd(&dev->wake_fd);
+    g_free(dev->queues);
+    g_free(dev);
+}
+
+void vu_dev_stop(struct vu_dev *dev)
+{
+    int saved = errno;
+    uint64_t one = 1;
+    atomic_store(&dev->stop, true);
+    (void)!write(dev->wake_fd, &one, sizeof(one));
+    errno = saved;
+}
+
+void vu_dev_break(struct vu_dev *dev, const char *fmt, ...)
+{
+    char text[256];
+    uint64_t one = 1;
+    va_list ap;
+
+    if (atomic_exchange(&dev->broken, true))
+        return;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    log_error("device stopped: %s", text);
+    for (unsigned i = 0; i < dev->cfg.num_queues; i++)
+        vu_queue_wake(&dev->queues[i]);
+    (void)!write(dev->wake_fd, &one, sizeof(one));
+}
+
+/* ---- one connection ---- */
+
+/* Wait for @fd, or something else to do. Returns whether @fd is readable. */
+static bool wait_for(struct vu_dev *dev, int fd, int timeout_ms)
+{
+    struct pollfd p[2] = {{dev->wake_fd, POLLIN, 0}, {fd, POLLIN, 0}};
+    uint64_t value;
+    if (poll(p, 2, timeout_ms) <= 0)
+        return false;
+    if (p[0].revents)
+        (void)!read(dev->wake_fd, &value, sizeof(value));
+    return p[1].revents != 0;
+}
+
+static bool must_end(struct vu_dev *dev)
+{
+    if (atomic_load(&dev->lost.hit))
+        vu_dev_break(dev, "the guest's memory file was truncated");
+    return atomic_load(&dev->stop) || atomic_load(&dev->broken);
+}
+
+static void serve_messages(struct vu_dev *dev)
+{
+    struct vu_msg *msg = g_new0(struct vu_msg, 1);
+    int rc = 0;
+    while (!must_end(dev)) {
+        if (!wait_for(dev, dev->conn_fd, -1))
+            continue;
+        rc = vu_msg_recv(dev->conn_fd, msg);
+        if (rc > 0)
+            rc = vu_ctrl_handle(dev, msg);
+        if (rc < 0)
+            break;
+    }
+    if (rc == -ENODATA || rc == -ECONNRESET || rc == -EPIPE)
+        log_info("front-end disconnected");
+    else if (rc < 0)
+        log_error("connection closed: %s", g_strerror(-rc));
+    vu_msg_clear(msg);
+    g_free(msg);
+}
+
+/* Drain everything and forget the front-end. */
+static void disconnect(struct vu_dev *dev)
+{
+    if (atomic_load(&dev->broken)) {
+        for (unsigned i = 0; i < dev->cfg.num_queues; i++)
+            vu_queue_signal_err(&dev->queues[i]);
+    }
+    close_fd(&dev->conn_fd);
+    vu_ctrl_reset(dev);
+    for (unsigned i = 0; i < dev->cfg.num_queues; i++)
+        vu_queue_join(&dev->queues[i]);
+    vu_pool_free(dev->pool);
+    dev->pool = NULL;
+    for (unsigned i = 0; i < dev->cfg.num_queues; i++)
+        vu_queue_fini(&dev->queues[i]);
+    vu_mem_unref(dev->mem);
+    dev->mem = NULL;
+    vu_backend_close(&dev->backend);
+    dev->features = dev->protocol = 0;
+    dev->status = 0;
+}
+
+static int prepare(struct vu_dev *dev)
+{
+    int rc = 0;
+    atomic_store(&dev->broken, false);
+    atomic_store(&dev->lost.hit, false);
+    for (unsigned i = 0; i < dev->cfg.num_queues; i++) {
+        int one = vu_queue_init(&dev->queues[i], dev, i);
+        rc = rc ? rc : one;
+    }
+    if (rc == 0 && dev->cfg.pool_size > 0) {
+        dev->pool = vu_pool_new(dev, dev->cfg.pool_size);
+        rc = dev->pool ? 0 : -EAGAIN;
+    }
+    return rc;
+}
+
+static int serve(struct vu_dev *dev, GError **err)
+{
+    int rc = prepare(dev);
+    if (rc == 0)
+        serve_messages(dev);
+    else
+        g_set_error(err, G_FILE_ERROR, (int)g_file_error_from_errno(-rc),
+                    "cannot set up %u queues: %s", dev->cfg.num_queues, g_strerror(-rc));
+    disconnect(dev);
+    return rc < 0 ? -1 : 0;
+}
+
+/* ---- connections ---- */
+
+/* Accept one. Returns 1, 0 when told to stop, -1 with @err. */
+static int accept_one(struct vu_dev *dev, GError **err)
+{
+    while (!atomic_load(&dev->stop)) {
+        if (!wait_for(dev, dev->cfg.listen_fd, -1))
+            continue;
+        dev->conn_fd = accept4(dev->cfg.listen_fd, NULL, NULL, SOCK_CLOEXEC);
+        if (dev->conn_fd >= 0)
+            return 1;
+        if (errno == EINTR || errno == EAGAIN || errno == ECONNABORTED)
+            continue;
+        if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM) {
+            g_set_error(err, G_FILE_ERROR, (int)g_file_error_from_errno(errno),
+                        "cannot accept connections: %s", g_strerror(errno));
+            return -1;
+        }
+        log_guest_warn("cannot accept a connection yet: %s", g_strerror(errno));
+        struct pollfd p = {dev->wake_fd, POLLIN, 0};
+        poll(&p, 1, ACCEPT_RETRY_MS);
+    }
+    return 0;
+}
+
+int vu_dev_run(struct vu_dev *dev, GError **err)
+{
+    vu_sigbus_install();
+    if (dev->wake_fd < 0) {
+        g_set_error(err, G_FILE_ERROR, G_FILE_ERROR_MFILE, "cannot make an eventfd");
+        return -1;
+    }
+    if (dev->cfg.listen_fd < 0) {
+        dev->conn_fd = dev->cfg.conn_fd;
+        dev->cfg.conn_fd = -1;
+        return serve(dev, err);
+    }
+    do {
+        int rc = accept_one(dev, err);
+        if (rc <= 0)
+            return rc;
+        /* Nobody else will be served: do not let them wait in the queue. */
+        if (!dev->cfg.relisten)
+            close_fd(&dev->cfg.listen_fd);
+        log_info("front-end connected");
+        if (serve(dev, err) < 0)
+            return -1;
+    } while (dev->cfg.relisten && !atomic_load(&dev->stop));
+    return 0;
+}

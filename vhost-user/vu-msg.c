@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Messages with descriptors, over a stream. */
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "vhost-user/vu-sock.h"
+
+#define SEND_TIMEOUT_MS 5000
+
+/* Keep the descriptors of one recvmsg(2). Returns false when some were lost on the way. */
+static bool keep_fds(struct msghdr *mh, struct vu_msg *msg)
+{
+    bool all = !(mh->msg_flags & MSG_CTRUNC);
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(mh); c; c = CMSG_NXTHDR(mh, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (size_t i = 0; i < n; i++) {
+            int fd;
+            memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
+            if (msg->nfds < VU_MAX_FDS) {
+                msg->fds[msg->nfds++] = fd;
+            } else {
+                close(fd);
+                all = false;
+            }
+        }
+    }
+    return all;
+}
+
+/* Receive up to @len bytes to @buf. */
+static ssize_t recv_part(int fd, struct vu_msg *msg, void *buf, size_t len)
+{
+    union {
+        char buf[CMSG_SPACE(VU_MAX_FDS * sizeof(int))];
+        struct cmsghdr align;
+    } control;
+    struct iovec iov = {buf, len};
+    struct msghdr mh = {.msg_iov = &iov,
+                        .msg_iovlen = 1,
+                        .msg_control = control.buf,
+                        .msg_controllen = sizeof(control.buf)};
+    ssize_t n = recvmsg(fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (n < 0)
+        return -errno;
+    if (!keep_fds(&mh, msg))
+        return -EMFILE;
+    return n == 0 ? -ENODATA : n;
+}
+
+int vu_msg_recv(int fd, struct vu_msg *msg)
+{
+    for (;;) {
+        bool in_hdr = msg->have < sizeof(msg->hdr);
+        size_t whole = sizeof(msg->hdr) + (in_hdr ? 0 : msg->hdr.size);
+        uint8_t *dst = in_hdr ? (uint8_t *)&msg->hdr + msg->have
+                              : msg->payload + (msg->have - sizeof(msg->hdr));
+        if (!in_hdr && msg->have == whole)
+            return 1;
+        ssize_t n = recv_part(fd, msg, dst, whole - msg->have);
+        if (n == -EINTR)
+            continue;
+        if (n == -EAGAIN)
+            return 0;
+        if (n < 0)
+            return (int)n;
+        msg->have += (size_t)n;
+        if (msg->have == sizeof(msg->hdr) &&
+            ((msg->hdr.flags & VU_VERSION_MASK) != VU_VERSION || msg->hdr.size > VU_MAX_PAYLOAD))
+            return -EPROTO;
+    }
+}
+
+int vu_msg_steal_fd(struct vu_msg *msg, unsigned i)
+{
+    int fd = msg->fds[i];
+    msg->fds[i] = -1;
+    return fd;
+}
+
+void vu_msg_clear(struct vu_msg *msg)
+{
+    for (unsigned i = 0; i < msg->nfds; i++) {
+        if (msg->fds[i] >= 0)
+            close(msg->fds[i]);
+    }
+    msg->nfds = 0;
+    msg->have = 0;
+}
+
+int vu_msg_reply(int fd, uint32_t request, const void *payload, size_t len)
+{
+    struct vu_hdr hdr = {request, VU_VERSION | VU_REPLY, (uint32_t)len};
+    uint8_t buf[sizeof(hdr) + VU_CONFIG_HDR + VU_CONFIG_MAX];
+    size_t total = sizeof(hdr) + len, sent = 0;
+
+    if (total > sizeof(buf))
+        return -EMSGSIZE;
+    memcpy(buf, &hdr, sizeof(hdr));
+    if (len)
+        memcpy(buf + sizeof(hdr), payload, len);
+    while (sent < total) {
+        ssize_t n = send(fd, buf + sent, total - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n >= 0) {
+            sent += (size_t)n;
+        } else if (errno == EAGAIN) {
+            struct pollfd p = {fd, POLLOUT, 0};
+            if (poll(&p, 1, SEND_TIMEOUT_MS) == 0)
+                return -ETIMEDOUT;
+        } else if (errno != EINTR) {
+            return -errno;
+        }
+    }
+    return 0;
+}

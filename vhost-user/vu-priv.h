@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * What the files of the back-end share: the device. */
+#pragma once
+
+#include "vhost-user/vu-backend.h"
+#include "vhost-user/vu-dev.h"
+#include "vhost-user/vu-pool.h"
+#include "vhost-user/vu-queue.h"
+#include "vhost-user/vu-sock.h"
+
+/* Locks: a queue's lock, the pool's lock and the back-end channel's are leaves; none is taken
+ * while another is held. All but the atomics belongs to the control thread. */
+struct vu_dev {
+    struct vu_config cfg;
+    uint8_t config[VU_CONFIG_MAX];
+    int wake_fd;        /* eventfd: stop, broken, or lost memory */
+    atomic_bool stop;   /* sticky: vu_dev_stop() was called */
+    atomic_bool broken; /* this connection must end */
+    struct vu_sigbus_sink lost;
+
+    int conn_fd;
+    uint64_t features; /* as the front-end set them */
+    uint64_t protocol;
+    uint8_t status;
+    struct vu_mem *mem; /* reference */
+    struct vu_backend backend;
+    struct vu_pool *pool; /* NULL without pool_size */
+    struct vu_queue *queues;
+};
+
+/* ---- vu-queue-work.c: the worker's side of a queue ---- */
+extern const struct chain_ops vu_chain_ops;
+void *vu_queue_thread(void *queue);
+
+/* ---- vu-ctrl.c ---- */
+
+/* Offered feature bits. */
+uint64_t vu_ctrl_features(const struct vu_dev *dev);
+uint64_t vu_ctrl_protocol(const struct vu_dev *dev);
+
+/* Handle one whole message and answer it. Takes over the descriptors in @msg.
+ * Returns 0, or -errno when the answer could not be sent. */
+int vu_ctrl_handle(struct vu_dev *dev, struct vu_msg *msg);
+
+/* Stop and drain all rings, then ops->reset. */
+void vu_ctrl_reset(struct vu_dev *dev);

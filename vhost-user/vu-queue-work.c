@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The worker's side of a queue: take, hand out, answer, sleep.
+ *
+ * While there is work the guest is asked not to kick, and what is answered is signalled in one
+ * go: when the ring is empty, when the server says that something slow comes (chain_flush), or
+ * after SIGNAL_BATCH answers. Answers from other threads are signalled at once. */
+#include <sched.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "vhost-user/vu-priv.h"
+#include "virtiofsd/base/auto.h"
+#include "virtiofsd/base/log.h"
+
+#define SIGNAL_BATCH 64
+#define NO_KICK_MS   1  /* between looks at a ring whose front-end sends no kicks */
+#define POLL_SPINS   16 /* looks at the ring between looks at the clock, when polling */
+
+/* The queue whose worker this thread is. */
+static _Thread_local struct vu_queue *own_queue;
+
+/* ---- signalling ---- */
+
+/* Decide under the lock, signal outside of it. */
+static void signal_now(struct vu_queue *q)
+{
+    struct vu_fd *call = NULL;
+    pthread_mutex_lock(&q->lock);
+    if (vu_used_should_signal(&q->used))
+        call = vu_fd_ref(q->call);
+    pthread_mutex_unlock(&q->lock);
+    if (call) {
+        vu_fd_signal(call);
+        vu_fd_unref(call);
+    }
+}
+
+static void signal_batch(struct vu_queue *q)
+{
+    if (q->unsignalled == 0)
+        return;
+    q->unsignalled = 0;
+    signal_now(q);
+}
+
+/* ---- answering ---- */
+
+static void push_locked(struct vu_chain *ch, size_t len)
+{
+    struct vu_queue *q = ch->queue;
+    vu_used_push(&q->used, q->avail.busy, ch->head,
+                 (uint32_t)MIN(MIN(len, ch->c.out_len), UINT32_MAX));
+}
+
+/* The common case: the worker answers before it takes the next. */
+static void complete_here(struct vu_queue *q, struct vu_chain *ch, size_t len)
+{
+    pthread_mutex_lock(&q->lock);
+    push_locked(ch, len);
+    pthread_mutex_unlock(&q->lock);
+    vu_chain_clear(ch);
+    ch->next = q->free_own;
+    q->free_own = ch;
+    q->done_here++;
+    if (++q->unsignalled >= SIGNAL_BATCH)
+        signal_batch(q);
+}
+
+/* From another thread. It counts as done only after the signal was sent, and nothing of the queue
+ * is touched after that: the queue may be gone then. */
+static void complete_elsewhere(struct vu_queue *q, struct vu_chain *ch, size_t len)
+{
+    struct vu_fd *call = NULL;
+    pthread_mutex_lock(&q->lock);
+    push_locked(ch, len);
+    if (vu_used_should_signal(&q->used))
+        call = vu_fd_ref(q->call);
+    pthread_mutex_unlock(&q->lock);
+    if (call) {
+        vu_fd_signal(call);
+        vu_fd_unref(call);
+    }
+    vu_chain_clear(ch);
+    pthread_mutex_lock(&q->lock);
+    ch->next = q->free_shared;
+    q->free_shared = ch;
+    q->done_elsewhere++;
+    if (!q->run)
+        pthread_cond_broadcast(&q->changed);
+    pthread_mutex_unlock(&q->lock);
+}
+
+static void chain_op_complete(struct chain *c, size_t len)
+{
+    struct vu_chain *ch = (struct vu_chain *)c;
+    if (own_queue == ch->queue)
+        complete_here(ch->queue, ch, len);
+    else
+        complete_elsewhere(ch->queue, ch, len);
+}
+
+static void chain_op_flush(struct chain *c)
+{
+    struct vu_chain *ch = (struct vu_chain *)c;
+    if (own_queue == ch->queue)
+        signal_batch(ch->queue);
+}
+
+const struct chain_ops vu_chain_ops = {chain_op_complete, chain_op_flush};
+
+/* ---- taking ---- */
+
+/* A free chain. There are never more than heads in the ring: one head, one chain. */
+static struct vu_chain *chain_get(struct vu_queue *q)
+{
+    if (!q->free_own) {
+        AUTO_LOCK(&q->lock);
+        q->free_own = q->free_shared;
+        q->free_shared = NULL;
+    }
+    struct vu_chain *ch = q->free_own;
+    if (!ch)
+        return vu_chain_new(q, &vu_chain_ops);
+    q->free_own = ch->next;
+    return ch;
+}
+
+static void chain_put_back(struct vu_queue *q, struct vu_chain *ch)
+{
+    ch->next = q->free_own;
+    q->free_own = ch;
+}
+
+/* Take and hand out one request. Returns false when there is none, or the ring is broken. */
+static bool serve_one(struct vu_queue *q)
+{
+    const struct vu_config *cfg = &q->dev->cfg;
+    const char *why;
+    struct vu_chain *ch = chain_get(q);
+    int rc = vu_avail_pop(&q->avail, ch, &why);
+
+    if (rc <= 0) {
+        chain_put_back(q, ch);
+        if (rc < 0)
+            vu_dev_break(q->dev, "ring %u: %s", q->index, why);
+        return false;
+    }
+    q->taken++;
+    ch->c.queue = q->index;
+    if (q->index > 0 && q->dev->pool)
+        vu_pool_push(q->dev->pool, ch);
+    else
+        cfg->ops->handle(cfg->user, &ch->c);
+    return true;
+}
+
+/* ---- waiting ---- */
+
+/* Look at the ring for cfg.poll_us. Returns whether there is a reason to go on. */
+static bool poll_ring(struct vu_queue *q)
+{
+    unsigned us = q->dev->cfg.poll_us;
+    if (us == 0)
+        return false;
+    int64_t end = g_get_monotonic_time() + us;
+    do {
+        for (unsigned i = 0; i < POLL_SPINS; i++) {
+            if (vu_avail_pending(&q->avail) ||
+                atomic_load_explicit(&q->attention, memory_order_relaxed))
+                return true;
+        }
+        sched_yield(); /* the guest may need this very processor */
+    } while (g_get_monotonic_time() < end);
+    return false;
+}
+
+/* Empty a kick that is a pipe. When it has no writer any more it would never sleep again. */
+static void read_pipe(struct vu_queue *q)
+{
+    char buf[64];
+    AUTO_LOCK(&q->lock);
+    if (q->kick && !q->kick->eventfd && read(q->kick->fd, buf, sizeof(buf)) == 0)
+        epoll_ctl(q->epoll_fd, EPOLL_CTL_DEL, q->kick->fd, NULL);
+}
+
+static void sleep_until_kick(struct vu_queue *q)
+{
+    struct epoll_event ev[2];
+    int n = epoll_wait(q->epoll_fd, ev, 2, q->polled ? NO_KICK_MS : -1);
+    for (int i = 0; i < n; i++) {
+        if (ev[i].data.u32 == VU_WAIT_KICK && q->kick_pipe)
+            read_pipe(q);
+    }
+}
+
+/* The ring is empty. */
+static void idle(struct vu_queue *q)
+{
+    signal_batch(q);
+    if (poll_ring(q))
+        return;
+    /* What raises attention writes wake_fd after it, so this never sleeps over it. */
+    if (!vu_avail_kick_on(&q->avail))
+        sleep_until_kick(q);
+    vu_avail_kick_off(&q->avail);
+}
+
+/* ---- the thread ---- */
+
+/* Take over settings. Returns false when the worker must park. */
+static bool attend(struct vu_queue *q)
+{
+    struct vu_mem *old = NULL;
+    bool run;
+    pthread_mutex_lock(&q->lock);
+    atomic_store(&q->attention, false);
+    run = q->run && !atomic_load(&q->dev->broken);
+    if (run) {
+        struct vu_avail *a = &q->avail;
+        old = a->mem;
+        a->mem = vu_mem_ref(q->mem);
+        a->hint = 0;
+        a->at = q->at;
+        a->num = q->num;
+        a->event_idx = q->event_idx;
+        a->indirect = q->indirect;
+        q->polled = !q->kick;
+        q->kick_pipe = q->kick && !q->kick->eventfd;
+    }
+    pthread_mutex_unlock(&q->lock);
+    vu_mem_unref(old);
+    return run;
+}
+
+static void serve(struct vu_queue *q)
+{
+    for (;;) {
+        if (G_UNLIKELY(atomic_load_explicit(&q->attention, memory_order_relaxed)) && !attend(q))
+            break;
+        if (!serve_one(q))
+            idle(q);
+    }
+    signal_batch(q);
+}
+
+/* Say that nothing is taken any more, and wait for a reason to. Returns false to end. */
+static bool park(struct vu_queue *q)
+{
+    struct vu_mem *old = q->avail.mem;
+    q->avail.mem = NULL;
+    vu_mem_unref(old);
+    AUTO_LOCK(&q->lock);
+    q->parked = true;
+    pthread_cond_broadcast(&q->changed);
+    while (!q->quit && (!q->run || atomic_load(&q->dev->broken)))
+        pthread_cond_wait(&q->changed, &q->lock);
+    if (q->quit)
+        return false;
+    q->parked = false;
+    atomic_store(&q->attention, true); /* begin with the settings of now */
+    return true;
+}
+
+void *vu_queue_thread(void *arg)
+{
+    struct vu_queue *q = arg;
+    const struct vu_config *cfg = &q->dev->cfg;
+    own_queue = q;
+    if (cfg->ops->thread_start)
+        cfg->ops->thread_start(cfg->user);
+    while (park(q))
+        serve(q);
+    return NULL;
+}

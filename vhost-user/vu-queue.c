@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The control thread's side of a queue: settings, starting, stopping. */
+#include "vhost-user/vu-queue.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "vhost-user/vu-priv.h"
+#include "virtiofsd/base/auto.h"
+#include "virtiofsd/base/log.h"
+
+#define DRAIN_FIRST_MS 5 /* most workers park at once: time before waiting requests are ended */
+#define DRAIN_STEP_MS  50
+
+void vu_queue_wake(struct vu_queue *q)
+{
+    uint64_t one = 1;
+    atomic_store(&q->attention, true);
+    (void)!write(q->wake_fd, &one, sizeof(one));
+}
+
+/* ---- descriptors ---- */
+
+/* Eventfds are watched edge-triggered: each write is an edge, so none needs a read. */
+static int watch(struct vu_queue *q, int fd, bool edge, uint32_t tag)
+{
+    struct epoll_event ev = {.events = EPOLLIN | (edge ? EPOLLET : 0), .data.u32 = tag};
+    return epoll_ctl(q->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno : 0;
+}
+
+int vu_queue_set_kick(struct vu_queue *q, int fd)
+{
+    struct vu_fd *kick = vu_fd_new(fd), *old;
+    int rc = 0;
+    pthread_mutex_lock(&q->lock);
+    old = q->kick;
+    if (old)
+        epoll_ctl(q->epoll_fd, EPOLL_CTL_DEL, old->fd, NULL);
+    if (kick)
+        rc = watch(q, kick->fd, kick->eventfd, VU_WAIT_KICK);
+    q->kick = rc == 0 ? kick : NULL;
+    q->kick_set = rc == 0;
+    pthread_mutex_unlock(&q->lock);
+    if (rc < 0)
+        vu_fd_unref(kick);
+    vu_fd_unref(old);
+    vu_queue_wake(q);
+    return rc;
+}
+
+void vu_queue_stopped(struct vu_queue *q)
+{
+    pthread_mutex_lock(&q->lock);
+    struct vu_fd *kick = q->kick, *call = q->call;
+    if (kick)
+        epoll_ctl(q->epoll_fd, EPOLL_CTL_DEL, kick->fd, NULL);
+    q->kick = q->call = NULL;
+    q->kick_set = false;
+    q->fresh = true;
+    pthread_mutex_unlock(&q->lock);
+    vu_fd_unref(kick);
+    vu_fd_unref(call);
+}
+
+void vu_queue_set_call(struct vu_queue *q, int fd)
+{
+    struct vu_fd *call = vu_fd_new(fd), *old;
+    pthread_mutex_lock(&q->lock);
+    old = q->call;
+    q->call = call;
+    pthread_mutex_unlock(&q->lock);
+    vu_fd_unref(old);
+    if (call && q->run) /* what the old one was told may have been lost */
+        vu_fd_try_signal(call);
+}
+
+void vu_queue_set_err(struct vu_queue *q, int fd)
+{
+    vu_fd_unref(q->err);
+    q->err = vu_fd_new(fd);
+}
+
+void vu_queue_signal_err(struct vu_queue *q)
+{
+    if (q->err)
+        vu_fd_try_signal(q->err);
+}
+
+/* ---- starting and stopping ---- */
+
+static int locate(struct vu_queue *q, struct vu_mem *mem, struct vu_ring_parts *at)
+{
+    return vu_ring_locate(mem, q->num, q->desc, q->avail_addr, q->used_addr, at);
+}
+
+static bool runnable(const struct vu_queue *q)
+{
+    return q->num && q->have_addr && q->kick_set && q->enabled && q->mem &&
+           !atomic_load(&q->dev->broken);
+}
+
+/* The used half's view of the settings. */
+static void aim_used(struct vu_queue *q)
+{
+    q->used.ring = q->at.used;
+    q->used.avail = q->at.avail;
+    q->used.num = q->num;
+    q->used.event_idx = q->event_idx;
+}
+
+/* First start since the ring was stopped for good. Nothing is in flight; the lock is held. */
+static void start_fresh(struct vu_queue *q)
+{
+    if (q->busy_num != q->num) {
+        g_free(q->avail.busy);
+        q->avail.busy = g_new0(uint8_t, q->num);
+        q->busy_num = q->num;
+    }
+    q->avail.seen = q->avail.next;
+    q->used.idx = __atomic_load_n(&q->at.used->idx, __ATOMIC_RELAXED);
+    q->used.signalled_valid = false; /* whoever comes back may miss a signal: send one */
+    q->fresh = false;
+}
+
+static int start(struct vu_queue *q)
+{
+    int rc;
+    if (!q->has_thread) {
+        rc = pthread_create(&q->thread, NULL, vu_queue_thread, q);
+        if (rc != 0)
+            return -rc;
+        q->has_thread = true;
+    }
+    AUTO_LOCK(&q->lock);
+    rc = locate(q, q->mem, &q->at);
+    if (rc < 0)
+        return rc;
+    aim_used(q);
+    if (q->fresh)
+        start_fresh(q);
+    q->run = true;
+    atomic_store(&q->attention, true);
+    pthread_cond_broadcast(&q->changed);
+    return 0;
+}
+
+int vu_queue_update(struct vu_queue *q)
+{
+    bool want = runnable(q);
+    if (want == q->run)
+        return 0;
+    if (want)
+        return start(q);
+    pthread_mutex_lock(&q->lock);
+    q->run = false;
+    pthread_mutex_unlock(&q->lock);
+    vu_queue_wake(q);
+    return 0;
+}
+
+int vu_queue_set_mem(struct vu_queue *q, struct vu_mem *mem)
+{
+    struct vu_mem *old;
+    int rc = 0;
+    pthread_mutex_lock(&q->lock);
+    old = q->mem;
+    q->mem = vu_mem_ref(mem);
+    if (q->run) {
+        rc = locate(q, mem, &q->at);
+        if (rc == 0)
+            aim_used(q);
+        else
+            q->run = false;
+    }
+    pthread_mutex_unlock(&q->lock);
+    vu_mem_unref(old);
+    vu_queue_wake(q); /* a sleeping worker must let go of the old table */
+    return rc;
+}
+
+static bool drained(const struct vu_queue *q)
+{
+    return q->parked && q->taken == q->done_here + q->done_elsewhere;
+}
+
+bool vu_queue_busy(struct vu_queue *q)
+{
+    AUTO_LOCK(&q->lock);
+    return !drained(q);
+}
+
+/* Wait one step for the lock's condition. */
+static bool drain_step(struct vu_queue *q, int ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += ms * 1000000L;
+    until.tv_sec += until.tv_nsec / 1000000000L;
+    until.tv_nsec %= 1000000000L;
+    AUTO_LOCK(&q->lock);
+    while (!drained(q)) {
+        if (pthread_cond_timedwait(&q->changed, &q->lock, &until) == ETIMEDOUT)
+            break;
+    }
+    return drained(q);
+}
+
+bool vu_queue_drain(struct vu_queue *q, int max_ms)
+{
+    const struct vu_config *cfg = &q->dev->cfg;
+    bool done = drain_step(q, DRAIN_FIRST_MS);
+    for (int waited = 0; !done && (max_ms < 0 || waited < max_ms); waited += DRAIN_STEP_MS) {
+        if (cfg->ops->drain)
+            cfg->ops->drain(cfg->user);
+        if (q->call)
+            vu_fd_unblock(q->call);
+        done = drain_step(q, DRAIN_STEP_MS);
+    }
+    return done;
+}
+
+void vu_queue_join(struct vu_queue *q)
+{
+    if (!q->has_thread)
+        return;
+    pthread_mutex_lock(&q->lock);
+    q->quit = true;
+    pthread_cond_broadcast(&q->changed);
+    pthread_mutex_unlock(&q->lock);
+    pthread_join(q->thread, NULL);
+    q->has_thread = false;
+    q->quit = false;
+}
+
+/* ---- life ---- */
+
+int vu_queue_init(struct vu_queue *q, struct vu_dev *dev, unsigned index)
+{
+    pthread_condattr_t attr;
+    memset(q, 0, sizeof(*q));
+    q->dev = dev;
+    q->index = index;
+    q->fresh = q->parked = true;
+    pthread_mutex_init(&q->lock, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&q->changed, &attr);
+    pthread_condattr_destroy(&attr);
+    q->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    q->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (q->wake_fd < 0 || q->epoll_fd < 0)
+        return -errno;
+    return watch(q, q->wake_fd, true, VU_WAIT_WAKE);
+}
+
+static void free_list(struct vu_chain *ch)
+{
+    while (ch) {
+        struct vu_chain *next = ch->next;
+        vu_chain_free(ch);
+        ch = next;
+    }
+}
+
+void vu_queue_fini(struct vu_queue *q)
+{
+    free_list(q->free_own);
+    free_list(q->free_shared);
+    vu_fd_unref(q->kick);
+    vu_fd_unref(q->call);
+    vu_fd_unref(q->err);
+    vu_mem_unref(q->mem);
+    g_free(q->avail.busy);
+    g_free(q->avail.table);
+    if (q->wake_fd >= 0)
+        close(q->wake_fd);
+    if (q->epoll_fd >= 0)
+        close(q->epoll_fd);
+    pthread_cond_destroy(&q->changed);
+    pthread_mutex_destroy(&q->lock);
+}

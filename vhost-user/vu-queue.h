@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * A virtqueue at work: its settings, its worker thread, its requests in flight.
+ *
+ * The control thread changes settings under the lock and raises `attention`; the worker looks at
+ * that flag before each request and takes over what changed. Settings of a ring that runs, or has
+ * requests in flight, other than the descriptors and the memory table, do not change.
+ * vhost-user specification, "Ring states": a ring is started (it has a kick) and enabled. */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vhost-user/vu-fd.h"
+#include "vhost-user/vu-ring.h"
+
+struct vu_dev;
+
+/* What epoll tells the worker. */
+enum { VU_WAIT_WAKE, VU_WAIT_KICK };
+
+struct vu_queue {
+    struct vu_dev *dev;
+    unsigned index;
+    int wake_fd; /* eventfd: look at attention */
+    int epoll_fd;
+    pthread_t thread;
+    bool has_thread; /* control thread only */
+
+    atomic_bool attention; /* the worker must look at what is below */
+
+    pthread_mutex_t lock; /* a leaf: nothing else is locked while it is held */
+    pthread_cond_t changed;
+    /* Guarded by the lock; the settings are written by the control thread only. */
+    unsigned num;
+    bool have_addr;
+    uint64_t desc, avail_addr, used_addr; /* the front-end's addresses */
+    bool kick_set;                        /* a kick, or word that there will be none: started */
+    bool enabled;
+    struct vu_fd *kick, *call, *err; /* NULL = none */
+    struct vu_mem *mem;              /* reference to the device's table */
+    bool event_idx, indirect;
+    struct vu_ring_parts at; /* valid while run is set */
+    bool fresh;              /* next start is a first one: read the used index, reset signalling */
+    bool run, quit;
+    bool parked; /* the worker takes nothing and holds no memory */
+    struct vu_used used;
+    uint64_t done_elsewhere; /* answers from other threads than the worker */
+    struct vu_chain *free_shared;
+
+    /* The worker's; the control thread's while parked. */
+    struct vu_avail avail;
+    unsigned busy_num; /* of avail.busy */
+    uint64_t taken, done_here;
+    struct vu_chain *free_own;
+    bool polled;          /* there is no kick: look from time to time */
+    bool kick_pipe;       /* the kick must be read */
+    unsigned unsignalled; /* answers since the last decision to signal */
+};
+
+/* Returns 0 or -errno (no descriptors left). */
+int vu_queue_init(struct vu_queue *q, struct vu_dev *dev, unsigned index);
+/* The worker must have been ended. */
+void vu_queue_fini(struct vu_queue *q);
+
+/* Start or stop taking requests, as the settings say. Never waits. Returns 0 or -errno when a ring
+ * that should run cannot. */
+int vu_queue_update(struct vu_queue *q);
+/* Wait until the worker is parked and nothing is in flight, calling ops->drain; at most @max_ms,
+ * -1 = as long as it takes. The ring must not run. Returns whether it is drained. */
+bool vu_queue_drain(struct vu_queue *q, int max_ms);
+/* End the worker thread. The ring must be drained. */
+void vu_queue_join(struct vu_queue *q);
+/* Whether something is in flight. */
+bool vu_queue_busy(struct vu_queue *q);
+
+/* The ring is stopped for good: forget the kick and the call, begin afresh at the next start. It
+ * must be drained. */
+void vu_queue_stopped(struct vu_queue *q);
+
+/* Take over a descriptor (or -1: none). set_kick returns 0, or -errno when it cannot be watched;
+ * the ring has no kick then. */
+int vu_queue_set_kick(struct vu_queue *q, int fd);
+void vu_queue_set_call(struct vu_queue *q, int fd);
+void vu_queue_set_err(struct vu_queue *q, int fd);
+void vu_queue_signal_err(struct vu_queue *q);
+
+/* Another table, perhaps while running. Returns 0 or -errno when the ring is not in it. */
+int vu_queue_set_mem(struct vu_queue *q, struct vu_mem *mem);
+
+/* Make the worker look. Any thread. */
+void vu_queue_wake(struct vu_queue *q);
