@@ -9,8 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "vhost-user/vu-msg.h"
 #include "vhost-user/vu-sigbus.h"
+#include "vhost-user/vu-wire.h"
 
 /* One mmap(2) of one memory file. */
 struct vu_map {

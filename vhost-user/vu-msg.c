@@ -1,12 +1,12 @@
-/* SPDX-License-Identifier: BSD-3-Clause
- * Messages with descriptors, over a stream. */
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "vhost-user/vu-msg.h"
+
 #include <errno.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#include "vhost-user/vu-sock.h"
 
 #define SEND_TIMEOUT_MS 5000
 

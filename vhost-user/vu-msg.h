@@ -1,116 +1,34 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * The vhost-user wire: numbers and structs, nothing else.
- * vhost-user specification, "Message Specification". Host byte order. */
+ * Messages with descriptors, over the connected socket. */
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
 
-enum vu_request {
-    VU_GET_FEATURES = 1,
-    VU_SET_FEATURES = 2,
-    VU_SET_OWNER = 3,
-    VU_RESET_OWNER = 4,
-    VU_SET_MEM_TABLE = 5,
-    VU_SET_VRING_NUM = 8,
-    VU_SET_VRING_ADDR = 9,
-    VU_SET_VRING_BASE = 10,
-    VU_GET_VRING_BASE = 11,
-    VU_SET_VRING_KICK = 12,
-    VU_SET_VRING_CALL = 13,
-    VU_SET_VRING_ERR = 14,
-    VU_GET_PROTOCOL_FEATURES = 15,
-    VU_SET_PROTOCOL_FEATURES = 16,
-    VU_GET_QUEUE_NUM = 17,
-    VU_SET_VRING_ENABLE = 18,
-    VU_SET_BACKEND_REQ_FD = 21,
-    VU_GET_CONFIG = 24,
-    VU_SET_CONFIG = 25,
-    VU_RESET_DEVICE = 34,
-    VU_GET_MAX_MEM_SLOTS = 36,
-    VU_ADD_MEM_REG = 37,
-    VU_REM_MEM_REG = 38,
-    VU_SET_STATUS = 39,
-    VU_GET_STATUS = 40,
+#include "vhost-user/vu-wire.h"
+
+#define VU_MAX_PAYLOAD 4096 /* more is no message of this device */
+#define VU_MAX_FDS     253  /* the kernel's limit per message */
+
+/* A message on its way in. All zero is an empty one. */
+struct vu_msg {
+    struct vu_hdr hdr;
+    uint8_t payload[VU_MAX_PAYLOAD] __attribute__((aligned(8)));
+    size_t have; /* bytes received, header included */
+    int fds[VU_MAX_FDS];
+    unsigned nfds;
 };
 
-/* header flags */
-#define VU_VERSION_MASK 0x3u
-#define VU_VERSION      0x1u
-#define VU_REPLY        0x4u
-#define VU_NEED_REPLY   0x8u
+/* Receive what is there, without waiting. Returns 1 when @msg is whole, 0 when more must come,
+ * -ENODATA when the other side closed, or -errno: -EPROTO (not a vhost-user message, or too large),
+ * -EMFILE (descriptors were lost). */
+int vu_msg_recv(int fd, struct vu_msg *msg);
 
-/* protocol feature bits */
-enum {
-    VU_PROTO_MQ = 0,
-    VU_PROTO_REPLY_ACK = 3,
-    VU_PROTO_BACKEND_REQ = 5,
-    VU_PROTO_CONFIG = 9,
-    VU_PROTO_RESET_DEVICE = 13,
-    VU_PROTO_MEM_SLOTS = 15,
-    VU_PROTO_STATUS = 16,
-};
+/* Take descriptor @i out of the message: the caller owns it. */
+int vu_msg_steal_fd(struct vu_msg *msg, unsigned i);
 
-/* virtio feature bits that belong to the transport */
-#define VU_F_INDIRECT_DESC     28
-#define VU_F_EVENT_IDX         29
-#define VU_F_PROTOCOL_FEATURES 30
-#define VU_F_VERSION_1         32
+/* Close what descriptors are left and make the message empty again. */
+void vu_msg_clear(struct vu_msg *msg);
 
-#define VU_TABLE_REGIONS 8   /* regions in one SET_MEM_TABLE */
-#define VU_MEM_SLOTS     509 /* regions with CONFIGURE_MEM_SLOTS; the number that others answer too */
-#define VU_CONFIG_MAX    256
-#define VU_INDEX_MASK    0xffu  /* of the u64 of SET_VRING_KICK, _CALL, _ERR */
-#define VU_NO_FD         0x100u /* the same u64: no descriptor comes with it */
-
-struct vu_hdr {
-    uint32_t request;
-    uint32_t flags;
-    uint32_t size; /* of the payload */
-};
-
-struct vu_wire_region {
-    uint64_t gpa;
-    uint64_t size;
-    uint64_t uaddr;       /* the front-end's own virtual address */
-    uint64_t mmap_offset; /* where the region starts in its file */
-};
-
-struct vu_wire_table {
-    uint32_t nregions;
-    uint32_t pad;
-    struct vu_wire_region region[VU_TABLE_REGIONS];
-};
-
-struct vu_wire_slot {
-    uint64_t pad;
-    struct vu_wire_region region;
-};
-
-struct vu_wire_vring {
-    uint32_t index;
-    uint32_t num;
-};
-
-struct vu_wire_addr {
-    uint32_t index;
-    uint32_t flags;
-    uint64_t desc;
-    uint64_t used;
-    uint64_t avail;
-    uint64_t log;
-};
-
-struct vu_wire_config {
-    uint32_t offset;
-    uint32_t size;
-    uint32_t flags;
-    uint8_t data[VU_CONFIG_MAX];
-};
-
-#define VU_CONFIG_HDR 12 /* bytes of struct vu_wire_config before the data */
-
-_Static_assert(sizeof(struct vu_hdr) == 12, "wire header");
-_Static_assert(sizeof(struct vu_wire_table) == 264, "wire table");
-_Static_assert(sizeof(struct vu_wire_slot) == 40, "wire slot");
-_Static_assert(sizeof(struct vu_wire_addr) == 40, "wire address");
-_Static_assert(sizeof(struct vu_wire_config) == 268, "wire config");
+/* Send a reply to @request, waiting a bounded time for room. Returns 0 or -errno. */
+int vu_msg_reply(int fd, uint32_t request, const void *payload, size_t len);

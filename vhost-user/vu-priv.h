@@ -4,9 +4,9 @@
 
 #include "vhost-user/vu-backend.h"
 #include "vhost-user/vu-dev.h"
+#include "vhost-user/vu-msg.h"
 #include "vhost-user/vu-pool.h"
 #include "vhost-user/vu-queue.h"
-#include "vhost-user/vu-sock.h"
 
 /* Locks: a queue's lock, the pool's lock and the back-end channel's are leaves; none is taken
  * while another is held. All but the atomics belongs to the control thread. */
