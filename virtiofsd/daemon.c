@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "sandbox/sandbox.h"
 #include "vhost-user/vu-dev.h"
 #include "vhost-user/vu-sock.h"
 #include "virtiofsd/base/auto.h"
@@ -23,16 +24,20 @@ struct daemon {
     int listen_fd; /* -1 once handed over */
     int conn_fd;
     uint64_t nofile; /* the limit in force */
+    enum sb_action seccomp;
     struct fs *fs;
     struct fuse_srv *fuse;
     struct vu_dev *dev;
 };
 
-/* For the signal handler only. */
-static struct vu_dev *signal_dev;
+/* For the signal handler only: whom to stop, and whether that was asked before there was a device.
+ */
+static struct vu_dev *volatile signal_dev;
+static volatile sig_atomic_t signalled;
 
 static void on_signal(int sig)
 {
+    signalled = 1;
     if (signal_dev)
         vu_dev_stop(signal_dev);
 }
@@ -103,6 +108,22 @@ static bool set_nofile(struct daemon *d, GError **err)
 
 /* ---- parts ---- */
 
+static bool copy_maps(const GArray *from, const char *option, struct sb_idmap *to, unsigned *n,
+                      GError **err)
+{
+    if (from->len > SB_MAX_MAPS) {
+        g_set_error(err, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                    "%s: at most %d ranges are allowed", option, SB_MAX_MAPS);
+        return false;
+    }
+    for (unsigned i = 0; i < from->len; i++) {
+        const struct opt_id_map *m = &g_array_index(from, struct opt_id_map, i);
+        to[i] = (struct sb_idmap){m->inside, m->outside, m->count};
+    }
+    *n = from->len;
+    return true;
+}
+
 static bool open_socket(struct daemon *d, GError **err)
 {
     const struct options *o = d->o;
@@ -118,7 +139,45 @@ static bool open_socket(struct daemon *d, GError **err)
     return true;
 }
 
-static bool make_fs(struct daemon *d, int root_fd, int proc_self_fd, int mountinfo_fd, GError **err)
+/* Leave everything behind but the share (sandbox/sandbox.h has the stages and their order). */
+static bool enter_sandbox(struct daemon *d, struct sb_result *out, GError **err)
+{
+    static const enum sb_mode mode[] = {
+        [OPT_SANDBOX_NAMESPACE] = SB_NAMESPACE,
+        [OPT_SANDBOX_CHROOT] = SB_CHROOT,
+        [OPT_SANDBOX_NONE] = SB_NONE,
+    };
+    static const enum sb_action action[] = {
+        [OPT_SECCOMP_KILL] = SB_ACTION_KILL,
+        [OPT_SECCOMP_LOG] = SB_ACTION_LOG,
+        [OPT_SECCOMP_TRAP] = SB_ACTION_TRAP,
+        [OPT_SECCOMP_NONE] = SB_ACTION_NONE,
+    };
+    const struct options *o = d->o;
+    struct sb_config sc = {
+        .mode = mode[o->sandbox],
+        .shared_dir = o->shared_dir,
+        .file_handles = o->inode_file_handles != OPT_HANDLES_NEVER,
+    };
+
+    if (o->modcaps && !sb_modcaps_parse(o->modcaps, &sc.caps_add, &sc.caps_del, err))
+        return false;
+    if (!copy_maps(o->uid_map, "--uid-map", sc.uid_map, &sc.uid_maps, err) ||
+        !copy_maps(o->gid_map, "--gid-map", sc.gid_map, &sc.gid_maps, err))
+        return false;
+    if (!sb_enter(&sc, out, err) || !sb_drop_caps(&sc, err))
+        return false;
+    d->seccomp = action[o->seccomp];
+    int ret = sb_seccomp_apply(SB_THREAD_PROCESS, d->seccomp);
+    if (ret) {
+        g_set_error(err, G_FILE_ERROR, G_FILE_ERROR_FAILED,
+                    "seccomp: %s; the kernel may lack it: try --seccomp=none", g_strerror(-ret));
+        return false;
+    }
+    return true;
+}
+
+static bool make_fs(struct daemon *d, const struct sb_result *sb, GError **err)
 {
     static const enum fs_cache cache[] = {
         [OPT_CACHE_NEVER] = FS_CACHE_NEVER,
@@ -134,9 +193,9 @@ static bool make_fs(struct daemon *d, int root_fd, int proc_self_fd, int mountin
     const struct options *o = d->o;
     uint64_t most = d->nofile - reserved_fds(o);
     struct fs_config fc = {
-        .root_fd = root_fd,
-        .proc_self_fd = proc_self_fd,
-        .mountinfo_fd = mountinfo_fd,
+        .root_fd = sb->root_fd,
+        .proc_self_fd = sb->proc_self_fd,
+        .mountinfo_fd = sb->mountinfo_fd,
         .handles = handles[o->inode_file_handles],
         .cache = cache[o->cache],
         .readonly = o->readonly,
@@ -191,7 +250,11 @@ static void dev_reset(void *user)
 
 static void dev_thread_start(void *user)
 {
+    struct daemon *d = user;
+
     fs_thread_start();
+    if (sb_seccomp_apply(SB_THREAD_WORKER, d->seccomp) != 0)
+        log_warn("a worker runs with the filter of the whole process only");
 }
 
 /* VIRTIO 1.2, 5.11.4: char tag[36], le32 num_request_queues. */
@@ -225,18 +288,11 @@ static void make_dev(struct daemon *d)
 
 static int start(struct daemon *d, GError **err)
 {
+    sb_close_inherited(d->o->fd);
     if (!set_nofile(d, err) || !open_socket(d, err))
         return -1;
-    AUTO_FD int root = open(d->o->shared_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (root < 0) {
-        g_set_error(err, G_FILE_ERROR, g_file_error_from_errno(errno),
-                    "--shared-dir=%s: %s; give an existing directory that this user may enter",
-                    d->o->shared_dir, g_strerror(errno));
-        return -1;
-    }
-    AUTO_FD int proc = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    AUTO_FD int mounts = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
-    if (!make_fs(d, steal_fd(&root), steal_fd(&proc), steal_fd(&mounts), err))
+    struct sb_result sb;
+    if (!enter_sandbox(d, &sb, err) || !make_fs(d, &sb, err))
         return -1;
     make_dev(d);
     return 0;
@@ -267,6 +323,8 @@ int daemon_run(const struct options *o)
     set_signals();
     if (start(&d, &err) == 0) {
         signal_dev = d.dev;
+        if (signalled)
+            vu_dev_stop(d.dev);
         log_info("serving %s", o->shared_dir);
         if (vu_dev_run(d.dev, &err) == 0)
             code = 0;
