@@ -131,7 +131,7 @@ const struct sb_call sb_calls[] = {
     {"rseq", C | W | L, "the same"},
     {"sched_yield", C | W | L, "spin of the busy poll"},
     {"sched_getaffinity", C | W, "number of processors"},
-    {"gettid", C | W | L, "raise(3)"},
+    {"gettid", C | W | L | K, "raise(3)"},
     {"getpid", C | W | L | K, "the same"},
     {"tgkill", C | W | L | K, "abort(3), ending a wait for a lock"},
     {"rt_sigaction", C | W | L | K, "SIGBUS of truncated guest memory, abort(3)"},

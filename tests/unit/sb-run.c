@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tests/unit/sb-run.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "virtiofsd/base/log.h"
+
+static void fail(const char *what, GError *err)
+{
+    fprintf(stderr, "%s: %s\n", what, err ? err->message : g_strerror(errno));
+    _exit(SB_RUN_FAILED);
+}
+
+static void become_user(void)
+{
+    /* As root of a user namespace with one id we cannot be anybody else. */
+    if (setgroups(0, NULL) < 0 || setresgid(SB_RUN_USER, SB_RUN_USER, SB_RUN_USER) < 0 ||
+        setresuid(SB_RUN_USER, SB_RUN_USER, SB_RUN_USER) < 0)
+        _exit(SB_RUN_IMPOSSIBLE);
+    /* As a program that this user started: the change of user hid /proc/self from it. */
+    prctl(PR_SET_DUMPABLE, 1);
+}
+
+static void filter(enum sb_thread thread, enum sb_action action)
+{
+    int r = sb_seccomp_apply(thread, action);
+    if (r < 0) {
+        errno = -r;
+        fail("sb_seccomp_apply", NULL);
+    }
+}
+
+pid_t sb_run_start(const struct sb_run *run, sb_run_fn *body, void *arg)
+{
+    struct sb_result r;
+    GError *err = NULL;
+
+    log_level = LOG_LVL_WARN; /* what an unprivileged start cannot do is known here */
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid != 0)
+        return pid;
+    if (run->as_user)
+        become_user();
+    if (!sb_enter(&run->cfg, &r, &err))
+        fail("sb_enter", err);
+    if (!sb_drop_caps(&run->cfg, &err))
+        fail("sb_drop_caps", err);
+    filter(SB_THREAD_PROCESS, run->seccomp);
+    if (run->worker)
+        filter(SB_THREAD_WORKER, run->seccomp);
+    _exit(body(&r, arg));
+}
+
+int sb_run(const struct sb_run *run, sb_run_fn *body, void *arg)
+{
+    int status = -1;
+    pid_t pid = sb_run_start(run, body, arg);
+
+    if (pid > 0)
+        waitpid(pid, &status, 0);
+    return status;
+}
