@@ -98,7 +98,6 @@ static bool write_map(const struct id_kind *kind, pid_t pid, const struct sb_idm
 static bool run_map_tool(const struct id_kind *kind, pid_t pid, const struct sb_idmap *map,
                          unsigned n, GError **err)
 {
-    extern char **environ;
     char number[2 + 3 * SB_MAX_MAPS][12];
     char *argv[3 + 3 * SB_MAX_MAPS] = {(char *)kind->tool, number[0]};
     unsigned argc = 2;

@@ -66,7 +66,8 @@ const char *const opt_group_titles[OPT_GROUP_COUNT] = {
     [OPT_GROUP_ABSENT] = "Known from other daemons, refused by this version",
 };
 
-#define FIELD(f) .offset = offsetof(struct options, f), .size = sizeof(((struct options *)0)->f)
+#define FIELD(f)   .offset = offsetof(struct options, f), .size = sizeof(((struct options *)0)->f)
+#define POINTER(f) .offset = offsetof(struct options, f), .size = sizeof(void *)
 
 #define SECONDS_MAX 31536000 /* a year */
 
@@ -337,14 +338,14 @@ const struct opt_def opt_table[] = {
      .arg = ":IN:OUT:COUNT:",
      .type = OPT_ID_MAP,
      .group = OPT_GROUP_SANDBOX,
-     FIELD(uid_map),
+     POINTER(uid_map),
      .help = "Map COUNT user ids of the host from OUT on to IN in a user namespace, as in\n"
              "--uid-map=:0:100000:65536:. May be given several times"},
     {.name = "gid-map",
      .arg = ":IN:OUT:COUNT:",
      .type = OPT_ID_MAP,
      .group = OPT_GROUP_SANDBOX,
-     FIELD(gid_map),
+     POINTER(gid_map),
      .help = "The same for group ids"},
 
     /* Bounds. */

@@ -30,7 +30,8 @@ int fe_daemon_spawn(struct fe_daemon *d, char *const argv[], int keep_fd)
         return -errno;
     (void)fcntl(d->log_fd, F_SETFL, O_APPEND);
     pid_t parent = getpid();
-    d->pid = vfork(); /* the child only makes system calls; start-up time is measured */
+    /* The child only makes system calls; start-up time is measured. NOLINTNEXTLINE */
+    d->pid = vfork();
     if (d->pid < 0) {
         close(d->log_fd);
         return -errno;
