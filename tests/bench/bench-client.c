@@ -42,6 +42,7 @@ static void make_slot(struct bn *b, unsigned i)
     s->oh = (struct fuse_out_header *)(page + OFF_OH);
     s->out = page + OFF_OUT;
     s->data = fe_mem_ptr(&b->mem, s->data_gpa);
+    memset(s->data, 0, BN_DATA_MAX); /* faults in the pages */
     s->ih->unique = i + 2;
     s->ih->pid = (uint32_t)getpid();
 }

@@ -67,7 +67,6 @@ uint64_t fe_mem_alloc(struct fe_mem *m, unsigned r, size_t size, size_t align)
         abort();
     }
     g->used = at + size - g->gpa;
-    memset(g->ptr + (at - g->gpa), 0, size);
     return at;
 }
 

@@ -30,8 +30,9 @@ void fe_mem_free(struct fe_mem *m);
 /* Add a region. Returns its index or -errno. */
 int fe_mem_add(struct fe_mem *m, uint64_t gpa, uint64_t size, uint64_t off);
 
-/* Take @size bytes of region @r, zeroed, aligned to @align (a power of two). Returns the guest
- * address; aborts when the region is full (a mistake of the test). Nothing is given back. */
+/* Take @size bytes of region @r (zero from the start), aligned to @align (a power of two). Returns
+ * the guest address; aborts when the region is full (a mistake of the test). Nothing is given back.
+ */
 uint64_t fe_mem_alloc(struct fe_mem *m, unsigned r, size_t size, size_t align);
 
 /* Our pointer to a guest address; aborts when it is in no region. */

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tests/wire/wire.h"
+
+#include <fcntl.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MEM_SIZE0 (4u << 20)
+#define MEM_BUFS  (FE_SLOTS * (FE_BUF_MAX + 8192u))
+#define MAX_ARGS  24
+
+const char *wire_path(struct wire *w, const char *name)
+{
+    static char buf[4][512];
+    static unsigned turn;
+    char *p = buf[turn++ % 4];
+    snprintf(p, sizeof(buf[0]), "%s/%s", w->share, name);
+    return p;
+}
+
+void wire_put(struct wire *w, const char *name, const char *text)
+{
+    FILE *f = fopen(wire_path(w, name), "we");
+    assert_non_null(f);
+    if (text)
+        fputs(text, f);
+    assert_int_equal(fclose(f), 0);
+}
+
+int wire_make(void **state)
+{
+    struct wire *w = calloc(1, sizeof(*w));
+    w->d.pid = -1;
+    w->d.log_fd = -1;
+    w->v.sock = -1;
+    umask(022);
+    snprintf(w->dir, sizeof(w->dir), "%s", "/tmp/wire.XXXXXX");
+    if (!mkdtemp(w->dir))
+        return -1;
+    snprintf(w->share, sizeof(w->share), "%s/share", w->dir);
+    snprintf(w->socket, sizeof(w->socket), "%s/sock", w->dir);
+    mkdir(w->share, 0755);
+    mkdir(wire_path(w, "dir"), 0755);
+    mkdir(wire_path(w, "dir/sub"), 0755);
+    wire_put(w, "dir/file", "0123456789");
+    wire_put(w, "file", "hello\n");
+    FILE *f = fopen(wire_path(w, "big"), "we");
+    for (unsigned i = 0; i < 1u << 20; i++)
+        fputc(wire_pattern(i), f);
+    fclose(f);
+    *state = w;
+    return symlink("file", wire_path(w, "link")) || mkfifo(wire_path(w, "fifo"), 0644);
+}
+
+static int rm(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    return remove(path);
+}
+
+int wire_unmake(void **state)
+{
+    struct wire *w = *state;
+    nftw(w->dir, rm, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+    free(w);
+    return 0;
+}
+
+void wire_spawn(struct wire *w, const char *const *extra)
+{
+    const char *exe = getenv("VIRTIOFSD"), *style = getenv("VIRTIOFSD_STYLE");
+    char socket[128], source[128];
+    char *argv[MAX_ARGS] = {0};
+    unsigned n = 0;
+    if (!exe)
+        fail_msg("VIRTIOFSD (path of the daemon) is not set");
+    snprintf(socket, sizeof(socket), "--socket-path=%s", w->socket);
+    argv[n++] = (char *)exe;
+    argv[n++] = socket;
+    if (style && strcmp(style, "c") == 0) {
+        snprintf(source, sizeof(source), "source=%s,xattr,posix_lock,flock", w->share);
+        argv[n++] = (char *)"-o";
+        argv[n++] = source;
+        argv[n++] = (char *)"--rlimit-nofile=1024";
+    } else {
+        snprintf(source, sizeof(source), "--shared-dir=%s", w->share);
+        argv[n++] = source;
+        argv[n++] = (char *)"--sandbox=none";
+        argv[n++] = (char *)"--xattr";
+        for (; extra && *extra && n < MAX_ARGS - 1; extra++)
+            argv[n++] = (char *)*extra;
+    }
+    assert_int_equal(fe_daemon_spawn(&w->d, argv, -1), 0);
+}
+
+static void print_log(struct wire *w)
+{
+    char *log = w->d.log_fd >= 0 ? fe_daemon_log(&w->d) : NULL;
+    if (log && *log)
+        print_message("the daemon said:\n%s\n", log);
+    free(log);
+}
+
+void wire_connect(struct wire *w)
+{
+    int sock = fe_daemon_connect(&w->d, w->socket, FE_TIMEOUT_MS);
+    if (sock < 0) {
+        print_log(w);
+        fail_msg("cannot connect to the daemon: %d", sock);
+    }
+    fe_vhost_init(&w->v, sock);
+}
+
+void wire_rings(struct wire *w)
+{
+    wire_connect(w);
+    assert_int_equal(fe_mem_init(&w->mem, MEM_SIZE0, MEM_BUFS, MEM_BUFS), 0);
+    assert_int_equal(fe_vhost_start(&w->v, &w->mem, 2, WIRE_QUEUE), 0);
+    fe_fuse_init(&w->f, &w->v);
+}
+
+void wire_hangup(struct wire *w)
+{
+    fe_vhost_close(&w->v);
+    fe_mem_free(&w->mem);
+}
+
+static bool sanitizer_spoke(struct wire *w)
+{
+    return fe_daemon_log_count(&w->d, "Sanitizer") || fe_daemon_log_count(&w->d, "runtime error");
+}
+
+void wire_finish(struct wire *w, int code)
+{
+    int status = -1;
+    wire_hangup(w);
+    int e = fe_daemon_wait(&w->d, &status, FE_TIMEOUT_MS);
+    bool ok = e == 0 && WIFEXITED(status) && WEXITSTATUS(status) == code && !sanitizer_spoke(w);
+    if (!ok) {
+        print_log(w);
+        print_message("the daemon's end: wait %d, status %#x, wanted exit code %d\n", e, status,
+                      code);
+    }
+    fe_daemon_stop(&w->d);
+    unlink(w->socket);
+    assert_true(ok);
+}
+
+int wire_mount(void **state)
+{
+    struct wire *w = *state;
+    wire_spawn(w, NULL);
+    wire_rings(w);
+    assert_int_equal(fe_init(&w->f, fe_init_linux), 0);
+    return 0;
+}
+
+int wire_umount(void **state)
+{
+    wire_finish(*state, 0);
+    return 0;
+}
+
+int wire_cleanup(void **state)
+{
+    struct wire *w = *state;
+    bool bad = w->d.pid > 0 && sanitizer_spoke(w);
+    if (bad)
+        print_log(w);
+    wire_hangup(w);
+    if (w->d.pid > 0)
+        fe_daemon_stop(&w->d);
+    unlink(w->socket);
+    return bad ? -1 : 0;
+}
+
+uint64_t wire_node(struct wire *w, const char *path)
+{
+    char copy[512], *save = NULL;
+    uint64_t id = FUSE_ROOT_ID;
+    snprintf(copy, sizeof(copy), "%s", path);
+    for (char *p = strtok_r(copy, "/", &save); p; p = strtok_r(NULL, "/", &save)) {
+        struct fuse_entry_out e;
+        assert_int_equal(fe_lookup(&w->f, id, p, &e), 0);
+        id = e.nodeid;
+    }
+    return id;
+}
+
+void wire_alive(struct wire *w)
+{
+    if (!fe_daemon_alive(&w->d)) {
+        print_log(w);
+        fail_msg("the daemon has ended");
+    }
+    int e = fe_getattr(&w->f, FUSE_ROOT_ID, NULL);
+    if (e)
+        print_log(w);
+    assert_int_equal(e, 0);
+}

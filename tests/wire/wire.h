@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * What every wire test starts from: a private directory with a share in it, the real daemon on
+ * that share, a connection, a mounted file system. The daemon's path is in $VIRTIOFSD; with
+ * VIRTIOFSD_STYLE=c the old C daemon's options are used (to try the tests themselves). */
+#pragma once
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tests/lib/fe-daemon.h"
+#include "tests/lib/fe-fuse.h"
+#include "tests/lib/fe-mem.h"
+#include "tests/lib/fe-time.h"
+#include "tests/lib/fe-vhost.h"
+
+#define WIRE_QUEUE 128
+
+struct wire {
+    char dir[64];    /* private, removed at the end */
+    char share[80];  /* dir/share */
+    char socket[80]; /* dir/sock */
+    struct fe_daemon d;
+    struct fe_mem mem;
+    struct fe_vhost v;
+    struct fe_fuse f;
+};
+
+/* Group set-up: the directory, a share with
+ *   dir/ dir/sub/ dir/file ("0123456789") file ("hello\n") link -> file  fifo  big (1 MiB pattern)
+ * no daemon yet. */
+int wire_make(void **state);
+/* Group tear-down. */
+int wire_unmake(void **state);
+
+/* Start the daemon with @extra options (a NULL-terminated list, or NULL). */
+void wire_spawn(struct wire *w, const char *const *extra);
+/* Connect; nothing negotiated. */
+void wire_connect(struct wire *w);
+/* wire_connect(), memory, rings running. */
+void wire_rings(struct wire *w);
+/* Close the connection, free memory and rings. */
+void wire_hangup(struct wire *w);
+/* wire_hangup() and expect the daemon to end by itself with @code; prints its log when not, or when
+ * a sanitizer said something. */
+void wire_finish(struct wire *w, int code);
+
+/* Test set-up: daemon, rings, INIT with the flags of Linux. */
+int wire_mount(void **state);
+/* Test tear-down: hang up, exit code 0 expected; the daemon is killed when a test left it. */
+int wire_umount(void **state);
+/* Test tear-down for tests that start the daemon in their own way. */
+int wire_cleanup(void **state);
+
+/* The content of "big" at @off. */
+static inline uint8_t wire_pattern(uint64_t off)
+{
+    return (uint8_t)(off * 131 + (off >> 9) * 7 + (off >> 17));
+}
+
+/* Write a file in the share, from the host's side; @text may be NULL (empty). */
+void wire_put(struct wire *w, const char *name, const char *text);
+/* Path of a name in the share; a static buffer, four at a time. */
+const char *wire_path(struct wire *w, const char *name);
+/* Node id of a path of names below the root ("dir/file"); fails the test when it is not there. */
+uint64_t wire_node(struct wire *w, const char *path);
+
+/* The daemon is alive and the mount answers a GETATTR of the root. */
+void wire_alive(struct wire *w);
