@@ -19,7 +19,7 @@ static const struct opcode {
     const char *name;
     uint32_t op, fixed;
     unsigned names;
-    int reply; /* room for the reply's body */
+    int reply;  /* room for the reply's body */
     bool grows; /* trailing bytes are part of the format (counted data, extensions) */
 } opcodes[] = {
     {"LOOKUP", FUSE_LOOKUP, 0, 1, 128, false},
@@ -88,11 +88,11 @@ static uint32_t body_of(const struct opcode *o, uint8_t *body)
     return len;
 }
 
-#define must_be(w, o, what, e, wanted)                                                   \
-    do {                                                                                 \
-        int got_ = (e);                                                                  \
-        if (got_ != (wanted))                                                            \
-            fail_msg("%s, %s: %d instead of %d", (o)->name, what, got_, wanted);         \
+#define must_be(w, o, what, e, wanted)                                           \
+    do {                                                                         \
+        int got_ = (e);                                                          \
+        if (got_ != (wanted))                                                    \
+            fail_msg("%s, %s: %d instead of %d", (o)->name, what, got_, wanted); \
     } while (0)
 
 static void too_short(void **state)
@@ -152,9 +152,9 @@ static const struct bad_name {
     const char *name;
     int err;
 } bad_names[] = {
-    {"/abs", -EINVAL},  {"a/b", -EINVAL}, {"..", -EINVAL},
-    {".", -EINVAL},     {"", -EINVAL},    {"../escaped", -EINVAL},
-    {"dir/", -EINVAL},  {"/", -EINVAL},   {long_name, -ENAMETOOLONG},
+    {"/abs", -EINVAL}, {"a/b", -EINVAL}, {"..", -EINVAL},
+    {".", -EINVAL},    {"", -EINVAL},    {"../escaped", -EINVAL},
+    {"dir/", -EINVAL}, {"/", -EINVAL},   {long_name, -ENAMETOOLONG},
 };
 
 static int with_names(struct wire *w, const struct opcode *o, const char *n1, const char *n2)
@@ -172,8 +172,7 @@ static int with_names(struct wire *w, const struct opcode *o, const char *n1, co
         ((struct fuse_mknod_in *)fixed)->mode = S_IFREG | 0644;
     if (o->op == FUSE_CREATE)
         ((struct fuse_create_in *)fixed)->flags = O_CREAT | O_RDWR;
-    return fe_call_name(&w->f, o->op, FUSE_ROOT_ID, fixed, o->fixed, n1, n2, out,
-                        (size_t)o->reply);
+    return fe_call_name(&w->f, o->op, FUSE_ROOT_ID, fixed, o->fixed, n1, n2, out, (size_t)o->reply);
 }
 
 /* CVE-2026-47243: an absolute path as a name, and its relatives. */
@@ -197,7 +196,8 @@ static void cve_2026_47243(void **state)
             const struct bad_name *b = &bad_names[k];
             bool dots = b->name[0] == '.' && (!b->name[1] || (b->name[1] == '.' && !b->name[2]));
             int want = o->op == FUSE_LOOKUP && dots ? 0 : b->err;
-            must_be(w, o, b->name, with_names(w, o, b->name, o->names == 2 ? "target" : NULL), want);
+            must_be(w, o, b->name, with_names(w, o, b->name, o->names == 2 ? "target" : NULL),
+                    want);
             if (o->op == FUSE_RENAME || o->op == FUSE_RENAME2)
                 must_be(w, o, b->name, with_names(w, o, "file", b->name), b->err);
         }
@@ -283,12 +283,13 @@ static void no_room_for_header(void **state)
     *(struct fuse_in_header *)buf =
         (struct fuse_in_header){.len = sizeof(buf), .opcode = FUSE_GETATTR, .nodeid = 1};
     for (uint32_t room = 1; room < 16; room += 7)
-        assert_int_equal(
-            fe_fuse_wait(&w->f, fe_fuse_send_raw(&w->f, FE_REQ, buf, sizeof(buf), room), NULL, 0,
-                         NULL),
-            FE_ENOREPLY);
+        assert_int_equal(fe_fuse_wait(&w->f,
+                                      fe_fuse_send_raw(&w->f, FE_REQ, buf, sizeof(buf), room), NULL,
+                                      0, NULL),
+                         FE_ENOREPLY);
     assert_int_equal(
-        fe_fuse_wait(&w->f, fe_fuse_send_raw(&w->f, FE_REQ, buf, sizeof(buf), 0), NULL, 0, NULL), 0);
+        fe_fuse_wait(&w->f, fe_fuse_send_raw(&w->f, FE_REQ, buf, sizeof(buf), 0), NULL, 0, NULL),
+        0);
     wire_alive(w);
 }
 
@@ -372,7 +373,7 @@ static void bad_fh(void **state)
 static void unknown_opcode(void **state)
 {
     struct wire *w = *state;
-    static const uint32_t ops[] = {0,  7,  19,   FUSE_BMAP, FUSE_POLL,
+    static const uint32_t ops[] = {0,  7,  19,   FUSE_BMAP,  FUSE_POLL,
                                    54, 63, 4096, 0x7fffffff, 0xffffffff};
     char zero[64] = {0};
     for (unsigned i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
