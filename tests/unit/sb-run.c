@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -36,6 +37,9 @@ static void filter(enum sb_thread thread, enum sb_action action)
     }
 }
 
+/* cmocka would catch these and go on in the child. */
+static const int crashes[] = {SIGFPE, SIGILL, SIGSEGV, SIGBUS, SIGSYS};
+
 pid_t sb_run_start(const struct sb_run *run, sb_run_fn *body, void *arg)
 {
     struct sb_result r;
@@ -46,6 +50,8 @@ pid_t sb_run_start(const struct sb_run *run, sb_run_fn *body, void *arg)
     pid_t pid = fork();
     if (pid != 0)
         return pid;
+    for (size_t i = 0; i < G_N_ELEMENTS(crashes); i++)
+        signal(crashes[i], SIG_DFL);
     if (run->as_user)
         become_user();
     if (!sb_enter(&run->cfg, &r, &err))

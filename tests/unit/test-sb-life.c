@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Two processes that look like one: signals in, status out, nothing held, and how long the start
+ * takes (printed, not judged). Options that say who and where. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "tests/lib/jail.h"
+#include "tests/unit/sb-run.h"
+
+static char dir[64];
+
+static struct sb_run run_as(bool as_user)
+{
+    return (struct sb_run){.cfg = {.mode = SB_NAMESPACE, .shared_dir = dir},
+                           .as_user = as_user,
+                           .seccomp = SB_ACTION_KILL};
+}
+
+/* ---- status ---- */
+
+static int body_exit(const struct sb_result *r, void *arg)
+{
+    return *(int *)arg;
+}
+
+static void test_exit_code(void **state)
+{
+    for (int user = 0; user < 2; user++) {
+        struct sb_run run = run_as(user);
+        for (int code = 0; code < 256; code += 51) {
+            int status = sb_run(&run, body_exit, &code);
+            if (user && WIFEXITED(status) && WEXITSTATUS(status) == SB_RUN_IMPOSSIBLE && code != 77)
+                skip();
+            assert_true(WIFEXITED(status));
+            assert_int_equal(WEXITSTATUS(status), code);
+        }
+    }
+}
+
+static int body_crash(const struct sb_result *r, void *arg)
+{
+    volatile char *p = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return *p;
+}
+
+static void test_death_signal(void **state)
+{
+    struct sb_run run = run_as(false);
+    int status = sb_run(&run, body_crash, NULL);
+
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGSEGV);
+}
+
+/* ---- signals ---- */
+
+static int pair[2];
+
+static int body_await(const struct sb_result *r, void *arg)
+{
+    sigset_t *set = arg;
+    int sig = 0;
+
+    close(pair[0]);
+    if (write(pair[1], "", 1) != 1 || sigwait(set, &sig) != 0)
+        return 1;
+    return 100 + sig;
+}
+
+/* Start body_await() and wait until it waits. Signals of @set are blocked from before the start, as
+ * the daemon's are. */
+static pid_t start_await(const struct sb_run *run, sigset_t *set)
+{
+    char byte;
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    sigprocmask(SIG_BLOCK, set, NULL);
+    pid_t pid = sb_run_start(run, body_await, set);
+    sigprocmask(SIG_UNBLOCK, set, NULL);
+    close(pair[1]);
+    assert_int_equal(read(pair[0], &byte, 1), 1);
+    return pid;
+}
+
+static void forward(bool as_user, int sig)
+{
+    struct sb_run run = run_as(as_user);
+    sigset_t set;
+    int status;
+
+    run.seccomp = SB_ACTION_NONE; /* sigwait(3) is no call of the daemon's */
+    sigemptyset(&set);
+    sigaddset(&set, sig);
+    pid_t pid = start_await(&run, &set);
+    assert_int_equal(kill(pid, sig), 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    close(pair[0]);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 100 + sig);
+}
+
+static void test_forwarded(void **state)
+{
+    const int sigs[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(sigs); i++) {
+        forward(false, sigs[i]);
+        forward(true, sigs[i]);
+    }
+}
+
+static bool hangs_up(int fd, int timeout_ms)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    return poll(&p, 1, timeout_ms) == 1 && p.revents & POLLHUP;
+}
+
+static void test_keeper_killed(void **state)
+{
+    struct sb_run run = run_as(false);
+    sigset_t set;
+    int status;
+
+    run.seccomp = SB_ACTION_NONE;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    pid_t pid = start_await(&run, &set);
+    assert_false(hangs_up(pair[0], 0));
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(hangs_up(pair[0], 5000)); /* the daemon had the other end */
+    close(pair[0]);
+}
+
+static int body_hang_up(const struct sb_result *r, void *arg)
+{
+    close(pair[0]);
+    close(pair[1]);
+    /* The other end must see this while both processes live. */
+    char byte;
+    return read(*(int *)arg, &byte, 1) == 1 ? 0 : 1;
+}
+
+static void test_keeper_holds_nothing(void **state)
+{
+    struct sb_run run = run_as(false);
+    int go[2], status;
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    assert_int_equal(pipe2(go, O_CLOEXEC), 0);
+    pid_t pid = sb_run_start(&run, body_hang_up, &go[0]);
+    close(pair[1]);
+    assert_true(hangs_up(pair[0], 5000));
+    assert_int_equal(waitpid(pid, &status, WNOHANG), 0);
+    assert_int_equal(write(go[1], "", 1), 1);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    close(pair[0]);
+    close(go[0]);
+    close(go[1]);
+}
+
+/* ---- descriptors ---- */
+
+static void test_close_inherited(void **state)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        int keep = dup2(1, 40);
+        dup2(1, 3);
+        dup2(1, 39);
+        dup2(1, 41);
+        dup2(1, 900);
+        sb_close_inherited(keep);
+        bool ok = fcntl(0, F_GETFD) >= 0 && fcntl(2, F_GETFD) >= 0 && fcntl(40, F_GETFD) >= 0 &&
+                  fcntl(3, F_GETFD) < 0 && fcntl(39, F_GETFD) < 0 && fcntl(41, F_GETFD) < 0 &&
+                  fcntl(900, F_GETFD) < 0;
+        sb_close_inherited(-1);
+        _exit(ok && fcntl(40, F_GETFD) < 0 && fcntl(1, F_GETFD) >= 0 ? 0 : 1);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
+/* ---- what is said when it cannot be ---- */
+
+static void expect_error(const struct sb_config *cfg, const char *part)
+{
+    struct sb_result r;
+    GError *err = NULL;
+
+    assert_false(sb_enter(cfg, &r, &err));
+    assert_non_null(err);
+    if (!strstr(err->message, part) || strchr(err->message, '\n'))
+        fail_msg("'%s' should be one line with '%s'", err->message, part);
+    g_error_free(err);
+}
+
+static void test_no_share(void **state)
+{
+    struct sb_config cfg = {.shared_dir = "/nonexistent/directory"};
+    expect_error(&cfg, "/nonexistent/directory");
+    cfg.shared_dir = "/etc/passwd";
+    expect_error(&cfg, "Not a directory");
+}
+
+static void test_bad_maps(void **state)
+{
+    struct sb_config cfg = {.shared_dir = dir, .uid_map = {{5, 5, 5}}, .uid_maps = 1};
+    expect_error(&cfg, "--uid-map must give id 0");
+    cfg.mode = SB_NONE;
+    expect_error(&cfg, "--sandbox=namespace");
+}
+
+/* In a user namespace whose own limit of further ones is zero. */
+static void test_no_user_namespaces(void **state)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct sb_config cfg = {.shared_dir = dir, .uid_map = {{0, 0, 1}}, .uid_maps = 1};
+        cfg.gid_map[cfg.gid_maps++] = cfg.uid_map[0];
+        if (unshare(CLONE_NEWUSER) < 0)
+            _exit(SB_RUN_IMPOSSIBLE);
+        int fd = open("/proc/sys/user/max_user_namespaces", O_WRONLY);
+        if (fd < 0 || write(fd, "0", 1) != 1)
+            _exit(SB_RUN_IMPOSSIBLE);
+        expect_error(&cfg, "user.max_user_namespaces");
+        _exit(0);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == SB_RUN_IMPOSSIBLE)
+        skip();
+    assert_int_equal(status, 0);
+}
+
+/* ---- start-up ---- */
+
+static int body_now(const struct sb_result *r, void *arg)
+{
+    int64_t now = g_get_monotonic_time();
+    return write(*(int *)arg, &now, sizeof(now)) == sizeof(now) ? 0 : 1;
+}
+
+static int compare(const void *a, const void *b)
+{
+    const int64_t *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+/* Median of the time from before the fork to the finished sandbox with both filters, in µs. */
+static int64_t start_time(struct sb_run *run)
+{
+    enum { ROUNDS = 21 };
+    int64_t took[ROUNDS], end;
+    int p[2];
+
+    assert_int_equal(pipe2(p, O_CLOEXEC), 0);
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        int64_t begin = g_get_monotonic_time();
+        int status = sb_run(run, body_now, &p[1]);
+        if (WIFEXITED(status) && WEXITSTATUS(status) == SB_RUN_IMPOSSIBLE)
+            skip();
+        assert_int_equal(status, 0);
+        assert_int_equal(read(p[0], &end, sizeof(end)), sizeof(end));
+        took[i] = end - begin;
+    }
+    close(p[0]);
+    close(p[1]);
+    qsort(took, ROUNDS, sizeof(took[0]), compare);
+    return took[ROUNDS / 2];
+}
+
+static void test_start_time(void **state)
+{
+    static const char *const mode[] = {"namespace", "chroot", "none"};
+
+    for (enum sb_mode m = SB_NAMESPACE; m <= SB_NONE; m++) {
+        struct sb_run run = run_as(false);
+        run.cfg.mode = m;
+        run.worker = true;
+        int64_t filtered = start_time(&run);
+        run.seccomp = SB_ACTION_NONE;
+        int64_t bare = start_time(&run);
+        print_message("root, %s: %d us, without filters %d us\n", mode[m], (int)filtered,
+                      (int)bare);
+    }
+    struct sb_run run = run_as(true);
+    print_message("user, namespace: %d us\n", (int)start_time(&run));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_exit_code),
+        cmocka_unit_test(test_death_signal),
+        cmocka_unit_test(test_forwarded),
+        cmocka_unit_test(test_keeper_killed),
+        cmocka_unit_test(test_keeper_holds_nothing),
+        cmocka_unit_test(test_close_inherited),
+        cmocka_unit_test(test_no_share),
+        cmocka_unit_test(test_bad_maps),
+        cmocka_unit_test(test_no_user_namespaces),
+        cmocka_unit_test(test_start_time),
+    };
+
+    /* Id maps are written through /proc. */
+    if (geteuid() != 0 || !jail_enter(dir, sizeof(dir), "/proc"))
+        return 77;
+    return cmocka_run_group_tests_name("sb-life", tests, NULL, NULL);
+}
