@@ -60,6 +60,12 @@ static bool get_caps(struct __user_cap_data_struct data[2])
     return syscall(SYS_capget, &head, data) == 0;
 }
 
+bool sb_caps_have(unsigned cap)
+{
+    struct __user_cap_data_struct data[2];
+    return get_caps(data) && data[cap / 32].permitted & (1u << cap % 32);
+}
+
 static bool set_caps(uint64_t caps)
 {
     struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};

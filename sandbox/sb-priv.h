@@ -43,6 +43,11 @@ bool sb_ns_build(struct sb_result *out, GError **err);
 /* O_PATH descriptor of our own /proc/self/fd; a mount of its own where we may make one. */
 int sb_open_proc_fds(void);
 
+/* ---- sb-caps ---- */
+
+/* Whether we hold capability @cap (CAP_*). */
+bool sb_caps_have(unsigned cap);
+
 /* ---- sb-landlock ---- */
 
 /* Limit this process to what is below @share_fd. Returns 1 when done, 0 when the kernel has no
