@@ -69,7 +69,9 @@ void vu_dev_break(struct vu_dev *dev, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
-    log_error("device stopped: %s", text);
+    /* Zeroes in lost memory look like a broken ring: name the cause. */
+    log_error("device stopped: %s",
+              atomic_load(&dev->lost.hit) ? "the guest's memory file was truncated" : text);
     for (unsigned i = 0; i < dev->cfg.num_queues; i++)
         vu_queue_wake(&dev->queues[i]);
     (void)!write(dev->wake_fd, &one, sizeof(one));
@@ -92,7 +94,7 @@ static bool wait_for(struct vu_dev *dev, int fd, int timeout_ms)
 static bool must_end(struct vu_dev *dev)
 {
     if (atomic_load(&dev->lost.hit))
-        vu_dev_break(dev, "the guest's memory file was truncated");
+        vu_dev_break(dev, "lost memory");
     return atomic_load(&dev->stop) || atomic_load(&dev->broken);
 }
 

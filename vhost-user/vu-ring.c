@@ -256,13 +256,14 @@ static void chain_start(struct vu_chain *ch, uint16_t head)
 int vu_avail_pop(struct vu_avail *a, struct vu_chain *ch, const char **why)
 {
     if (a->next == a->seen) {
-        a->seen = __atomic_load_n(&a->at.avail->idx, __ATOMIC_ACQUIRE);
-        if (a->next == a->seen)
+        uint16_t idx = __atomic_load_n(&a->at.avail->idx, __ATOMIC_ACQUIRE);
+        if (a->next == idx)
             return 0;
-        if ((uint16_t)(a->seen - a->next) > a->num) {
+        if ((uint16_t)(idx - a->next) > a->num) {
             *why = "available index too far ahead";
             return -1;
         }
+        a->seen = idx;
     }
     uint16_t head = shared_load(&a->at.avail->ring[a->next & (a->num - 1)]);
     if (head >= a->num) {

@@ -19,7 +19,7 @@ struct vu_sigbus_sink {
 
 #define VU_SIGBUS_SLOTS 2048
 
-/* Install the handler, once per process. */
+/* Install the handler, unless it is the process's already. */
 void vu_sigbus_install(void);
 
 /* Watch [@base, @base + @len), mapped with pages of @page bytes. Returns a slot, or -ENOSPC. */
