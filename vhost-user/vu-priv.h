@@ -30,7 +30,7 @@ struct vu_dev {
 
 /* ---- vu-queue-work.c: the worker's side of a queue ---- */
 extern const struct chain_ops vu_chain_ops;
-void *vu_queue_thread(void *queue);
+void *vu_queue_thread(void *arg); /* a struct vu_queue */
 
 /* ---- vu-ctrl.c ---- */
 

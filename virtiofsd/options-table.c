@@ -66,8 +66,7 @@ const char *const opt_group_titles[OPT_GROUP_COUNT] = {
     [OPT_GROUP_ABSENT] = "Known from other daemons, refused by this version",
 };
 
-#define FIELD(f)   .offset = offsetof(struct options, f), .size = sizeof(((struct options *)0)->f)
-#define POINTER(f) .offset = offsetof(struct options, f), .size = sizeof(void *)
+#define FIELD(f) .offset = offsetof(struct options, f), .size = sizeof(((struct options *)0)->f)
 
 #define SECONDS_MAX 31536000 /* a year */
 
@@ -338,14 +337,14 @@ const struct opt_def opt_table[] = {
      .arg = ":IN:OUT:COUNT:",
      .type = OPT_ID_MAP,
      .group = OPT_GROUP_SANDBOX,
-     POINTER(uid_map),
+     FIELD(uid_map),
      .help = "Map COUNT user ids of the host from OUT on to IN in a user namespace, as in\n"
              "--uid-map=:0:100000:65536:. May be given several times"},
     {.name = "gid-map",
      .arg = ":IN:OUT:COUNT:",
      .type = OPT_ID_MAP,
      .group = OPT_GROUP_SANDBOX,
-     POINTER(gid_map),
+     FIELD(gid_map),
      .help = "The same for group ids"},
 
     /* Bounds. */

@@ -44,7 +44,7 @@ int fe_daemon_spawn(struct fe_daemon *d, char *const argv[], int keep_fd)
         dup2(d->log_fd, STDERR_FILENO);
         if (keep_fd >= 0)
             (void)fcntl(keep_fd, F_SETFD, 0);
-        execv(argv[0], argv);
+        execvp(argv[0], argv);
         _exit(127);
     }
     return 0;
