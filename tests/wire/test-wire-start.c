@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The daemon's socket and its end: a path, a stale path, a path in use, a listening or connected
+ * descriptor, one connection or many, signals. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/wire/wire.h"
+
+static int listen_at(const char *path)
+{
+    struct sockaddr_un sa = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", path);
+    assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+    assert_int_equal(listen(fd, 1), 0);
+    return fd;
+}
+
+/* Start with --fd=@fd in place of a path. */
+static void spawn_fd(struct wire *w, int fd, const char *extra)
+{
+    char opt[32], dir[128];
+    snprintf(opt, sizeof(opt), "--fd=%d", fd);
+    snprintf(dir, sizeof(dir), "--shared-dir=%s", w->share);
+    char *argv[] = {getenv("VIRTIOFSD"), opt, dir, (char *)"--sandbox=none", (char *)extra, NULL};
+    assert_int_equal(fe_daemon_spawn(&w->d, argv, fd), 0);
+}
+
+/* Mount, look, hang up; the daemon may live on. */
+static void one_session(struct wire *w)
+{
+    wire_rings(w);
+    assert_int_equal(fe_init(&w->f, fe_init_linux), 0);
+    wire_node(w, "dir/file");
+    wire_hangup(w);
+}
+
+/* The daemon ends by itself with @code and says @text. */
+static void ends(struct wire *w, int code, const char *text)
+{
+    int status = -1;
+    assert_int_equal(fe_daemon_wait(&w->d, &status, FE_TIMEOUT_MS), 0);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) != code || (text && !fe_daemon_log_count(&w->d, text))) {
+        char *log = fe_daemon_log(&w->d);
+        print_message("exit code %d; the daemon said: %s\n", WEXITSTATUS(status), log);
+        free(log);
+        fail();
+    }
+    fe_daemon_stop(&w->d);
+}
+
+static void exits_when_alone(void **state)
+{
+    struct wire *w = *state;
+    wire_spawn(w, NULL);
+    one_session(w);
+    ends(w, 0, NULL);
+    wire_spawn(w, NULL); /* on what the first one left */
+    one_session(w);
+    ends(w, 0, NULL);
+}
+
+static void relisten(void **state)
+{
+    struct wire *w = *state;
+    static const char *const extra[] = {"--relisten", NULL};
+    wire_spawn(w, extra);
+    unsigned fds = 0;
+    for (int i = 0; i < 5; i++) {
+        one_session(w);
+        assert_true(fe_daemon_alive(&w->d));
+        wire_connect(w); /* it has closed everything of the last one by the time it accepts */
+        uint64_t v;
+        assert_int_equal(fe_vhost_get_u64(&w->v, VU_GET_FEATURES, &v), 0);
+        unsigned now = fe_daemon_fds(&w->d);
+        assert_true(i == 0 || now == fds);
+        fds = now;
+        wire_hangup(w);
+    }
+    kill(w->d.pid, SIGTERM);
+    ends(w, 0, NULL);
+}
+
+/* Nothing of one guest is left for the next. */
+static void relisten_drops_state(void **state)
+{
+    struct wire *w = *state;
+    static const char *const extra[] = {"--relisten", NULL};
+    wire_spawn(w, extra);
+    wire_rings(w);
+    assert_int_equal(fe_init(&w->f, fe_init_linux), 0);
+    uint64_t node = wire_node(w, "big"), fh = 0;
+    assert_int_equal(fe_open(&w->f, node, O_RDONLY, &fh), 0);
+    wire_hangup(w);
+    wire_rings(w);
+    assert_int_equal(fe_getattr(&w->f, FUSE_ROOT_ID, NULL), -EIO); /* not before INIT */
+    assert_int_equal(fe_init(&w->f, fe_init_linux), 0);
+    char buf[16];
+    assert_true(fe_getattr(&w->f, node, NULL) < 0);
+    assert_true(fe_read(&w->f, node, fh, 0, buf, 16) < 0);
+    wire_alive(w);
+}
+
+static void stale_socket(void **state)
+{
+    struct wire *w = *state;
+    int fd = listen_at(w->socket);
+    close(fd); /* the file stays, nobody listens */
+    assert_int_equal(access(w->socket, F_OK), 0);
+    wire_spawn(w, NULL);
+    one_session(w);
+    ends(w, 0, NULL);
+}
+
+static void socket_in_use(void **state)
+{
+    struct wire *w = *state;
+    int fd = listen_at(w->socket);
+    wire_spawn(w, NULL);
+    ends(w, 1, w->socket);
+    assert_int_equal(access(w->socket, F_OK), 0); /* the other's socket is left alone */
+    close(fd);
+    unlink(w->socket);
+}
+
+/* A file that is no socket is not removed. */
+static void not_a_socket(void **state)
+{
+    struct wire *w = *state;
+    int fd = open(w->socket, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    close(fd);
+    wire_spawn(w, NULL);
+    ends(w, 1, w->socket);
+    assert_int_equal(access(w->socket, F_OK), 0);
+    unlink(w->socket);
+}
+
+static void socket_mode(void **state)
+{
+    struct wire *w = *state;
+    struct stat st;
+    mode_t old = umask(0);
+    wire_spawn(w, NULL);
+    umask(old);
+    wire_connect(w);
+    assert_int_equal(stat(w->socket, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    wire_finish(w, 0);
+}
+
+static void listening_fd(void **state)
+{
+    struct wire *w = *state;
+    int fd = listen_at(w->socket);
+    spawn_fd(w, fd, NULL);
+    close(fd);
+    one_session(w);
+    ends(w, 0, NULL);
+    unlink(w->socket);
+}
+
+static void listening_fd_relisten(void **state)
+{
+    struct wire *w = *state;
+    int fd = listen_at(w->socket);
+    spawn_fd(w, fd, "--relisten");
+    close(fd);
+    one_session(w);
+    one_session(w);
+    assert_true(fe_daemon_alive(&w->d));
+    unlink(w->socket);
+}
+
+static void connected_fd(void **state)
+{
+    struct wire *w = *state;
+    int s[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s), 0);
+    spawn_fd(w, s[1], NULL);
+    close(s[1]);
+    fe_vhost_init(&w->v, s[0]);
+    assert_int_equal(fe_vhost_negotiate(&w->v, ~0ULL, ~0ULL), 0);
+    wire_hangup(w);
+    ends(w, 0, NULL);
+}
+
+static void bad_fd(void **state)
+{
+    struct wire *w = *state;
+    int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    spawn_fd(w, fd, NULL);
+    close(fd);
+    ends(w, 1, "socket");
+    int u = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    spawn_fd(w, u, NULL);
+    close(u);
+    ends(w, 1, "socket");
+}
+
+static void no_such_share(void **state)
+{
+    struct wire *w = *state;
+    char *argv[] = {getenv("VIRTIOFSD"), (char *)"--socket-path=/nonexistent/s",
+                    (char *)"--shared-dir=/nonexistent/d", (char *)"--sandbox=none", NULL};
+    assert_int_equal(fe_daemon_spawn(&w->d, argv, -1), 0);
+    ends(w, 1, "/nonexistent/");
+}
+
+/* SIGTERM ends it at any time: waiting, connected, with running rings. */
+static void sigterm(void **state)
+{
+    struct wire *w = *state;
+    for (int stage = 0; stage < 3; stage++) {
+        wire_spawn(w, NULL);
+        if (stage == 1)
+            wire_connect(w);
+        if (stage == 2) {
+            wire_rings(w);
+            assert_int_equal(fe_init(&w->f, fe_init_linux), 0);
+        }
+        if (stage == 0)
+            while (access(w->socket, F_OK) < 0)
+                usleep(1000);
+        usleep(20000);
+        int64_t start = fe_now_ms();
+        kill(w->d.pid, SIGTERM);
+        ends(w, 0, NULL);
+        assert_true(fe_now_ms() - start < 2000);
+        wire_hangup(w);
+        unlink(w->socket);
+    }
+}
+
+/* Killed while the rings run, the next daemon starts on the same path. */
+static void killed_and_started_again(void **state)
+{
+    struct wire *w = *state;
+    wire_spawn(w, NULL);
+    wire_rings(w);
+    assert_int_equal(fe_init(&w->f, fe_init_linux), 0);
+    kill(w->d.pid, SIGKILL);
+    int status;
+    assert_int_equal(fe_daemon_wait(&w->d, &status, FE_TIMEOUT_MS), 0);
+    fe_daemon_stop(&w->d);
+    wire_hangup(w);
+    wire_spawn(w, NULL);
+    one_session(w);
+    ends(w, 0, NULL);
+}
+
+#define TEST(t) cmocka_unit_test_teardown(t, wire_cleanup)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(exits_when_alone),
+        TEST(relisten),
+        TEST(relisten_drops_state),
+        TEST(stale_socket),
+        TEST(socket_in_use),
+        TEST(not_a_socket),
+        TEST(socket_mode),
+        TEST(listening_fd),
+        TEST(listening_fd_relisten),
+        TEST(connected_fd),
+        TEST(bad_fd),
+        TEST(no_such_share),
+        TEST(sigterm),
+        TEST(killed_and_started_again),
+    };
+    return cmocka_run_group_tests_name("wire-start", tests, wire_make, wire_unmake);
+}
