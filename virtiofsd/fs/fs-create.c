@@ -59,10 +59,12 @@ int fs_mknod(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent,
              mode_t mode, dev_t rdev, struct fs_entry *out)
 {
     mode_t type = mode & S_IFMT;
-    struct recipe r = {.mode = mode, .rdev = rdev};
+    struct recipe r = {.mode = mode & (S_IFMT | 07777), .rdev = rdev};
 
-    if (type == 0)
-        r.mode = type = S_IFREG | (mode & 07777);
+    if (type == 0) {
+        type = S_IFREG;
+        r.mode |= type;
+    }
     if (!S_ISREG(type) && !S_ISCHR(type) && !S_ISBLK(type) && !S_ISFIFO(type) && !S_ISSOCK(type))
         return -EINVAL;
     return make(fs, cred, parent, name, &r, out);

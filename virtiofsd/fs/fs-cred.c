@@ -147,6 +147,11 @@ static int switch_ids(struct fs *fs, const struct fs_cred *cred, struct fs_cred_
     return 0;
 }
 
+static bool may_switch(void)
+{
+    return caps_read() && (thread_caps.set[0].effective & (1u << CAP_SETUID));
+}
+
 int fs_cred_enter(struct fs *fs, const struct fs_cred *cred, struct fs_cred_saved *saved)
 {
     *saved = (struct fs_cred_saved){0};
@@ -162,7 +167,7 @@ int fs_cred_enter(struct fs *fs, const struct fs_cred *cred, struct fs_cred_save
     if (cred->uid == fs->uid && cred->gid == fs->gid)
         return 0;
     /* An ordinary user's daemon: what the guest's root makes is ours. */
-    if (fs->uid != 0 && cred->uid == 0 && cred->gid == 0)
+    if (cred->uid == 0 && cred->gid == 0 && fs->uid != 0 && !may_switch())
         return 0;
     int rc = switch_ids(fs, cred, saved);
     if (rc < 0)

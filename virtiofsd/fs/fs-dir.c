@@ -187,34 +187,45 @@ static int read_entries(struct reading *r)
     }
 }
 
+static int read_from(struct reading *r, uint64_t off)
+{
+    int rc = seek_to(r, off);
+    return rc < 0 ? rc : read_entries(r);
+}
+
+/* Without a kept buffer; not inlined, so that only this path pays for the stack. */
+static __attribute__((noinline)) int read_local(struct reading *r, uint64_t off)
+{
+    _Alignas(struct dirent64_raw) char local[BUF_SIZE];
+    r->buf = local;
+    int rc = read_from(r, off);
+    r->d->len = r->d->pos = 0; /* the block goes away with this call */
+    return rc;
+}
+
 int fs_readdir(struct fs *fs, struct fs_inode *inode, struct fs_file *file, uint64_t off, bool plus,
                size_t budget, fs_dirent_fn *fn, void *user)
 {
     struct fs_dir *d = file->dir;
     if (!d)
         return -ENOTDIR;
-    _Alignas(struct dirent64_raw) char local[BUF_SIZE];
 
     AUTO_LOCK(&d->lock);
-    if (!d->buf && !d->end)
+    if (!d->buf && !(d->end && off == d->kernel))
         take_buf(fs, d);
     struct reading r = {
         .fs = fs,
         .inode = inode,
         .d = d,
         .fd = file->fd,
-        .buf = d->buf ? d->buf : local,
+        .buf = d->buf,
         .plus = plus,
         .room = budget,
         .fn = fn,
         .user = user,
     };
-    int rc = seek_to(&r, off);
-    if (rc == 0)
-        rc = read_entries(&r);
-    if (!d->buf) /* the block goes away with this call */
-        d->len = d->pos = 0;
-    else if (d->end && d->pos == d->len)
+    int rc = d->buf ? read_from(&r, off) : read_local(&r, off);
+    if (d->end && d->pos == d->len)
         drop_buf(fs, d);
     return rc;
 }

@@ -453,13 +453,11 @@ int fs_inode_intern(struct fs *fs, const struct fs_inode *near, int *fd, const s
     }
     if (rc < 0)
         return rc;
-    if (!made && *fd >= 0 && fs_state_fd(atomic_load(&inode->state)) < 0)
+    if (!made && fs_state_fd(atomic_load(&inode->state)) < 0)
         fs_inode_adopt_fd(fs, inode, fd);
-    if (made && fs->handles) {
-        if (fs_inode_is(inode, S_IFDIR) && atomic_load(&inode->mnt->fd) < 0)
-            fs_mnt_anchor(fs, inode, fs_state_fd(atomic_load(&inode->state)));
-        fs_sweep(fs);
-    }
+    if (made && fs->handles && fs_inode_is(inode, S_IFDIR) && atomic_load(&inode->mnt->fd) < 0)
+        fs_mnt_anchor(fs, inode, fs_state_fd(atomic_load(&inode->state)));
+    fs_sweep(fs);
     if (isnew)
         *isnew = made;
     *out = inode;

@@ -17,10 +17,10 @@
 #include <sys/file.h>
 #include <time.h>
 
-#define WAKE_SIGNAL  (SIGRTMIN + 3)
-#define WAKE_AGAIN   1000000 /* ns between two signals */
-#define OWNERS_MAX   65536u
-#define WAITER_STACK (256 * 1024)
+#define WAKE_SIGNAL   (SIGRTMIN + 3)
+#define WAKE_AGAIN_NS 1000000 /* between two signals */
+#define OWNERS_MAX    65536u
+#define WAITER_STACK  (256 * 1024)
 
 struct fs_lock_owner {
     struct fs_inode *inode; /* with a reference */
@@ -33,7 +33,6 @@ struct fs_waiter {
     struct fs_waiter *next;
     struct fs *fs;
     pthread_t thread;
-    bool started; /* thread is valid; fs.locks.lock */
     atomic_bool cancelled;
     struct fs_lock_owner *owner; /* a POSIX lock, */
     struct fs_lock lk;
@@ -323,13 +322,12 @@ static int wait_once(struct fs_waiter *w)
     return rc;
 }
 
-static void drop_waiter(struct fs_waiter *w)
+static void drop_refs(struct fs_waiter *w)
 {
     if (w->file)
         fs_file_put(w->fs, w->file);
     if (w->owner)
         owner_put(w->fs, w->owner);
-    g_free(w);
 }
 
 static void forget_waiter_locked(struct fs_waiter *w)
@@ -355,13 +353,8 @@ static void *waiter_main(void *arg)
         rc = wait_once(w);
     w->done(w->user, rc);
 
-    /* References go first: who waits for us relies on the descriptors being closed. */
-    struct fs_waiter gone = *w;
-    gone.next = NULL;
-    if (gone.file)
-        fs_file_put(gone.fs, gone.file);
-    if (gone.owner)
-        owner_put(gone.fs, gone.owner);
+    /* The list comes last: who waits for us there relies on the references being gone. */
+    drop_refs(w);
     pthread_mutex_lock(&l->lock);
     forget_waiter_locked(w);
     pthread_cond_broadcast(&l->ended);
@@ -384,7 +377,6 @@ static int start_thread(struct fs_waiter *w)
     int rc = pthread_create(&w->thread, &attr, waiter_main, w);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     pthread_attr_destroy(&attr);
-    w->started = rc == 0;
     return rc == 0 ? 0 : -ENOLCK;
 }
 
@@ -407,7 +399,8 @@ static void start_wait(struct fs *fs, struct fs_waiter *w)
     pthread_mutex_unlock(&fs->locks.lock);
     if (rc < 0) {
         log_guest_warn("too many threads wait for locks");
-        drop_waiter(w);
+        drop_refs(w);
+        g_free(w);
         done(user, rc);
     }
 }
@@ -454,6 +447,19 @@ void fs_flock_wait(struct fs *fs, struct fs_file *file, int op, fs_lock_done_fn 
     start_wait(fs, w);
 }
 
+/* Signal all that are to end; whether there are any. Waits that began later go on. */
+static bool wake_cancelled_locked(struct fs_locks *l)
+{
+    bool any = false;
+    for (struct fs_waiter *w = l->list; w; w = w->next) {
+        if (atomic_load(&w->cancelled)) {
+            pthread_kill(w->thread, WAKE_SIGNAL);
+            any = true;
+        }
+    }
+    return any;
+}
+
 void fs_locks_cancel(struct fs *fs)
 {
     struct fs_locks *l = &fs->locks;
@@ -461,13 +467,10 @@ void fs_locks_cancel(struct fs *fs)
     AUTO_LOCK(&l->lock);
     for (struct fs_waiter *w = l->list; w; w = w->next)
         atomic_store(&w->cancelled, true);
-    while (l->list) {
+    while (wake_cancelled_locked(l)) {
         struct timespec until;
-        for (struct fs_waiter *w = l->list; w; w = w->next)
-            if (atomic_load(&w->cancelled))
-                pthread_kill(w->thread, WAKE_SIGNAL);
         clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += WAKE_AGAIN;
+        until.tv_nsec += WAKE_AGAIN_NS;
         if (until.tv_nsec >= 1000000000) {
             until.tv_sec++;
             until.tv_nsec -= 1000000000;

@@ -94,6 +94,7 @@ struct fs {
     unsigned serial;         /* tells this context from earlier ones in thread-local state */
     uint64_t inode_fds_soft; /* with handles: beyond it unused descriptors are closed */
     uint64_t inode_fds_hard;
+    uint64_t other_fds_hard;
     _Atomic uint64_t inode_fds;
     _Atomic uint64_t other_fds; /* open files and lock descriptors */
     atomic_uint dir_bufs;

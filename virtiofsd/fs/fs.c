@@ -71,7 +71,7 @@ int fs_fds_take(struct fs *fs)
     uint64_t other = atomic_fetch_add_explicit(&fs->other_fds, 1, memory_order_relaxed);
     uint64_t inodes = atomic_load_explicit(&fs->inode_fds, memory_order_relaxed);
 
-    if (G_LIKELY(other + inodes < fs->cfg.max_fds))
+    if (G_LIKELY(other < fs->other_fds_hard && other + inodes < fs->cfg.max_fds))
         return 0;
     fs_fds_give(fs);
     return -ENFILE;
@@ -114,7 +114,8 @@ struct fs *fs_new(const struct fs_config *cfg, GError **err)
     fs->uid = geteuid();
     fs->gid = getegid();
     fs->serial = atomic_fetch_add(&serial, 1) + 1;
-    fs->inode_fds_hard = MAX(cfg->max_fds - cfg->max_fds / 8, 2);
+    /* Neither inodes nor files may take everything from the other. */
+    fs->inode_fds_hard = fs->other_fds_hard = MAX(cfg->max_fds - cfg->max_fds / 8, 2);
     fs->inode_fds_soft = MIN(MAX(cfg->max_fds / 4, 1), SOFT_INODE_FDS);
     pthread_mutex_init(&fs->table_lock, NULL);
     pthread_mutex_init(&fs->files_lock, NULL);

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tests/unit/fs-tree.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+const struct fs_cred cred_root = {.uid = 0, .gid = 0};
+const struct fs_cred cred_user = {.uid = USER_ID, .gid = USER_ID, .groups_known = true};
+
+struct fs_config tree_config(void)
+{
+    return (struct fs_config){
+        .handles = FS_HANDLES_NEVER,
+        .cache = FS_CACHE_AUTO,
+        .xattr = true,
+        .announce_submounts = true,
+        .max_fds = 1000,
+        .max_lock_waiters = 4,
+    };
+}
+
+void need_root(void)
+{
+    if (geteuid() != 0)
+        skip();
+}
+
+void tree_make(struct tree *t)
+{
+    memset(t, 0, sizeof(*t));
+    strcpy(t->dir, "/tmp/fs-test-XXXXXX");
+    assert_non_null(mkdtemp(t->dir));
+    assert_ok(chmod(t->dir, 0755));
+}
+
+void tree_make_tmpfs(struct tree *t)
+{
+    static bool private;
+    need_root();
+    tree_make(t);
+    if (!private) {
+        assert_ok(unshare(CLONE_NEWNS));
+        assert_ok(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
+        private = true;
+    }
+    assert_ok(mount("none", t->dir, "tmpfs", 0, "mode=0755"));
+}
+
+void tree_open(struct tree *t, const struct fs_config *cfg)
+{
+    static bool started;
+    struct fs_config c = *cfg;
+    GError *err = NULL;
+
+    if (!started) {
+        fs_thread_start();
+        started = true;
+    }
+    c.root_fd = open(t->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    c.proc_self_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    c.mountinfo_fd = -1;
+    t->fs = fs_new(&c, &err);
+    if (!t->fs)
+        fail_msg("%s", err->message);
+    t->root = fs_inode_get(t->fs, FS_ROOT_ID);
+    assert_non_null(t->root);
+}
+
+void tree_close(struct tree *t)
+{
+    fs_inode_put(t->fs, t->root);
+    fs_free(t->fs);
+    t->fs = NULL;
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    return remove(path);
+}
+
+void tree_remove(struct tree *t)
+{
+    umount2(t->dir, MNT_DETACH);
+    nftw(t->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+void tree_start(struct tree *t)
+{
+    struct fs_config cfg = tree_config();
+    tree_make(t);
+    tree_open(t, &cfg);
+}
+
+void tree_stop(struct tree *t)
+{
+    tree_close(t);
+    tree_remove(t);
+}
+
+const char *tree_path(const struct tree *t, const char *name)
+{
+    static char path[4][512];
+    static unsigned next;
+    char *p = path[next++ % 4];
+    snprintf(p, sizeof(path[0]), "%s/%s", t->dir, name);
+    return p;
+}
+
+void tree_write(const struct tree *t, const char *name, const char *text)
+{
+    int fd = open(tree_path(t, name), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    close(fd);
+}
+
+bool tree_has(const struct tree *t, const char *name)
+{
+    struct stat st;
+    return lstat(tree_path(t, name), &st) == 0;
+}
+
+unsigned count_fds(void)
+{
+    unsigned n = 0;
+    DIR *d = opendir("/proc/self/fd");
+    assert_non_null(d);
+    while (readdir(d))
+        n++;
+    closedir(d);
+    return n;
+}
+
+struct fs_inode *tree_look(struct tree *t, struct fs_inode *parent, const char *name)
+{
+    struct fs_entry e;
+    assert_ok(fs_lookup(t->fs, parent, name, &e));
+    return e.inode;
+}
+
+uint64_t tree_guest_look(struct tree *t, struct fs_inode *parent, const char *name)
+{
+    struct fs_inode *i = tree_look(t, parent, name);
+    uint64_t id = fs_inode_id(i);
+    fs_inode_remember(t->fs, i);
+    return id;
+}

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Inodes without descriptors, and descriptors running out. */
+#include "tests/unit/fs-tree.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#define FILES 200
+
+static struct fs_config small_config(enum fs_handles handles)
+{
+    struct fs_config cfg = tree_config();
+    cfg.handles = handles;
+    cfg.max_fds = 40; /* so at most 10 descriptors are kept for inodes */
+    return cfg;
+}
+
+static const char *nth(unsigned n)
+{
+    static char name[16];
+    snprintf(name, sizeof(name), "f%u", n);
+    return name;
+}
+
+static void fill(struct tree *t, unsigned count)
+{
+    for (unsigned n = 0; n < count; n++)
+        tree_write(t, nth(n), nth(n));
+}
+
+/* Read the file behind an id and compare with its name. */
+static void check_content(struct tree *t, uint64_t id, unsigned n)
+{
+    struct fs_opened o;
+    char buf[16] = "";
+    struct iovec iov = {buf, sizeof(buf)};
+    struct fs_inode *i = fs_inode_get(t->fs, id);
+    assert_non_null(i);
+    assert_ok(fs_open(t->fs, i, O_RDONLY, 0, &o));
+    struct fs_file *f = fs_file_get(t->fs, o.fh, i);
+    assert_int_equal(fs_read(t->fs, f, &iov, 1, 0), strlen(nth(n)));
+    assert_string_equal(buf, nth(n));
+    fs_file_put(t->fs, f);
+    assert_ok(fs_release(t->fs, o.fh));
+    fs_inode_put(t->fs, i);
+}
+
+static void many_inodes(struct tree *t)
+{
+    uint64_t ids[FILES];
+    struct fs_config cfg = small_config(FS_HANDLES_MANDATORY);
+    tree_open(t, &cfg);
+    fill(t, FILES);
+    unsigned fds = count_fds();
+    for (unsigned n = 0; n < FILES; n++)
+        ids[n] = tree_guest_look(t, t->root, nth(n));
+    assert_in_range(count_fds(), fds, fds + 12);
+    for (unsigned n = 0; n < FILES; n++)
+        check_content(t, ids[n], n);
+    for (unsigned n = 0; n < FILES; n++)
+        assert_int_equal(tree_guest_look(t, t->root, nth(n)), ids[n]);
+    assert_in_range(count_fds(), fds, fds + 12);
+    for (unsigned n = 0; n < FILES; n++)
+        fs_forget(t->fs, ids[n], 2);
+    for (unsigned n = 0; n < FILES; n++)
+        assert_null(fs_inode_get(t->fs, ids[n]));
+    tree_close(t);
+}
+
+static void test_many(void **state)
+{
+    struct tree t;
+    need_root();
+    tree_make(&t);
+    many_inodes(&t);
+    tree_remove(&t);
+}
+
+static void test_many_tmpfs(void **state)
+{
+    struct tree t;
+    tree_make_tmpfs(&t);
+    many_inodes(&t);
+    tree_remove(&t);
+}
+
+/* A file whose number went to a new one while only its handle was kept. */
+static void reuse(struct tree *t, unsigned wait_us)
+{
+    uint64_t ids[FILES], inos[FILES], again;
+    struct fs_config cfg = small_config(FS_HANDLES_MANDATORY);
+    unsigned reused = 0;
+
+    tree_open(t, &cfg);
+    fill(t, FILES);
+    usleep(wait_us);
+    for (unsigned n = 0; n < FILES; n++) {
+        struct fs_entry e;
+        assert_ok(fs_lookup(t->fs, t->root, nth(n), &e));
+        ids[n] = fs_inode_id(e.inode);
+        inos[n] = e.attr.st.st_ino;
+        fs_inode_remember(t->fs, e.inode);
+    }
+    for (unsigned n = 0; n < FILES; n++)
+        assert_ok(unlink(tree_path(t, nth(n))));
+    fill(t, FILES);
+    for (unsigned n = 0; n < FILES; n++) {
+        struct fs_entry e;
+        assert_ok(fs_lookup(t->fs, t->root, nth(n), &e));
+        again = fs_inode_id(e.inode);
+        for (unsigned k = 0; k < FILES; k++) {
+            reused += e.attr.st.st_ino == inos[k];
+            assert_int_not_equal(again, ids[k]);
+        }
+        fs_inode_remember(t->fs, e.inode);
+        check_content(t, again, n);
+    }
+    /* Else the test shows nothing; tmpfs counts up and never reuses. */
+    assert_true(reused > 0);
+
+    unsigned stale = 0;
+    for (unsigned n = 0; n < FILES; n++) {
+        struct fs_inode *i = fs_inode_get(t->fs, ids[n]);
+        struct fs_attr a;
+        int rc = fs_getattr(t->fs, i, NULL, &a);
+        if (rc == 0)
+            assert_int_equal(a.st.st_nlink, 0);
+        else
+            assert_int_equal(rc, -ESTALE);
+        stale += rc != 0;
+        fs_inode_put(t->fs, i);
+    }
+    assert_true(stale > FILES / 2);
+    tree_close(t);
+}
+
+static void test_reuse_young(void **state)
+{
+    struct tree t;
+    need_root();
+    tree_make(&t);
+    reuse(&t, 0);
+    tree_remove(&t);
+}
+
+static void test_reuse_old(void **state)
+{
+    struct tree t;
+    need_root();
+    tree_make(&t);
+    reuse(&t, 2100000);
+    tree_remove(&t);
+}
+
+/* Without handles the guest hears ENFILE, and no other descriptor of the process is taken. */
+static void test_enfile(void **state)
+{
+    struct tree t;
+    struct fs_config cfg = small_config(FS_HANDLES_NEVER);
+    struct fs_entry e;
+    struct fs_opened o;
+    unsigned n, files;
+    int rc = 0;
+
+    tree_make(&t);
+    fill(&t, 100);
+    tree_open(&t, &cfg);
+    unsigned fds = count_fds();
+    for (n = 0; n < 100; n++) {
+        rc = fs_lookup(t.fs, t.root, nth(n), &e);
+        if (rc < 0)
+            break;
+        fs_inode_remember(t.fs, e.inode);
+    }
+    assert_int_equal(rc, -ENFILE);
+    assert_in_range(n, 20, 40);
+    assert_in_range(count_fds(), fds + n, fds + 40);
+    /* Known ones still work, and files have a share of their own, until that is used up too. */
+    for (files = 0; files < 100; files++) {
+        struct fs_inode *i = tree_look(&t, t.root, nth(0));
+        rc = fs_open(t.fs, i, O_RDONLY, 0, &o);
+        fs_inode_put(t.fs, i);
+        if (rc < 0)
+            break;
+    }
+    assert_int_equal(rc, -ENFILE);
+    assert_true(files >= 4);
+    assert_int_equal(count_fds(), fds + n + files);
+    assert_int_equal(fs_create(t.fs, &cred_root, t.root, "new", 0644, O_RDWR, 0, &e, &o), -ENFILE);
+    assert_false(tree_has(&t, "new"));
+    fs_reset(t.fs);
+    assert_int_equal(count_fds(), fds);
+    assert_ok(fs_lookup(t.fs, t.root, nth(50), &e));
+    fs_inode_put(t.fs, e.inode);
+    tree_stop(&t);
+}
+
+static void test_open_files_take_all(void **state)
+{
+    struct tree t;
+    struct fs_config cfg = small_config(FS_HANDLES_PREFER);
+    struct fs_opened o;
+    uint64_t ids[100];
+    int rc = 0;
+
+    need_root();
+    tree_make(&t);
+    fill(&t, 100);
+    tree_open(&t, &cfg);
+    for (unsigned n = 0; n < 100; n++)
+        ids[n] = tree_guest_look(&t, t.root, nth(n));
+    struct fs_inode *i = fs_inode_get(t.fs, ids[0]);
+    for (unsigned n = 0; n < 100 && rc == 0; n++)
+        rc = fs_open(t.fs, i, O_RDONLY, 0, &o);
+    assert_int_equal(rc, -ENFILE);
+    fs_inode_put(t.fs, i);
+    /* Inodes have their own share of the descriptors. */
+    for (unsigned n = 0; n < 100; n++) {
+        struct fs_attr a;
+        i = fs_inode_get(t.fs, ids[n]);
+        assert_ok(fs_getattr(t.fs, i, NULL, &a));
+        fs_inode_put(t.fs, i);
+    }
+    tree_stop(&t);
+}
+
+/* A mount below the root: other device, own mount descriptor, flagged to the guest. */
+static void test_submount(void **state)
+{
+    struct tree t, sub;
+    struct fs_config cfg = small_config(FS_HANDLES_PREFER);
+    struct fs_entry e;
+    uint64_t ids[FILES];
+
+    tree_make_tmpfs(&sub);
+    tree_make(&t);
+    assert_ok(mkdir(tree_path(&t, "m"), 0755));
+    assert_ok(mount(sub.dir, tree_path(&t, "m"), NULL, MS_BIND, NULL));
+    fill(&sub, FILES);
+    tree_open(&t, &cfg);
+    unsigned fds = count_fds();
+    assert_ok(fs_lookup(t.fs, t.root, "m", &e));
+    assert_true(e.attr.submount);
+    struct fs_inode *m = e.inode;
+    for (unsigned n = 0; n < FILES; n++) {
+        ids[n] = tree_guest_look(&t, m, nth(n));
+        assert_int_not_equal(ids[n], FS_ROOT_ID);
+    }
+    assert_in_range(count_fds(), fds, fds + 13);
+    for (unsigned n = 0; n < FILES; n++)
+        check_content(&t, ids[n], n);
+    assert_ok(fs_lookup(t.fs, m, "f1", &e));
+    assert_false(e.attr.submount);
+    fs_inode_put(t.fs, e.inode);
+    assert_ok(fs_lookup(t.fs, m, "..", &e));
+    assert_ptr_equal(e.inode, t.root);
+    fs_inode_put(t.fs, e.inode);
+    for (unsigned n = 0; n < FILES; n++)
+        fs_forget(t.fs, ids[n], 1);
+    fs_inode_put(t.fs, m);
+    assert_int_equal(count_fds(), fds); /* nothing holds the mount any more */
+    tree_close(&t);
+    assert_ok(umount(tree_path(&t, "m")));
+    tree_remove(&t);
+    tree_remove(&sub);
+}
+
+static void test_mandatory_refused(void **state)
+{
+    struct fs_config cfg = tree_config();
+    GError *err = NULL;
+
+    cfg.handles = FS_HANDLES_MANDATORY;
+    cfg.root_fd = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC); /* procfs has none */
+    cfg.proc_self_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    cfg.mountinfo_fd = -1;
+    assert_null(fs_new(&cfg, &err));
+    assert_non_null(strstr(err->message, "--inode-file-handles"));
+    g_clear_error(&err);
+
+    cfg.handles = FS_HANDLES_PREFER;
+    cfg.root_fd = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    cfg.proc_self_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    struct fs *fs = fs_new(&cfg, &err);
+    assert_non_null(fs);
+    fs_free(fs);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_many),        cmocka_unit_test(test_many_tmpfs),
+        cmocka_unit_test(test_reuse_young), cmocka_unit_test(test_reuse_old),
+        cmocka_unit_test(test_enfile),      cmocka_unit_test(test_open_files_take_all),
+        cmocka_unit_test(test_submount),    cmocka_unit_test(test_mandatory_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
