@@ -29,6 +29,8 @@ bool sb_modcaps_parse(const char *text, uint64_t *add, uint64_t *del, GError **e
 {
     g_auto(GStrv) parts = g_strsplit(text, ":", 0);
 
+    if (!parts[0])
+        return sb_fail(err, EINVAL, "no capability: want +NAME or -NAME");
     for (char **p = parts; *p; p++) {
         const char *name = *p + 1;
         if (**p != '+' && **p != '-')

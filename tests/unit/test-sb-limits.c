@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Capabilities and system calls: exactly what was asked for is left; and the options that say so.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "tests/lib/jail.h"
+#include "tests/unit/sb-run.h"
+
+#define BIT(cap) (UINT64_C(1) << (cap))
+
+static char dir[64];
+
+/* ---- options ---- */
+
+static void test_idmap_parse(void **state)
+{
+    static const char *const bad[] = {
+        "",
+        ":",
+        "0:0:1",
+        ":0:0:0:",
+        ":0:0:1:2:",
+        ":0:0",
+        ":0:0:1,",
+        ":a:0:1:",
+        ": 0:0:1:",
+        ":-1:0:1:",
+        ":0:4294967296:1:",
+        ":4294967295:0:1:",
+        ":0:4294967290:6:",
+        "a0a0a1a",
+        ":0::1:",
+    };
+    struct sb_idmap map[SB_MAX_MAPS];
+    unsigned n = 0;
+
+    assert_true(sb_idmap_parse(":0:100000:65536:", map, &n, NULL));
+    assert_true(sb_idmap_parse(",7,4294967280,15", map, &n, NULL));
+    assert_int_equal(n, 2);
+    assert_int_equal(map[0].inside, 0);
+    assert_int_equal(map[0].outside, 100000);
+    assert_int_equal(map[0].count, 65536);
+    assert_int_equal(map[1].inside, 7);
+    assert_int_equal(map[1].outside, 4294967280u);
+    assert_int_equal(map[1].count, 15);
+    for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
+        g_autoptr(GError) err = NULL;
+        if (sb_idmap_parse(bad[i], map, &n, &err))
+            fail_msg("'%s' was taken", bad[i]);
+        assert_non_null(err);
+    }
+    assert_int_equal(n, 2);
+    n = SB_MAX_MAPS;
+    assert_false(sb_idmap_parse(":0:0:1:", map, &n, NULL));
+}
+
+static void test_modcaps_parse(void **state)
+{
+    static const char *const bad[] = {"", "chown", "+", "+nothing", "+chown:", "+chown,-mknod"};
+    uint64_t add = 0, del = 0;
+
+    assert_true(sb_modcaps_parse("+sys_admin:-chown:+CAP_SYS_NICE", &add, &del, NULL));
+    assert_true(add == (BIT(CAP_SYS_ADMIN) | BIT(CAP_SYS_NICE)));
+    assert_true(del == BIT(CAP_CHOWN));
+    /* The later word counts. */
+    assert_true(sb_modcaps_parse("+chown:-sys_admin", &add, &del, NULL));
+    assert_true(add == (BIT(CAP_CHOWN) | BIT(CAP_SYS_NICE)));
+    assert_true(del == BIT(CAP_SYS_ADMIN));
+    for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
+        g_autoptr(GError) err = NULL;
+        if (sb_modcaps_parse(bad[i], &add, &del, &err))
+            fail_msg("'%s' was taken", bad[i]);
+        assert_non_null(err);
+    }
+}
+
+static void test_words(void **state)
+{
+    enum sb_mode mode = SB_NONE;
+    enum sb_action action = SB_ACTION_NONE;
+
+    assert_true(sb_mode_parse("namespace", &mode) && mode == SB_NAMESPACE);
+    assert_true(sb_mode_parse("chroot", &mode) && mode == SB_CHROOT);
+    assert_true(sb_mode_parse("none", &mode) && mode == SB_NONE);
+    assert_false(sb_mode_parse("jail", &mode));
+    assert_true(sb_action_parse("kill", &action) && action == SB_ACTION_KILL);
+    assert_true(sb_action_parse("log", &action) && action == SB_ACTION_LOG);
+    assert_true(sb_action_parse("trap", &action) && action == SB_ACTION_TRAP);
+    assert_true(sb_action_parse("none", &action) && action == SB_ACTION_NONE);
+    assert_false(sb_action_parse("", &action));
+}
+
+/* ---- capabilities ---- */
+
+static uint64_t permitted(void)
+{
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct d[2];
+
+    syscall(SYS_capget, &head, d);
+    /* What is permitted is effective, and nothing can be handed on. */
+    if (d[0].effective != d[0].permitted || d[1].effective != d[1].permitted ||
+        d[0].inheritable | d[1].inheritable)
+        return 0;
+    return d[0].permitted | (uint64_t)d[1].permitted << 32;
+}
+
+static int body_caps(const struct sb_result *r, void *arg)
+{
+    const uint64_t *expected = arg;
+
+    if (permitted() != *expected)
+        return 2;
+    for (unsigned long cap = 0; cap < 64; cap++) {
+        if (prctl(PR_CAPBSET_READ, cap, 0, 0, 0) == 1)
+            return 3;
+        if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, cap, 0, 0) == 1)
+            return 4;
+    }
+    if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1)
+        return 5;
+    return getgroups(0, NULL) == 0 ? 0 : 6;
+}
+
+static const uint64_t usual = BIT(CAP_CHOWN) | BIT(CAP_DAC_OVERRIDE) | BIT(CAP_FOWNER) |
+                              BIT(CAP_FSETID) | BIT(CAP_SETGID) | BIT(CAP_SETUID) | BIT(CAP_MKNOD) |
+                              BIT(CAP_SETFCAP);
+
+static void expect_caps(struct sb_run *run, uint64_t caps)
+{
+    const gid_t group = 4; /* something to drop */
+
+    assert_int_equal(setgroups(1, &group), 0);
+    for (enum sb_mode m = SB_NAMESPACE; m <= SB_NONE; m++) {
+        run->cfg.mode = m;
+        int status = sb_run(run, body_caps, &caps);
+        assert_int_equal(status, 0);
+    }
+    assert_int_equal(setgroups(0, NULL), 0);
+}
+
+static void test_caps(void **state)
+{
+    struct sb_run run = {.cfg = {.shared_dir = dir}};
+
+    expect_caps(&run, usual);
+    run.cfg.file_handles = true;
+    expect_caps(&run, usual | BIT(CAP_DAC_READ_SEARCH));
+    assert_true(sb_modcaps_parse("+sys_admin:-mknod:-dac_read_search", &run.cfg.caps_add,
+                                 &run.cfg.caps_del, NULL));
+    expect_caps(&run, (usual | BIT(CAP_SYS_ADMIN)) & ~BIT(CAP_MKNOD));
+}
+
+static void test_caps_of_user(void **state)
+{
+    struct sb_run run = {.cfg = {.shared_dir = dir}, .as_user = true};
+    uint64_t caps = usual;
+
+    /* Root of a namespace of its own has them all, towards what that namespace owns. */
+    int status = sb_run(&run, body_caps, &caps);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == SB_RUN_IMPOSSIBLE)
+        skip();
+    assert_int_equal(status, 0);
+}
+
+/* ---- system calls ---- */
+
+/* The calls that tell the kinds of threads apart; each returns whether it was let through. */
+static bool may_open(void)
+{
+    int fd = openat(AT_FDCWD, "/", O_PATH);
+    return fd >= 0 && close(fd) == 0;
+}
+
+static bool may_accept(void)
+{
+    return accept4(-1, NULL, NULL, 0) >= 0 || errno != ENOSYS;
+}
+
+static bool may_own_fs(void)
+{
+    return unshare(CLONE_FS) == 0;
+}
+
+static bool may_lock(void)
+{
+    struct flock lk = {.l_type = F_UNLCK};
+    return fcntl(-1, F_OFD_SETLKW, &lk) >= 0 || errno != ENOSYS;
+}
+
+static bool may_map(void)
+{
+    void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return p != MAP_FAILED && mprotect(p, 4096, PROT_READ) == 0 && munmap(p, 4096) == 0;
+}
+
+static bool may_name_itself(void)
+{
+    return prctl(PR_SET_NAME, "test") == 0;
+}
+
+static bool may_be_dumped(void)
+{
+    return prctl(PR_SET_DUMPABLE, 1) == 0;
+}
+
+static bool may_list_groups(void)
+{
+    return getgroups(0, NULL) >= 0;
+}
+
+static void *thread_body(void *arg)
+{
+    return arg;
+}
+
+static bool may_start_thread(void)
+{
+    pthread_t t;
+    void *back = NULL;
+    int token;
+    return pthread_create(&t, NULL, thread_body, &token) == 0 && pthread_join(t, &back) == 0 &&
+           back == &token;
+}
+
+static bool may_call_unknown(void)
+{
+    return syscall(4000) >= 0 || errno != ENOSYS;
+}
+
+enum { P = 1, W = 2, L = 4 };
+static const struct {
+    const char *name;
+    bool (*may)(void);
+    unsigned who;
+} calls[] = {
+    {"open", may_open, P | W},           {"accept", may_accept, P},
+    {"own fs", may_own_fs, P | W},       {"lock", may_lock, P | W | L},
+    {"map", may_map, P | W | L},         {"name", may_name_itself, P | W | L},
+    {"dumpable", may_be_dumped, 0},      {"groups", may_list_groups, 0},
+    {"thread", may_start_thread, P | W}, {"unknown", may_call_unknown, 0},
+};
+
+static int try_calls(unsigned who)
+{
+    int bad = 0;
+
+    for (size_t i = 0; i < G_N_ELEMENTS(calls); i++) {
+        bool expected = calls[i].who & who;
+        if (calls[i].may() != expected) {
+            fprintf(stderr, "%s: must%s be allowed to threads %u\n", calls[i].name,
+                    expected ? "" : " not", who);
+            bad++;
+        }
+    }
+    return bad;
+}
+
+static void *lock_thread(void *arg)
+{
+    *(int *)arg = sb_seccomp_apply(SB_THREAD_LOCK, SB_ACTION_KILL) ? 100 : try_calls(L);
+    return NULL;
+}
+
+/* As in the daemon: a worker is started by the control thread, a lock waiter by a worker. */
+static void *worker_thread(void *arg)
+{
+    int *bad = arg;
+    pthread_t t;
+
+    if (sb_seccomp_apply(SB_THREAD_WORKER, SB_ACTION_KILL) < 0) {
+        *bad = 100;
+        return NULL;
+    }
+    *bad = try_calls(W);
+    int deeper = 100;
+    if (pthread_create(&t, NULL, lock_thread, &deeper) == 0)
+        pthread_join(t, NULL);
+    *bad += deeper;
+    return NULL;
+}
+
+static int body_threads(const struct sb_result *r, void *arg)
+{
+    pthread_t t;
+    int bad = 100;
+
+    if (pthread_create(&t, NULL, worker_thread, &bad) == 0)
+        pthread_join(t, NULL);
+    return bad + try_calls(P); /* the control thread is not narrowed by its children */
+}
+
+static void test_threads(void **state)
+{
+    struct sb_run run = {.cfg = {.shared_dir = dir}, .seccomp = SB_ACTION_KILL};
+    assert_int_equal(sb_run(&run, body_threads, NULL), 0);
+}
+
+static int body_deadly(const struct sb_result *r, void *arg)
+{
+    return syscall(SYS_personality, 0xffffffff) >= 0 ? 1 : 2;
+}
+
+static void test_actions(void **state)
+{
+    struct sb_run run = {.cfg = {.shared_dir = dir}, .seccomp = SB_ACTION_KILL};
+    int status = sb_run(&run, body_deadly, NULL);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS);
+
+    run.seccomp = SB_ACTION_TRAP;
+    status = sb_run(&run, body_deadly, NULL);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS);
+
+    run.seccomp = SB_ACTION_LOG;
+    status = sb_run(&run, body_deadly, NULL);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+
+    run.seccomp = SB_ACTION_NONE;
+    status = sb_run(&run, body_deadly, NULL);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+}
+
+/* ---- what a call costs under the filters ---- */
+
+static int body_cost(const struct sb_result *r, void *arg)
+{
+    enum { CALLS = 200000 };
+    uint64_t one = 1;
+    int fd = *(int *)arg;
+
+    int64_t begin = g_get_monotonic_time();
+    for (unsigned i = 0; i < CALLS; i++) {
+        if (write(fd, &one, sizeof(one)) != sizeof(one))
+            return 1;
+    }
+    int64_t took = g_get_monotonic_time() - begin;
+    fprintf(stderr, "write to an eventfd: %.0f ns\n", (double)took * 1000 / CALLS);
+    return 0;
+}
+
+static void test_cost(void **state)
+{
+    struct sb_run run = {.cfg = {.shared_dir = dir}, .worker = true};
+    int fd = eventfd(0, EFD_CLOEXEC);
+
+    print_message("without and with the filters:\n");
+    assert_int_equal(sb_run(&run, body_cost, &fd), 0);
+    run.seccomp = SB_ACTION_KILL;
+    assert_int_equal(sb_run(&run, body_cost, &fd), 0);
+    close(fd);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_idmap_parse),  cmocka_unit_test(test_modcaps_parse),
+        cmocka_unit_test(test_words),        cmocka_unit_test(test_caps),
+        cmocka_unit_test(test_caps_of_user), cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_actions),      cmocka_unit_test(test_cost),
+    };
+
+    if (geteuid() != 0 || !jail_enter(dir, sizeof(dir), "/proc"))
+        return 77;
+    return cmocka_run_group_tests_name("sb-limits", tests, NULL, NULL);
+}
