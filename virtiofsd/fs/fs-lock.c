@@ -351,10 +351,11 @@ static void *waiter_main(void *arg)
     pthread_sigmask(SIG_UNBLOCK, &wake, NULL);
     while (rc == -EINTR && !atomic_load(&w->cancelled))
         rc = wait_once(w);
-    w->done(w->user, rc);
 
-    /* The list comes last: who waits for us there relies on the references being gone. */
+    /* References first: a close that follows the answer shall find its owner unused. The list
+     * last: who waits for us there relies on done() having been called. */
     drop_refs(w);
+    w->done(w->user, rc);
     pthread_mutex_lock(&l->lock);
     forget_waiter_locked(w);
     pthread_cond_broadcast(&l->ended);
