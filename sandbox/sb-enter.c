@@ -198,8 +198,6 @@ bool sb_enter(const struct sb_config *cfg, struct sb_result *out, GError **err)
         return sb_fail(err, errno, "cannot open the shared directory '%s'", cfg->shared_dir);
     if ((cfg->uid_maps || cfg->gid_maps) && cfg->mode != SB_NAMESPACE)
         return sb_fail(err, EINVAL, "--uid-map and --gid-map need --sandbox=namespace");
-    /* syslog(3) wants the time zone: read it now, the file of this name inside is the guest's. */
-    tzset();
 
     bool ok = enter_mode(cfg, share_fd, &r, err);
     if (ok && r.proc_self_fd < 0)

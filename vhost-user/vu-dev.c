@@ -143,18 +143,14 @@ static void disconnect(struct vu_dev *dev)
 
 static int prepare(struct vu_dev *dev)
 {
-    int rc = 0;
     atomic_store(&dev->broken, false);
     atomic_store(&dev->lost.hit, false);
-    for (unsigned i = 0; i < dev->cfg.num_queues; i++) {
-        int one = vu_queue_init(&dev->queues[i], dev, i);
-        rc = rc ? rc : one;
-    }
-    if (rc == 0 && dev->cfg.pool_size > 0) {
-        dev->pool = vu_pool_new(dev, dev->cfg.pool_size);
-        rc = dev->pool ? 0 : -EAGAIN;
-    }
-    return rc;
+    for (unsigned i = 0; i < dev->cfg.num_queues; i++)
+        vu_queue_init(&dev->queues[i], dev, i);
+    if (dev->cfg.pool_size == 0)
+        return 0;
+    dev->pool = vu_pool_new(dev, dev->cfg.pool_size);
+    return dev->pool ? 0 : -EAGAIN;
 }
 
 static int serve(struct vu_dev *dev, GError **err)

@@ -20,28 +20,51 @@ void vu_queue_wake(struct vu_queue *q)
 {
     uint64_t one = 1;
     atomic_store(&q->attention, true);
-    (void)!write(q->wake_fd, &one, sizeof(one));
+    if (q->wake_fd >= 0)
+        (void)!write(q->wake_fd, &one, sizeof(one));
 }
 
 /* ---- descriptors ---- */
 
 /* Eventfds are watched edge-triggered: each write is an edge, so none needs a read. */
-static int watch(struct vu_queue *q, int fd, bool edge, uint32_t tag)
+static int watch(int epoll_fd, int fd, bool edge, uint32_t tag)
 {
     struct epoll_event ev = {.events = EPOLLIN | (edge ? EPOLLET : 0), .data.u32 = tag};
-    return epoll_ctl(q->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno : 0;
+    return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno : 0;
+}
+
+/* What the worker sleeps on. Made when the queue is first used: of the many rings that could be set
+ * up, most never are. */
+static int open_wait(struct vu_queue *q)
+{
+    if (q->epoll_fd >= 0)
+        return 0;
+    AUTO_FD int wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    AUTO_FD int wait = epoll_create1(EPOLL_CLOEXEC);
+    if (wake < 0 || wait < 0)
+        return -errno;
+    int rc = watch(wait, wake, true, VU_WAIT_WAKE);
+    if (rc == 0) {
+        q->wake_fd = steal_fd(&wake);
+        q->epoll_fd = steal_fd(&wait);
+    }
+    return rc;
 }
 
 int vu_queue_set_kick(struct vu_queue *q, int fd)
 {
     struct vu_fd *kick = vu_fd_new(fd), *old;
-    int rc = 0;
+    int rc = open_wait(q);
+    if (rc < 0) {
+        vu_fd_unref(kick);
+        return rc;
+    }
     pthread_mutex_lock(&q->lock);
     old = q->kick;
     if (old)
         epoll_ctl(q->epoll_fd, EPOLL_CTL_DEL, old->fd, NULL);
     if (kick)
-        rc = watch(q, kick->fd, kick->eventfd, VU_WAIT_KICK);
+        rc = watch(q->epoll_fd, kick->fd, kick->eventfd, VU_WAIT_KICK);
     q->kick = rc == 0 ? kick : NULL;
     q->kick_set = rc == 0;
     pthread_mutex_unlock(&q->lock);
@@ -238,7 +261,7 @@ void vu_queue_join(struct vu_queue *q)
 
 /* ---- life ---- */
 
-int vu_queue_init(struct vu_queue *q, struct vu_dev *dev, unsigned index)
+void vu_queue_init(struct vu_queue *q, struct vu_dev *dev, unsigned index)
 {
     pthread_condattr_t attr;
     memset(q, 0, sizeof(*q));
@@ -250,11 +273,7 @@ int vu_queue_init(struct vu_queue *q, struct vu_dev *dev, unsigned index)
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&q->changed, &attr);
     pthread_condattr_destroy(&attr);
-    q->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    q->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (q->wake_fd < 0 || q->epoll_fd < 0)
-        return -errno;
-    return watch(q, q->wake_fd, true, VU_WAIT_WAKE);
+    q->wake_fd = q->epoll_fd = -1;
 }
 
 static void free_list(struct vu_chain *ch)

@@ -59,8 +59,8 @@ struct vu_queue {
     unsigned unsignalled; /* answers since the last decision to signal */
 };
 
-/* Returns 0 or -errno (no descriptors left). */
-int vu_queue_init(struct vu_queue *q, struct vu_dev *dev, unsigned index);
+/* Costs no descriptors until the queue gets a kick. */
+void vu_queue_init(struct vu_queue *q, struct vu_dev *dev, unsigned index);
 /* The worker must have been ended. */
 void vu_queue_fini(struct vu_queue *q);
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <syslog.h>
+#include <time.h>
 
 enum log_level log_level = LOG_LVL_INFO;
 static bool to_syslog;
@@ -21,8 +22,11 @@ void log_init(enum log_level level, bool use_syslog)
 {
     log_level = level;
     to_syslog = use_syslog;
-    if (use_syslog)
+    if (use_syslog) {
+        /* syslog(3) wants the time zone: read now, since in a sandbox the file is the guest's. */
+        tzset();
         openlog("virtiofsd", LOG_PID | LOG_NDELAY, LOG_DAEMON);
+    }
 }
 
 bool log_level_parse(const char *text, enum log_level *out)

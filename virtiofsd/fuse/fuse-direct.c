@@ -13,7 +13,7 @@
 #include "virtiofsd/base/log.h"
 
 /* Transfers from this size on may take long enough that earlier answers should not wait. */
-#define BIG_TRANSFER (64 * 1024)
+#define BIG_TRANSFER (256 * 1024)
 
 /* Enough for 1 MiB in 4 KiB pages at any alignment, and the header; more is clipped by the slice.
  */
