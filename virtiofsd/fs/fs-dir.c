@@ -200,6 +200,7 @@ static __attribute__((noinline)) int read_local(struct reading *r, uint64_t off)
     r->buf = local;
     int rc = read_from(r, off);
     r->d->len = r->d->pos = 0; /* the block goes away with this call */
+    r->buf = NULL;
     return rc;
 }
 
