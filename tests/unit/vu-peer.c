@@ -308,19 +308,20 @@ uint64_t peer_called(struct peer *p, unsigned q, int ms)
 void peer_echo(struct peer *p, unsigned q, const char *text)
 {
     size_t len = strlen(text);
+    uint32_t data = PEER_DATA + q * 0x4000; /* each ring's own */
     struct vring r = peer_vring(p, q);
     uint16_t used = r.used->idx;
-    memcpy(p->mem + PEER_DATA, text, len);
-    memset(p->mem + PEER_DATA + 0x1000, 0, len);
-    peer_desc(p, q, 0, PEER_GPA + PEER_DATA, (uint32_t)len, VRING_DESC_F_NEXT, 1);
-    peer_desc(p, q, 1, PEER_GPA + PEER_DATA + 0x1000, (uint32_t)len, VRING_DESC_F_WRITE, 0);
+    memcpy(p->mem + data, text, len);
+    memset(p->mem + data + 0x1000, 0, len);
+    peer_desc(p, q, 0, PEER_GPA + data, (uint32_t)len, VRING_DESC_F_NEXT, 1);
+    peer_desc(p, q, 1, PEER_GPA + data + 0x1000, (uint32_t)len, VRING_DESC_F_WRITE, 0);
     peer_offer(p, q, 0);
     peer_kick(p, q);
     assert_true(peer_wait_used(p, q, (uint16_t)(used + 1)));
     struct vring_used_elem *e = &r.used->ring[used % PEER_NUM];
     assert_int_equal(e->id, 0);
     assert_int_equal(e->len, len);
-    assert_memory_equal(p->mem + PEER_DATA + 0x1000, text, len);
+    assert_memory_equal(p->mem + data + 0x1000, text, len);
 }
 
 bool peer_wait_held(struct peer *p, unsigned n)
