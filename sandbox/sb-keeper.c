@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "sandbox/sb-priv.h"
+#include "virtiofsd/base/trim.h"
 
 static const int forwarded[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
 
@@ -47,6 +48,7 @@ static void shed(int alive_fd)
     setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
     syscall(SYS_capset, &head, data);
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    trim_startup_pages();
     sb_seccomp_apply(SB_THREAD_KEEPER, SB_ACTION_KILL);
 }
 

@@ -13,6 +13,7 @@
 #include "vhost-user/vu-sock.h"
 #include "virtiofsd/base/auto.h"
 #include "virtiofsd/base/log.h"
+#include "virtiofsd/base/trim.h"
 #include "virtiofsd/fs/fs.h"
 #include "virtiofsd/fuse/fuse-srv.h"
 
@@ -326,6 +327,7 @@ int daemon_run(const struct options *o)
         if (signalled)
             vu_dev_stop(d.dev);
         log_info("serving %s", o->shared_dir);
+        trim_startup_pages();
         if (vu_dev_run(d.dev, &err) == 0)
             code = 0;
     }
