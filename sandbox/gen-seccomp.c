@@ -43,6 +43,11 @@ static const struct {
     {"trap", SCMP_ACT_TRAP, SCMP_ACT_TRAP, SCMP_ACT_TRAP},
 };
 
+#define THREAD_FLAGS (CLONE_VM | CLONE_THREAD | CLONE_SIGHAND)
+#define NAMESPACE_FLAGS                                                                           \
+    (CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | \
+     CLONE_NEWNET)
+
 static void check(int r, const char *what)
 {
     if (r < 0) {
@@ -71,8 +76,7 @@ static void add_call(scmp_filter_ctx f, const struct sb_call *c)
         check(seccomp_rule_add(f, SCMP_ACT_ALLOW, nr, 0), c->name);
         break;
     case COND_THREAD: /* the flags come first on all of our architectures */
-        allow_if(f, nr, 0, SCMP_CMP_MASKED_EQ, CLONE_VM | CLONE_THREAD | CLONE_SIGHAND,
-                 CLONE_VM | CLONE_THREAD | CLONE_SIGHAND);
+        allow_if(f, nr, 0, SCMP_CMP_MASKED_EQ, THREAD_FLAGS | NAMESPACE_FLAGS, THREAD_FLAGS);
         break;
     case COND_NO_EXEC:
         allow_if(f, nr, 2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0);
