@@ -87,6 +87,7 @@ const struct sb_call sb_calls[] = {
     {"setfsuid", C | W, "the same, for the file system only"},
     {"setfsgid", C | W, "the same"},
     {"setgroups", C | W, "the user's supplementary groups"},
+    {"getgroups", C | W, "our own, to go back to"},
     {"capget", C | W, "FSETID off and on around a write that clears set-id bits"},
     {"capset", C | W, "the same"},
     {"geteuid", C | W, "who we are after a switch"},

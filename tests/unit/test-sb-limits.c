@@ -18,6 +18,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -227,9 +228,9 @@ static bool may_be_dumped(void)
     return prctl(PR_SET_DUMPABLE, 1) == 0;
 }
 
-static bool may_list_groups(void)
+static bool may_ask_priority(void)
 {
-    return getgroups(0, NULL) >= 0;
+    return getpriority(PRIO_PROCESS, 0) != -1 || errno != ENOSYS;
 }
 
 static void *thread_body(void *arg)
@@ -260,7 +261,7 @@ static const struct {
     {"open", may_open, P | W},           {"accept", may_accept, P},
     {"own fs", may_own_fs, P | W},       {"lock", may_lock, P | W | L},
     {"map", may_map, P | W | L},         {"name", may_name_itself, P | W | L},
-    {"dumpable", may_be_dumped, 0},      {"groups", may_list_groups, 0},
+    {"dumpable", may_be_dumped, 0},      {"priority", may_ask_priority, 0},
     {"thread", may_start_thread, P | W}, {"unknown", may_call_unknown, 0},
 };
 
