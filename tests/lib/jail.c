@@ -49,20 +49,34 @@ static bool set_readonly(const char *path, bool readonly, unsigned flags)
     return syscall(SYS_mount_setattr, AT_FDCWD, path, flags, &attr, sizeof(attr)) == 0;
 }
 
-bool jail_enter(char *dir, size_t size, const char *writable)
+static bool own_mount_namespace(void)
 {
     if (geteuid() != 0 && !own_user_namespace())
         return false;
-    if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
-        return false;
-    snprintf(dir, size, "/tmp/jail-XXXXXX");
-    if (!mkdtemp(dir))
-        return false;
+    return unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+}
+
+/* Make everything read-only, @writable (may be NULL) apart. */
+static bool close_all_but(const char *writable)
+{
     if (writable && mount(writable, writable, NULL, MS_BIND, NULL) != 0)
         return false;
     if (!set_readonly("/", true, AT_RECURSIVE))
         return false;
-    if (writable && !set_readonly(writable, false, 0))
+    return !writable || set_readonly(writable, false, 0);
+}
+
+bool jail_enter(char *dir, size_t size, const char *writable)
+{
+    if (!own_mount_namespace())
+        return false;
+    snprintf(dir, size, "/tmp/jail-XXXXXX");
+    if (!mkdtemp(dir) || !close_all_but(writable))
         return false;
     return mount("jail", dir, "tmpfs", MS_NOSUID | MS_NODEV, "size=64m,mode=755") == 0;
+}
+
+bool jail_in(const char *writable)
+{
+    return own_mount_namespace() && close_all_but(writable);
 }

@@ -12,3 +12,6 @@
  * as an ordinary user where user namespaces are allowed. Returns false (errno set) when the kernel
  * does not let us; a test then has to skip. */
 bool jail_enter(char *dir, size_t size, const char *writable);
+
+/* The same around an existing directory: all else becomes read-only, no tmpfs is made. */
+bool jail_in(const char *writable);

@@ -504,49 +504,6 @@ static void indirect_not_negotiated(void **state)
     assert_int_equal(result(&b, "indirect"), BROKEN);
 }
 
-/* The guest rewrites the request while the daemon looks at it: any answer will do, but one
- * answer per request, and a daemon that lives. */
-static void rewritten_in_flight(void **state)
-{
-    struct wire *w = *state;
-    struct bench b;
-    static const char *const extra[] = {"--relisten", NULL};
-    wire_spawn(w, extra);
-    for (unsigned round = 0; round < 20; round++) {
-        wire_rings(w);
-        assert_int_equal(fe_init(&w->f, fe_init_linux), 0);
-        lay_out(&b, w, FE_REQ);
-        struct fuse_in_header *ih = fe_mem_ptr(&w->mem, b.in);
-        volatile uint32_t *words = (volatile uint32_t *)ih;
-        uint32_t id, len, x = round + 1;
-        for (unsigned k = 0; k < 200 && fe_daemon_alive(&w->d); k++) {
-            *ih = (struct fuse_in_header){
-                .len = IN_LEN, .opcode = FUSE_GETATTR, .unique = 4711, .nodeid = FUSE_ROOT_ID};
-            ind2(&b);
-            fe_ring_desc(b.r, HEAD, b.tab, 32, IND, 0);
-            fe_ring_push(b.r, HEAD);
-            fe_ring_publish(b.r);
-            bool popped = false;
-            for (unsigned spin = 0; spin < 2000 && !popped; spin++) {
-                x = x * 1664525 + 1013904223;
-                words[x % 14] = x >> 3;                           /* request */
-                ((volatile uint32_t *)table(&b))[x % 8] = x >> 5; /* its table */
-                popped = fe_ring_pop(b.r, &id, &len);
-            }
-            if (!popped && fe_ring_wait(b.r, 50) == 0)
-                popped = fe_ring_pop(b.r, &id, &len);
-            if (!popped)
-                break; /* stopped: fine */
-            assert_int_equal(id, HEAD);
-        }
-        assert_true(fe_daemon_alive(&w->d));
-        wire_hangup(w);
-    }
-    wire_rings(w);
-    assert_int_equal(fe_init(&w->f, fe_init_linux), 0);
-    wire_alive(w);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -554,7 +511,6 @@ int main(void)
         cmocka_unit_test_teardown(hostile_hiprio, wire_cleanup),
         cmocka_unit_test_teardown(err_is_signalled, wire_cleanup),
         cmocka_unit_test_teardown(indirect_not_negotiated, wire_cleanup),
-        cmocka_unit_test_teardown(rewritten_in_flight, wire_cleanup),
     };
     return cmocka_run_group_tests_name("wire-ring", tests, wire_make, wire_unmake);
 }

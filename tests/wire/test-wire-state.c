@@ -333,6 +333,9 @@ static void mem_table_in_traffic(void **state)
             for (unsigned k = 0; k < sizeof(buf); k += 4093)
                 assert_int_equal(buf[k], wire_pattern(i * 65536u + k));
         }
+        /* An answer of its own: by then the descriptors of the message before are closed. */
+        uint64_t v;
+        assert_int_equal(fe_vhost_get_u64(&w->v, VU_GET_FEATURES, &v), 0);
         if (round == 10)
             fds = fe_daemon_fds(&w->d);
     }
