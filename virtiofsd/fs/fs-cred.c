@@ -32,7 +32,7 @@ void fs_thread_start(void)
     thread_caps.read = false;
     /* Our own groups must not make new files set-group-id for a group the guest is not in. Not
      * allowed in some user namespaces, where ids cannot be switched either. */
-    if (getgroups(0, NULL) > 0 && syscall(SYS_setgroups, 0, NULL) != 0 && errno != EPERM)
+    if (syscall(SYS_setgroups, 0, NULL) != 0 && errno != EPERM)
         log_warn("setgroups: %s", g_strerror(errno));
 }
 
