@@ -34,6 +34,30 @@ void wire_put(struct wire *w, const char *name, const char *text)
     assert_int_equal(fclose(f), 0);
 }
 
+static int rm(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    return remove(path);
+}
+
+/* A process that removes @dir when we are gone, however that comes. It stays outside of the jail,
+ * in which the directory is a mount point. */
+static pid_t start_janitor(const char *dir, int *fd)
+{
+    int p[2];
+    char c;
+    assert_int_equal(pipe2(p, O_CLOEXEC), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(p[1]);
+        (void)!read(p[0], &c, 1);
+        nftw(dir, rm, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+        _exit(0);
+    }
+    close(p[0]);
+    *fd = p[1];
+    return pid;
+}
+
 int wire_make(void **state)
 {
     struct wire *w = calloc(1, sizeof(*w));
@@ -44,6 +68,7 @@ int wire_make(void **state)
     snprintf(w->dir, sizeof(w->dir), "%s", "/tmp/wire.XXXXXX");
     if (!mkdtemp(w->dir))
         return -1;
+    w->janitor = start_janitor(w->dir, &w->janitor_fd);
     /* Hostile names must find nothing to damage, should the daemon ever fall for one. */
     if (geteuid() == 0 && !jail_in(w->dir)) {
         print_message("no private mount namespace to be had: skipped\n");
@@ -64,15 +89,11 @@ int wire_make(void **state)
     return symlink("file", wire_path(w, "link")) || mkfifo(wire_path(w, "fifo"), 0644);
 }
 
-static int rm(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    return remove(path);
-}
-
 int wire_unmake(void **state)
 {
     struct wire *w = *state;
-    nftw(w->dir, rm, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+    close(w->janitor_fd);
+    waitpid(w->janitor, NULL, 0);
     free(w);
     return 0;
 }

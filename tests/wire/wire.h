@@ -23,6 +23,8 @@ struct wire {
     char dir[64];    /* private, removed at the end */
     char share[80];  /* dir/share */
     char socket[80]; /* dir/sock */
+    pid_t janitor;   /* removes dir */
+    int janitor_fd;
     struct fe_daemon d;
     struct fe_mem mem;
     struct fe_vhost v;
