@@ -59,6 +59,14 @@ check() {
 }
 # equal WHAT EXPECTED FOUND
 equal() { if [ "$2" = "$3" ]; then ok "$1"; else not_ok "$1: expected '$2', found '$3'"; fi; }
+# count_lines FILE: print another program's result lines, and make them ours.
+count_lines() {
+    local bad
+    cat "$1"
+    bad=$(grep -c '^not ok ' "$1")
+    CHECKS=$((CHECKS + bad + $(grep -c '^ok ' "$1")))
+    FAILED=$((FAILED + bad))
+}
 
 finish() {
     [ "$CHECKS" -gt 0 ] || { echo "not ok - nothing was checked"; exit 1; }
@@ -139,15 +147,11 @@ boot() {
 
 # guest_wait GUEST: until its script ends; its result lines count as ours. Returns the script's code.
 guest_wait() {
-    local code good bad
+    local code
     wait "${BOOTED[$1]}"
     code=$?
     unset "BOOTED[$1]"
-    cat "$T/$1/out"
-    good=$(grep -c '^ok ' "$T/$1/out")
-    bad=$(grep -c '^not ok ' "$T/$1/out")
-    CHECKS=$((CHECKS + good + bad))
-    FAILED=$((FAILED + bad))
+    count_lines "$T/$1/out"
     if [ "$code" -ge 124 ]; then
         [ ! -s "$T/$1/dmesg" ] || tail -n 20 "$T/$1/dmesg" | sed 's/^/# /'
     fi

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# The walk through every file operation, from guest user space, with the results checked on the host
+# (prog/walk/), under three cache policies.
+. "$(dirname "$0")/lib.sh"
+setup posix-walk
+
+for cache in auto always never; do
+    mkdir "$T/$cache"
+    daemon "$cache" "$T/$cache" --cache="$cache" --xattr --allow-direct-io
+    check "$cache: prepared on the host" "$GUEST_PROGS/posix-walk" prepare "$T/$cache"
+done
+
+guest g auto always never <<'END'
+for cache in auto always; do
+    share $cache /mnt
+    echo "# cache=$cache"
+    posix-walk guest /mnt
+    umount /mnt
+done
+# Without a page cache there is nothing to map shared (a guest kernel of 6.6 or later can be asked to).
+share never /mnt
+echo "# cache=never"
+posix-walk guest /mnt -mmap
+umount /mnt
+END
+
+for cache in auto always never; do
+    words=()
+    [ "$cache" != never ] || words=(-mmap)
+    echo "# cache=$cache, seen from the host"
+    "$GUEST_PROGS/posix-walk" host "$T/$cache" ${words[@]+"${words[@]}"} >"$T/host.out"
+    count_lines "$T/host.out"
+done
+finish
