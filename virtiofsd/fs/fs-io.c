@@ -66,6 +66,13 @@ static bool has_suidgid(int fd)
     return fstat(fd, &st) != 0 || (st.st_mode & (S_ISUID | S_ISGID));
 }
 
+/* Let the host's kernel clear the bits of @file during the next call, where that is asked for.
+ * Returns whether fs_fsetid_restore() must follow. */
+static bool kill_begin(struct fs_file *file, unsigned how)
+{
+    return G_UNLIKELY(how & FS_WRITE_KILL_SUIDGID) && has_suidgid(file->fd) && fs_fsetid_drop();
+}
+
 ssize_t fs_write(struct fs *fs, struct fs_file *file, struct iovec *iov, unsigned cnt, off_t off,
                  unsigned how)
 {
@@ -74,8 +81,7 @@ ssize_t fs_write(struct fs *fs, struct fs_file *file, struct iovec *iov, unsigne
         return rc;
     if (fs->cfg.readonly)
         return -EROFS;
-    bool dropped =
-        G_UNLIKELY(how & FS_WRITE_KILL_SUIDGID) && has_suidgid(file->fd) && fs_fsetid_drop();
+    bool dropped = kill_begin(file, how);
     ssize_t n = transfer(pwritev, file->fd, iov, cnt, off, true);
     if (dropped)
         fs_fsetid_restore();
@@ -93,7 +99,7 @@ off_t fs_lseek(struct fs *fs, struct fs_file *file, off_t off, int whence)
     return at < 0 ? -errno : at;
 }
 
-int fs_fallocate(struct fs *fs, struct fs_file *file, int mode, off_t off, off_t len)
+int fs_fallocate(struct fs *fs, struct fs_file *file, int mode, off_t off, off_t len, unsigned how)
 {
     const int modes = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_COLLAPSE_RANGE |
                       FALLOC_FL_ZERO_RANGE | FALLOC_FL_INSERT_RANGE | FALLOC_FL_UNSHARE_RANGE;
@@ -104,14 +110,17 @@ int fs_fallocate(struct fs *fs, struct fs_file *file, int mode, off_t off, off_t
         return -EROFS;
     if (mode & ~modes)
         return -EOPNOTSUPP;
+    bool dropped = kill_begin(file, how);
     do {
-        rc = fallocate(file->fd, mode, off, len);
-    } while (rc != 0 && errno == EINTR);
-    return rc == 0 ? 0 : -errno;
+        rc = fallocate(file->fd, mode, off, len) == 0 ? 0 : -errno;
+    } while (rc == -EINTR);
+    if (dropped)
+        fs_fsetid_restore();
+    return rc;
 }
 
 ssize_t fs_copy_range(struct fs *fs, struct fs_file *in, off_t off_in, struct fs_file *out,
-                      off_t off_out, size_t len, unsigned flags)
+                      off_t off_out, size_t len, unsigned flags, unsigned how)
 {
     int rc = check_io(in, off_in);
     if (rc == 0)
@@ -122,8 +131,13 @@ ssize_t fs_copy_range(struct fs *fs, struct fs_file *in, off_t off_in, struct fs
         return -EINVAL;
     if (fs->cfg.readonly)
         return -EROFS;
+    bool dropped = kill_begin(out, how);
     ssize_t n = copy_file_range(in->fd, &off_in, out->fd, &off_out, MIN(len, (size_t)SSIZE_MAX), 0);
-    return n < 0 ? -errno : n;
+    if (n < 0)
+        n = -errno;
+    if (dropped)
+        fs_fsetid_restore();
+    return n;
 }
 
 int fs_fsync(struct fs *fs, struct fs_file *file, bool datasync)

@@ -209,9 +209,11 @@ ssize_t fs_write(struct fs *fs, struct fs_file *file, struct iovec *iov, unsigne
                  unsigned how);
 /* @whence: SEEK_DATA, SEEK_HOLE (also SET, END). Returns the offset or -errno. */
 off_t fs_lseek(struct fs *fs, struct fs_file *file, off_t off, int whence);
-int fs_fallocate(struct fs *fs, struct fs_file *file, int mode, off_t off, off_t len);
+/* @how of these two: FS_WRITE_KILL_SUIDGID. */
+int fs_fallocate(struct fs *fs, struct fs_file *file, int mode, off_t off, off_t len,
+                 unsigned how);
 ssize_t fs_copy_range(struct fs *fs, struct fs_file *in, off_t off_in, struct fs_file *out,
-                      off_t off_out, size_t len, unsigned flags);
+                      off_t off_out, size_t len, unsigned flags, unsigned how);
 /* @file may be a directory's. */
 int fs_fsync(struct fs *fs, struct fs_file *file, bool datasync);
 /* syncfs(2) of the file system that holds @inode. */

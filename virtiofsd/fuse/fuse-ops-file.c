@@ -123,7 +123,7 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
     int err = -EBADF;
 
     if (file) {
-        err = fs_fallocate(fs, file, mode, off, len);
+        err = fs_fallocate(fs, file, mode, off, len, fuse_kill_of(fuse_req_ctx(req)->uid));
         fs_file_put(fs, file);
     }
     fuse_reply_err(req, -err);

@@ -94,6 +94,13 @@ struct fuse_rq *fuse_rq_current(void);
 /* Who asks, with umask and extensions; NULL when the extensions are malformed (answer EINVAL). */
 const struct fs_cred *fuse_rq_cred(struct fuse_rq *rq, mode_t umask_);
 
+/* FS_WRITE_KILL_SUIDGID for requests that change a file but carry no flag for it (FALLOCATE,
+ * COPY_FILE_RANGE): anyone but root is taken to lack CAP_FSETID. */
+static inline unsigned fuse_kill_of(uint32_t uid)
+{
+    return uid != 0 ? FS_WRITE_KILL_SUIDGID : 0;
+}
+
 /* Wire forms. */
 void fuse_fill_attr(struct fuse_attr *out, const struct fs_attr *a);
 /* Also turns the entry's reference into a guest lookup. */

@@ -21,7 +21,7 @@ static void make_suid(const char *name)
 
 static void change_all(void)
 {
-    int fd = NEED(open("write", O_WRONLY));
+    int fd = NEED(open("write", O_WRONLY)), in;
 
     EQ(write(fd, "x", 1), 1);
     close(fd);
@@ -34,10 +34,15 @@ static void change_all(void)
     fd = NEED(open("fallocate", O_WRONLY));
     NEED(fallocate(fd, 0, 0, 8192));
     close(fd);
+    in = NEED(open("write", O_RDONLY));
+    fd = NEED(open("copy", O_WRONLY));
+    CHECK(copy_file_range(in, NULL, fd, NULL, 10, 0) > 0);
+    close(in);
+    close(fd);
 }
 
-static const char *const changed[] = {"write", "truncate", "ftruncate", "open-truncate",
-                                      "fallocate"};
+static const char *const changed[] = {"write",         "truncate",  "ftruncate",
+                                      "open-truncate", "fallocate", "copy"};
 #define N_CHANGED (sizeof(changed) / sizeof(changed[0]))
 
 static void others_expect(void)
