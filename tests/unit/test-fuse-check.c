@@ -127,6 +127,19 @@ static void test_reply_space(void **state)
     }
 }
 
+/* A value's answer may be shorter than a length's, but never has no room at all. */
+static void test_small_xattr(void **state)
+{
+    struct fuse_getxattr_in arg = {.size = 1};
+
+    make(f, FUSE_GETXATTR);
+    memcpy(f->rq.body, &arg, sizeof(arg));
+    f->rq.chain->out_len = sizeof(struct fuse_out_header) + 1;
+    assert_int_equal(fuse_check(&f->rq), 0);
+    f->rq.chain->out_len--;
+    assert_int_equal(fuse_check(&f->rq), -EINVAL);
+}
+
 static void test_before_init(void **state)
 {
     FOR_EACH_OP(op)
@@ -279,6 +292,7 @@ int main(void)
         cmocka_unit_test(test_length_lies),
         cmocka_unit_test(test_string_without_end),
         cmocka_unit_test(test_reply_space),
+        cmocka_unit_test(test_small_xattr),
         cmocka_unit_test(test_before_init),
         cmocka_unit_test(test_nodeid_zero),
         cmocka_unit_test(test_segment_outside_memory),

@@ -113,6 +113,18 @@ static int check_strings(struct fuse_rq *rq)
     return -EINVAL;
 }
 
+/* Bytes of payload that the answer must have room for. GETXATTR and LISTXATTR ask for a length, or
+ * for up to as many bytes of value, which may be fewer than a length takes. */
+static size_t reply_room(const struct fuse_rq *rq)
+{
+    struct fuse_getxattr_in arg;
+
+    if (!(rq->op->flags & FUSE_OP_XATTR) || rq->op->reply == 0)
+        return rq->op->reply;
+    memcpy(&arg, rq->body, sizeof(arg));
+    return arg.size == 0 ? rq->op->reply : MIN(arg.size, rq->op->reply);
+}
+
 int fuse_check(struct fuse_rq *rq)
 {
     const struct fuse_op *op = rq->op;
@@ -133,7 +145,7 @@ int fuse_check(struct fuse_rq *rq)
         return -E2BIG;
     if (rq->body_len < op->fixed)
         return -EINVAL;
-    if (fuse_rq_space(rq) < op->reply)
+    if (fuse_rq_space(rq) < reply_room(rq))
         return -EINVAL;
     int err = check_ext(rq);
     if (err)
