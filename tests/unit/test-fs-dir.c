@@ -242,8 +242,8 @@ static void test_wrong_kind(void **state)
     assert_int_equal(fs_read(t.fs, f, &iov, 1, 0), -EISDIR);
     assert_int_equal(fs_write(t.fs, f, &iov, 1, 0, 0), -EISDIR);
     assert_int_equal(fs_lseek(t.fs, f, 0, SEEK_SET), -EISDIR);
-    assert_int_equal(fs_fallocate(t.fs, f, 0, 0, 10), -EISDIR);
-    assert_int_equal(fs_copy_range(t.fs, f, 0, f, 0, 10, 0), -EISDIR);
+    assert_int_equal(fs_fallocate(t.fs, f, 0, 0, 10, 0), -EISDIR);
+    assert_int_equal(fs_copy_range(t.fs, f, 0, f, 0, 10, 0, 0), -EISDIR);
     assert_ok(fs_fsync(t.fs, f, false));
     close_dir(&t, f, fh);
     tree_stop(&t);

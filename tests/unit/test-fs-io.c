@@ -151,19 +151,19 @@ static void test_fallocate(void **state)
     struct fs_attr a;
     char buf[8];
     start(&o, O_RDWR);
-    assert_ok(fs_fallocate(o.t.fs, o.f, 0, 0, 65536));
+    assert_ok(fs_fallocate(o.t.fs, o.f, 0, 0, 65536, 0));
     assert_ok(fs_getattr(o.t.fs, o.i, o.f, &a));
     assert_int_equal(a.st.st_size, 65536);
-    assert_ok(fs_fallocate(o.t.fs, o.f, FALLOC_FL_KEEP_SIZE, 65536, 65536));
+    assert_ok(fs_fallocate(o.t.fs, o.f, FALLOC_FL_KEEP_SIZE, 65536, 65536, 0));
     assert_ok(fs_getattr(o.t.fs, o.i, o.f, &a));
     assert_int_equal(a.st.st_size, 65536);
     assert_int_equal(put(&o, "data", 4096), 4);
-    assert_ok(fs_fallocate(o.t.fs, o.f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 4096, 4096));
+    assert_ok(fs_fallocate(o.t.fs, o.f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 4096, 4096, 0));
     assert_int_equal(get(&o, buf, 4, 4096), 4);
     assert_memory_equal(buf, "\0\0\0\0", 4);
-    assert_int_equal(fs_fallocate(o.t.fs, o.f, 0, -1, 10), -EINVAL);
-    assert_int_equal(fs_fallocate(o.t.fs, o.f, 0, 0, 0), -EINVAL);
-    assert_int_equal(fs_fallocate(o.t.fs, o.f, 1 << 20, 0, 10), -EOPNOTSUPP);
+    assert_int_equal(fs_fallocate(o.t.fs, o.f, 0, -1, 10, 0), -EINVAL);
+    assert_int_equal(fs_fallocate(o.t.fs, o.f, 0, 0, 0, 0), -EINVAL);
+    assert_int_equal(fs_fallocate(o.t.fs, o.f, 1 << 20, 0, 10, 0), -EOPNOTSUPP);
     stop(&o);
 }
 
@@ -173,13 +173,13 @@ static void test_copy(void **state)
     char buf[32];
     start(&o, O_RDWR);
     assert_int_equal(put(&o, "0123456789", 0), 10);
-    assert_int_equal(fs_copy_range(o.t.fs, o.f, 2, o.f, 10, 5, 0), 5);
+    assert_int_equal(fs_copy_range(o.t.fs, o.f, 2, o.f, 10, 5, 0, 0), 5);
     assert_int_equal(get(&o, buf, sizeof(buf), 0), 15);
     assert_string_equal(buf, "012345678923456");
-    assert_int_equal(fs_copy_range(o.t.fs, o.f, 2, o.f, 10, 5, 1), -EINVAL);
-    assert_int_equal(fs_copy_range(o.t.fs, o.f, -2, o.f, 10, 5, 0), -EINVAL);
-    assert_int_equal(fs_copy_range(o.t.fs, o.f, 0, o.f, 5, 10, 0), -EINVAL); /* overlap */
-    assert_int_equal(fs_copy_range(o.t.fs, o.f, 100, o.f, 200, SIZE_MAX, 0), 0);
+    assert_int_equal(fs_copy_range(o.t.fs, o.f, 2, o.f, 10, 5, 1, 0), -EINVAL);
+    assert_int_equal(fs_copy_range(o.t.fs, o.f, -2, o.f, 10, 5, 0, 0), -EINVAL);
+    assert_int_equal(fs_copy_range(o.t.fs, o.f, 0, o.f, 5, 10, 0, 0), -EINVAL); /* overlap */
+    assert_int_equal(fs_copy_range(o.t.fs, o.f, 100, o.f, 200, SIZE_MAX, 0, 0), 0);
     stop(&o);
 }
 
