@@ -272,8 +272,8 @@ static void test_readonly(void **state)
     assert_ok(fs_open(t.fs, i, O_RDONLY, 0, &o));
     struct fs_file *f = fs_file_get(t.fs, o.fh, i);
     assert_int_equal(fs_write(t.fs, f, &iov, 1, 0, 0), ro);
-    assert_int_equal(fs_fallocate(t.fs, f, 0, 0, 100), ro);
-    assert_int_equal(fs_copy_range(t.fs, f, 0, f, 100, 4, 0), ro);
+    assert_int_equal(fs_fallocate(t.fs, f, 0, 0, 100, 0), ro);
+    assert_int_equal(fs_copy_range(t.fs, f, 0, f, 100, 4, 0, 0), ro);
     assert_int_equal(fs_read(t.fs, f, &iov, 1, 0), 4);
     fs_file_put(t.fs, f);
     fs_release(t.fs, o.fh);
