@@ -376,14 +376,21 @@ static void test_cost(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_idmap_parse),  cmocka_unit_test(test_modcaps_parse),
-        cmocka_unit_test(test_words),        cmocka_unit_test(test_caps),
-        cmocka_unit_test(test_caps_of_user), cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_actions),      cmocka_unit_test(test_cost),
+    const struct CMUnitTest options[] = {
+        cmocka_unit_test(test_idmap_parse),
+        cmocka_unit_test(test_modcaps_parse),
+        cmocka_unit_test(test_words),
+    };
+    const struct CMUnitTest limits[] = {
+        cmocka_unit_test(test_caps),    cmocka_unit_test(test_caps_of_user),
+        cmocka_unit_test(test_threads), cmocka_unit_test(test_actions),
+        cmocka_unit_test(test_cost),
     };
 
+    int bad = cmocka_run_group_tests_name("sb-limits, options", options, NULL, NULL);
+    if (bad)
+        return bad;
     if (geteuid() != 0 || !jail_enter(dir, sizeof(dir), "/proc"))
         return 77;
-    return cmocka_run_group_tests_name("sb-limits", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("sb-limits", limits, NULL, NULL);
 }
