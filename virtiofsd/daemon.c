@@ -289,7 +289,6 @@ static void make_dev(struct daemon *d)
 
 static int start(struct daemon *d, GError **err)
 {
-    sb_close_inherited(d->o->fd);
     if (!set_nofile(d, err) || !open_socket(d, err))
         return -1;
     struct sb_result sb;
@@ -317,6 +316,8 @@ int daemon_run(const struct options *o)
     GError *err = NULL;
     int code = 1;
 
+    /* Before anything of ours is open: also the connection to syslog. */
+    sb_close_inherited(o->fd);
     log_init(o->log_level, o->syslog);
     for (unsigned i = 0; i < o->notes->len; i++)
         log_warn("%s", (const char *)g_ptr_array_index(o->notes, i));
