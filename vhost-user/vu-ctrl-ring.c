@@ -118,9 +118,11 @@ int vu_ctrl_vring_kick(struct vu_dev *dev, struct vu_msg *msg, struct vu_reply *
 {
     struct vu_queue *q;
     int fd, rc = get_fd(dev, msg, &q, &fd);
-    if (rc == 0)
-        rc = vu_queue_set_kick(q, fd);
-    return rc < 0 ? rc : vu_queue_update(q);
+    if (rc < 0)
+        return rc;
+    rc = vu_queue_set_kick(q, fd);
+    int one = vu_queue_update(q); /* without a kick the ring stops */
+    return rc < 0 ? rc : one;
 }
 
 int vu_ctrl_vring_call(struct vu_dev *dev, struct vu_msg *msg, struct vu_reply *r)
