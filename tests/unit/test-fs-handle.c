@@ -71,6 +71,45 @@ static void many_inodes(struct tree *t)
     tree_close(t);
 }
 
+/* A looked-up file costs no descriptor until it is used as an inode; opening it is no such use. */
+static void by_name(struct tree *t)
+{
+    uint64_t ids[FILES];
+    struct fs_attr a;
+    struct fs_config cfg = tree_config();
+    cfg.handles = FS_HANDLES_MANDATORY;
+    tree_open(t, &cfg);
+    fill(t, FILES);
+    tree_guest_look(t, t->root, nth(0)); /* teaches where the number lies */
+    unsigned fds = count_fds();
+    for (unsigned n = 1; n < FILES; n++)
+        ids[n] = tree_guest_look(t, t->root, nth(n));
+    assert_int_equal(count_fds(), fds);
+    for (unsigned n = 1; n < FILES; n++)
+        check_content(t, ids[n], n);
+    assert_int_equal(count_fds(), fds);
+    for (unsigned n = 1; n < FILES; n++) {
+        struct fs_inode *i = fs_inode_get(t->fs, ids[n]);
+        assert_ok(fs_getattr(t->fs, i, NULL, &a));
+        assert_int_equal(a.st.st_size, strlen(nth(n)));
+        fs_inode_put(t->fs, i);
+    }
+    assert_int_equal(count_fds(), fds + FILES - 1);
+    tree_close(t);
+}
+
+static void test_by_name(void **state)
+{
+    struct tree t;
+    need_root();
+    tree_make(&t);
+    by_name(&t);
+    tree_remove(&t);
+    tree_make_tmpfs(&t);
+    by_name(&t);
+    tree_remove(&t);
+}
+
 static void test_many(void **state)
 {
     struct tree t;
@@ -293,10 +332,15 @@ static void test_mandatory_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_many),        cmocka_unit_test(test_many_tmpfs),
-        cmocka_unit_test(test_reuse_young), cmocka_unit_test(test_reuse_old),
-        cmocka_unit_test(test_enfile),      cmocka_unit_test(test_open_files_take_all),
-        cmocka_unit_test(test_submount),    cmocka_unit_test(test_mandatory_refused),
+        cmocka_unit_test(test_many),
+        cmocka_unit_test(test_many_tmpfs),
+        cmocka_unit_test(test_by_name),
+        cmocka_unit_test(test_reuse_young),
+        cmocka_unit_test(test_reuse_old),
+        cmocka_unit_test(test_enfile),
+        cmocka_unit_test(test_open_files_take_all),
+        cmocka_unit_test(test_submount),
+        cmocka_unit_test(test_mandatory_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

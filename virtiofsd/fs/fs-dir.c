@@ -128,9 +128,10 @@ static int fill(struct reading *r)
 static int look_up(struct reading *r, const struct dirent64_raw *e, struct fs_entry *out)
 {
     bool isnew;
-    int rc = fs_inode_known(r->fs, r->inode, e->ino)
-                 ? fs_lookup_stat(r->fs, r->inode, e->name, out, &isnew)
-                 : fs_lookup_open(r->fs, r->inode, e->name, out, &isnew);
+    bool stat_first =
+        fs_handles_by_name(r->fs, r->inode->mnt) || fs_inode_known(r->fs, r->inode, e->ino);
+    int rc = stat_first ? fs_lookup_stat(r->fs, r->inode, e->name, out, &isnew)
+                        : fs_lookup_open(r->fs, r->inode, e->name, out, &isnew);
     return rc < 0 && rc != -ENOENT ? 1 : rc;
 }
 

@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Inodes held by descriptor against inodes held by file handle.
  *
- * A new inode gets an O_PATH descriptor. With handles in use and more descriptors open than the
- * soft limit, a clock sweep takes those that were not used since its last round and that nobody
- * but the guest's lookups refers to, notes their handle and closes them. Use of such an inode
- * opens it again. open_by_handle_at() wants a real descriptor on the same mount: one is kept per
- * mount. */
+ * With handles in use a new inode found by name gets its handle and nothing else: two system
+ * calls, and nothing to close when it is forgotten. Its first use opens an O_PATH descriptor,
+ * which stays. With more of them open than the soft limit, a clock sweep closes those that were
+ * not used since its last round and that nobody but the guest's lookups refers to.
+ * open_by_handle_at() wants a real descriptor on the same mount: one is kept per mount.
+ *
+ * A handle made by name and the attributes found under that name may be of two files, when a host
+ * process swaps them in between. So the inode number inside the handle is compared; where it lies
+ * is learnt once per mount from a pair that belongs together. Where it is not found, an inode
+ * begins with a descriptor and gets its handle when that is swept. */
 #include "virtiofsd/base/log.h"
 #include "virtiofsd/fs/fs-priv.h"
 
@@ -17,23 +22,108 @@
 #define YOUNG_NS      2000000000LL
 #define NS_PER_SECOND 1000000000LL
 
-int fs_handle_of(int fd, struct file_handle **out)
+union handle_room {
+    struct file_handle h;
+    char room[sizeof(struct file_handle) + MAX_HANDLE_SZ];
+};
+
+static int get_handle(int fd, const char *name, union handle_room *u)
 {
-    union {
-        struct file_handle h;
-        char room[sizeof(struct file_handle) + MAX_HANDLE_SZ];
-    } u;
     int mnt_id;
 
-    u.h.handle_bytes = MAX_HANDLE_SZ;
-    if (name_to_handle_at(fd, "", &u.h, &mnt_id, AT_EMPTY_PATH) != 0)
-        return errno == EOVERFLOW ? -EOPNOTSUPP : -errno;
-    size_t size = sizeof(u.h) + u.h.handle_bytes;
+    u->h.handle_bytes = MAX_HANDLE_SZ;
+    if (name_to_handle_at(fd, name, &u->h, &mnt_id, *name ? 0 : AT_EMPTY_PATH) == 0)
+        return 0;
+    return errno == EOVERFLOW ? -EOPNOTSUPP : -errno;
+}
+
+static int keep_handle(const union handle_room *u, struct file_handle **out)
+{
+    size_t size = sizeof(u->h) + u->h.handle_bytes;
     *out = malloc(size);
     if (!*out)
         return -ENOMEM;
-    memcpy(*out, &u, size);
+    memcpy(*out, u, size);
     return 0;
+}
+
+int fs_handle_of(int fd, struct file_handle **out)
+{
+    union handle_room u;
+    int rc = get_handle(fd, "", &u);
+    return rc < 0 ? rc : keep_handle(&u, out);
+}
+
+/* ---- the number inside ---- */
+
+static uint64_t pack_layout(struct fs_layout l)
+{
+    uint64_t v;
+    _Static_assert(sizeof(l) == sizeof(v), "one word");
+    memcpy(&v, &l, sizeof(v));
+    return v;
+}
+
+static struct fs_layout layout_of(const struct fs_mnt *mnt)
+{
+    uint64_t v = atomic_load_explicit(&mnt->layout, memory_order_relaxed);
+    struct fs_layout l;
+    memcpy(&l, &v, sizeof(l));
+    return l;
+}
+
+static bool holds_number(const struct file_handle *h, struct fs_layout l, uint64_t ino)
+{
+    uint64_t there = 0; /* little endian: the low bytes come first */
+
+    if (h->handle_type != l.type || h->handle_bytes != l.bytes)
+        return false;
+    memcpy(&there, h->f_handle + l.off, l.width);
+    return GUINT64_FROM_LE(there) == ino;
+}
+
+void fs_layout_learn(struct fs *fs, struct fs_inode *inode, int fd)
+{
+    /* ext4 and others of the generic form, tmpfs, XFS; btrfs and others with longer ones. */
+    static const struct fs_layout forms[] = {
+        {LAYOUT_KNOWN, 8, 0, 4, 0},
+        {LAYOUT_KNOWN, 12, 4, 8, 0},
+        {LAYOUT_KNOWN, 12, 0, 8, 0},
+        {LAYOUT_KNOWN, 0, 0, 8, 0},
+    };
+    union handle_room u;
+    struct fs_layout found = {.state = LAYOUT_NONE};
+
+    if (!fs->handles || layout_of(inode->mnt).state != 0 || inode == fs->root)
+        return;
+    if (get_handle(fd, "", &u) < 0)
+        return;
+    for (unsigned i = 0; i < G_N_ELEMENTS(forms) && found.state == LAYOUT_NONE; i++) {
+        struct fs_layout l = forms[i];
+        l.type = u.h.handle_type;
+        if (l.bytes == 0 && u.h.handle_bytes > 12 && u.h.handle_bytes <= UINT8_MAX)
+            l.bytes = (uint8_t)u.h.handle_bytes;
+        if (holds_number(&u.h, l, inode->ino))
+            found = l;
+    }
+    atomic_store_explicit(&inode->mnt->layout, pack_layout(found), memory_order_relaxed);
+}
+
+bool fs_handles_by_name(struct fs *fs, const struct fs_mnt *mnt)
+{
+    return fs->handles && layout_of(mnt).state == LAYOUT_KNOWN && atomic_load(&mnt->fd) >= 0;
+}
+
+int fs_handle_of_name(const struct fs_mnt *mnt, int dir, const char *name, const struct statx *stx,
+                      struct file_handle **out)
+{
+    union handle_room u;
+
+    if (stx->stx_attributes & STATX_ATTR_AUTOMOUNT)
+        return -EAGAIN;
+    if (get_handle(dir, name, &u) < 0 || !holds_number(&u.h, layout_of(mnt), stx->stx_ino))
+        return -EAGAIN;
+    return keep_handle(&u, out);
 }
 
 bool fs_handle_equal(const struct file_handle *a, const struct file_handle *b)
@@ -115,6 +205,19 @@ void fs_inode_adopt_fd(struct fs *fs, struct fs_inode *inode, int *fd)
     }
 }
 
+int fs_handle_open(struct fs *fs, struct fs_inode *inode, int flags)
+{
+    int fd = open_by_handle_at(atomic_load(&inode->mnt->fd), inode->handle, flags | O_CLOEXEC);
+    if (fd >= 0)
+        return fd;
+    int rc = fs_open_errno();
+    if (rc == -ESTALE || (rc == -ENOENT && (flags & O_PATH))) {
+        fs_inode_unhash(fs, inode);
+        rc = -ESTALE;
+    }
+    return rc;
+}
+
 int fs_inode_reopen(struct fs *fs, struct fs_inode *inode)
 {
     uint64_t fds = atomic_load_explicit(&fs->inode_fds, memory_order_relaxed);
@@ -125,16 +228,9 @@ int fs_inode_reopen(struct fs *fs, struct fs_inode *inode)
         if (fds >= fs->inode_fds_hard)
             return -ENFILE;
     }
-    AUTO_FD int fd = open_by_handle_at(atomic_load(&inode->mnt->fd), inode->handle,
-                                       O_PATH | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0) {
-        int rc = fs_open_errno();
-        if (rc == -ESTALE || rc == -ENOENT) {
-            fs_inode_unhash(fs, inode);
-            rc = -ESTALE;
-        }
-        return rc;
-    }
+    AUTO_FD int fd = fs_handle_open(fs, inode, O_PATH | O_NOFOLLOW);
+    if (fd < 0)
+        return fd;
     fs_inode_adopt_fd(fs, inode, &fd);
     int now = fs_state_fd(atomic_load_explicit(&inode->state, memory_order_acquire));
     fs_sweep(fs);
@@ -183,7 +279,7 @@ static int prepare(struct fs *fs, struct fs_inode *inode, int fd, struct file_ha
     return rc;
 }
 
-static bool is_young(const struct fs_inode *inode)
+bool fs_inode_is_young(const struct fs_inode *inode)
 {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
@@ -196,7 +292,7 @@ static void close_picked(struct fs *fs, struct fs_inode *inode)
 {
     int fd = fs_state_fd(atomic_load(&inode->state));
     struct file_handle *handle = NULL;
-    bool young = is_young(inode), closed = false;
+    bool young = fs_inode_is_young(inode), closed = false;
 
     if (prepare(fs, inode, fd, &handle) == 0) {
         AUTO_LOCK(&fs->table_lock);

@@ -376,15 +376,15 @@ int fs_inodes_add_root(struct fs *fs, int fd, const struct statx *stx)
     return 0;
 }
 
-/* The bounds on inodes and on their descriptors. */
-static bool room_locked(const struct fs *fs)
+/* The bounds on inodes and, when one more is wanted, on their descriptors. */
+static bool room_locked(const struct fs *fs, bool with_fd)
 {
     uint64_t fds = atomic_load_explicit(&fs->inode_fds, memory_order_relaxed);
     uint64_t other = atomic_load_explicit(&fs->other_fds, memory_order_relaxed);
 
     if (fs->cfg.max_inodes && fs->n_inodes > fs->cfg.max_inodes)
         return false;
-    return fds < fs->inode_fds_hard && fds + other < fs->cfg.max_fds;
+    return !with_fd || (fds < fs->inode_fds_hard && fds + other < fs->cfg.max_fds);
 }
 
 /* One try of fs_inode_intern(): 1 = *out is a candidate that only handles can judge. */
@@ -404,7 +404,7 @@ static int intern_once(struct fs *fs, const struct fs_inode *near, int *fd,
         }
         unhash_locked(fs, inode);
     }
-    if (!room_locked(fs))
+    if (!room_locked(fs, true))
         return -ENFILE;
     inode = new_locked(fs, near, *fd, *handle, stx);
     if (!inode)
@@ -457,9 +457,44 @@ int fs_inode_intern(struct fs *fs, const struct fs_inode *near, int *fd, const s
         fs_inode_adopt_fd(fs, inode, fd);
     if (made && fs->handles && fs_inode_is(inode, S_IFDIR) && atomic_load(&inode->mnt->fd) < 0)
         fs_mnt_anchor(fs, inode, fs_state_fd(atomic_load(&inode->state)));
+    if (made)
+        fs_layout_learn(fs, inode, fs_state_fd(atomic_load(&inode->state)));
     fs_sweep(fs);
     if (isnew)
         *isnew = made;
+    *out = inode;
+    return 0;
+}
+
+const struct fs_mnt *fs_mnt_find(struct fs *fs, const struct fs_inode *near,
+                                 const struct statx *stx)
+{
+    dev_t dev = dev_of(stx);
+    uint64_t mnt_id = mnt_of(stx);
+
+    /* A directory's own mount needs no lock: the caller's reference keeps it. Of another, only
+     * something that cannot vanish may be said. */
+    return near->mnt->dev == dev && near->mnt->mnt_id == mnt_id ? near->mnt : NULL;
+}
+
+int fs_inode_intern_handle(struct fs *fs, const struct fs_inode *near, struct file_handle **handle,
+                           const struct statx *stx, struct fs_inode **out)
+{
+    AUTO_LOCK(&fs->table_lock);
+    struct fs_inode *inode = find_stx_locked(fs, near, stx);
+
+    if (inode && judge(inode, stx) != OTHER)
+        return -EAGAIN;
+    if (inode)
+        unhash_locked(fs, inode);
+    if (!room_locked(fs, false))
+        return -ENFILE;
+    inode = new_locked(fs, near, -1, *handle, stx);
+    if (!inode)
+        return -ENFILE;
+    *handle = NULL;
+    if (inode->btime_ns && fs_inode_is_young(inode))
+        atomic_fetch_or(&inode->flags, INODE_YOUNG);
     *out = inode;
     return 0;
 }

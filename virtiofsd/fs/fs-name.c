@@ -2,14 +2,16 @@
  * Names: lookup, and the verbs that remove or move them.
  *
  * A known inode costs one system call: statx by name, and the table has its key. A new one costs
- * openat and a statx of what was opened, since the name may mean another file by then. Which of
- * the two is tried first is remembered per directory: where the last lookups found new inodes,
- * the next one probably is new too. */
+ * one more for its handle; where handles do not serve (fs-handle.c), openat and a statx of what was
+ * opened, since the name may mean another file by then. Which of the two is tried first there is
+ * remembered per directory: where the last lookups found new inodes, the next one probably is
+ * new too. */
 #include "virtiofsd/fs/fs-priv.h"
 
 #include <limits.h>
 #include <linux/fs.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/syscall.h>
 
 #define FRESH_MAX    3    /* how many known inodes turn a directory back to statx-first */
@@ -47,6 +49,23 @@ int fs_lookup_open(struct fs *fs, struct fs_inode *parent, const char *name, str
     return rc;
 }
 
+/* Make the inode that @stx describes from the handle of the name. -EAGAIN: it takes a descriptor.
+ */
+static int new_by_handle(struct fs *fs, struct fs_inode *parent, int dir, const char *name,
+                         const struct statx *stx, struct fs_inode **out)
+{
+    struct file_handle *handle = NULL;
+    const struct fs_mnt *mnt = fs_mnt_find(fs, parent, stx);
+
+    if (!mnt || !fs_handles_by_name(fs, mnt))
+        return -EAGAIN;
+    int rc = fs_handle_of_name(mnt, dir, name, stx, &handle);
+    if (rc == 0)
+        rc = fs_inode_intern_handle(fs, parent, &handle, stx, out);
+    free(handle);
+    return rc;
+}
+
 int fs_lookup_stat(struct fs *fs, struct fs_inode *parent, const char *name, struct fs_entry *out,
                    bool *isnew)
 {
@@ -57,11 +76,10 @@ int fs_lookup_stat(struct fs *fs, struct fs_inode *parent, const char *name, str
     int rc = fs_statx_at(dir, name, &stx);
     if (rc < 0)
         return rc;
-    struct fs_inode *inode = fs_inode_find(fs, parent, &stx);
-    if (!inode)
+    out->inode = fs_inode_find(fs, parent, &stx);
+    *isnew = !out->inode;
+    if (!out->inode && new_by_handle(fs, parent, dir, name, &stx, &out->inode) < 0)
         return fs_lookup_open(fs, parent, name, out, isnew);
-    *isnew = false;
-    out->inode = inode;
     fs_attr_for_child(fs, parent, &stx, &out->attr);
     return 0;
 }
@@ -153,8 +171,9 @@ int fs_lookup(struct fs *fs, struct fs_inode *parent, const char *name, struct f
 
     uint8_t fresh = atomic_load_explicit(&parent->fresh, memory_order_relaxed);
     bool isnew;
-    rc = fresh > 0 ? fs_lookup_open(fs, parent, name, out, &isnew)
-                   : fs_lookup_stat(fs, parent, name, out, &isnew);
+    bool open_first = fresh > 0 && !fs_handles_by_name(fs, parent->mnt);
+    rc = open_first ? fs_lookup_open(fs, parent, name, out, &isnew)
+                    : fs_lookup_stat(fs, parent, name, out, &isnew);
     if (rc == 0)
         note_fresh(parent, fresh, isnew);
     return rc;

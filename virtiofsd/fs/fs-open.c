@@ -48,6 +48,12 @@ int fs_inode_open(struct fs *fs, struct fs_inode *inode, int flags)
 {
     if (!fs_inode_openable(inode))
         return fs_inode_is(inode, S_IFLNK) ? -ELOOP : -ENXIO;
+    /* Held by its handle only: that opens it just as well. */
+    if (fs_state_fd(atomic_load_explicit(&inode->state, memory_order_acquire)) < 0) {
+        int fd = fs_handle_open(fs, inode, flags);
+        if (fd >= 0 || fd != -EPERM)
+            return fd;
+    }
     int ref = fs_inode_fd(fs, inode);
     return ref < 0 ? ref : open_ref(fs, ref, flags);
 }

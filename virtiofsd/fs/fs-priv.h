@@ -27,7 +27,18 @@ struct fs_mnt {
     uint32_t salt;   /* hash seed that tells mounts apart */
     _Atomic int fd;  /* real descriptor inside the mount for open_by_handle_at(), -1 = not yet */
     atomic_bool no_handles;
+    _Atomic uint64_t layout; /* struct fs_layout: where a handle holds the inode number */
 };
+
+/* Where the handles of one mount hold the inode number: learnt from a handle and a number that are
+ * known to belong together. It lets a handle made by name be checked against the attributes found
+ * under that name without opening it. */
+struct fs_layout {
+    uint8_t state; /* 0 = not yet learnt, LAYOUT_KNOWN, LAYOUT_NONE */
+    uint8_t bytes, off, width;
+    int32_t type;
+};
+enum { LAYOUT_KNOWN = 1, LAYOUT_NONE = 2 };
 
 enum {
     INODE_USED = 1 << 0,  /* its descriptor was used since the sweep came by */
@@ -166,6 +177,13 @@ bool fs_inode_known(struct fs *fs, const struct fs_inode *near, uint64_t ino);
  * over when it keeps it (-1 then); the caller closes it else. *isnew may be NULL. */
 int fs_inode_intern(struct fs *fs, const struct fs_inode *near, int *fd, const struct statx *stx,
                     struct fs_inode **out, bool *isnew);
+/* A new inode held by its handle only, which is taken over on success. -EAGAIN: somebody else made
+ * it meanwhile, or its mount is not known yet. */
+int fs_inode_intern_handle(struct fs *fs, const struct fs_inode *near, struct file_handle **handle,
+                           const struct statx *stx, struct fs_inode **out);
+/* The mount that @stx is on, if it is known. */
+const struct fs_mnt *fs_mnt_find(struct fs *fs, const struct fs_inode *near,
+                                 const struct statx *stx);
 /* No new name will ever be found to be this inode (its number went to another file). */
 void fs_inode_unhash(struct fs *fs, struct fs_inode *inode);
 
@@ -175,6 +193,18 @@ void fs_inode_unhash(struct fs *fs, struct fs_inode *inode);
 int fs_handles_init(struct fs *fs, int root_fd, GError **err);
 /* Handle of what @fd refers to; free() it. -EOPNOTSUPP where there are none. */
 int fs_handle_of(int fd, struct file_handle **out);
+/* Handle of @name below @dir, not followed, if it surely is that of the file that @stx describes.
+ * free() it. -EAGAIN when one cannot be sure that way. */
+int fs_handle_of_name(const struct fs_mnt *mnt, int dir, const char *name, const struct statx *stx,
+                      struct file_handle **out);
+/* Whether fs_handle_of_name() has a chance on this mount. */
+bool fs_handles_by_name(struct fs *fs, const struct fs_mnt *mnt);
+/* Learn the layout from an inode with a descriptor, once per mount. */
+void fs_layout_learn(struct fs *fs, struct fs_inode *inode, int fd);
+/* Open by handle with the caller's own @flags. Returns a descriptor, not counted, or -errno. */
+int fs_handle_open(struct fs *fs, struct fs_inode *inode, int flags);
+/* Whether the birth is so near that the number may get another file with the same time. */
+bool fs_inode_is_young(const struct fs_inode *inode);
 bool fs_handle_equal(const struct file_handle *a, const struct file_handle *b);
 /* Descriptor of an inode that has only its handle. Returns it or -errno. */
 int fs_inode_reopen(struct fs *fs, struct fs_inode *inode);

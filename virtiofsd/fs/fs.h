@@ -210,8 +210,7 @@ ssize_t fs_write(struct fs *fs, struct fs_file *file, struct iovec *iov, unsigne
 /* @whence: SEEK_DATA, SEEK_HOLE (also SET, END). Returns the offset or -errno. */
 off_t fs_lseek(struct fs *fs, struct fs_file *file, off_t off, int whence);
 /* @how of these two: FS_WRITE_KILL_SUIDGID. */
-int fs_fallocate(struct fs *fs, struct fs_file *file, int mode, off_t off, off_t len,
-                 unsigned how);
+int fs_fallocate(struct fs *fs, struct fs_file *file, int mode, off_t off, off_t len, unsigned how);
 ssize_t fs_copy_range(struct fs *fs, struct fs_file *in, off_t off_in, struct fs_file *out,
                       off_t off_out, size_t len, unsigned flags, unsigned how);
 /* @file may be a directory's. */
