@@ -52,6 +52,7 @@ static void set_signals(void)
     sigaction(SIGINT, &end, NULL);
     sigaction(SIGHUP, &end, NULL);
     sigaction(SIGPIPE, &ignore, NULL);
+    sigaction(SIGXFSZ, &ignore, NULL); /* a write beyond RLIMIT_FSIZE is the guest's EFBIG */
 }
 
 /* ---- descriptors ---- */

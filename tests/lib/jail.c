@@ -12,6 +12,9 @@
 
 #include <linux/mount.h>
 
+/* Exists everywhere (FHS), so that nothing is left behind in the tree outside. */
+#define JAIL_DIR "/mnt"
+
 static bool write_file(const char *path, const char *text)
 {
     int fd = open(path, O_WRONLY | O_CLOEXEC);
