@@ -13,7 +13,7 @@
 #include "tests/lib/jail.h"
 
 #define MEM_SIZE0 (4u << 20)
-#define MEM_BUFS  (FE_SLOTS * (FE_BUF_MAX + 8192u))
+#define MEM_BUFS  (32u << 20) /* slots of fe-fuse below 20 MiB; free above */
 #define MAX_ARGS  24
 
 const char *wire_path(struct wire *w, const char *name)
@@ -115,7 +115,7 @@ static unsigned wrapper(char **argv, char *buf, size_t size)
 
 void wire_spawn(struct wire *w, const char *const *extra)
 {
-    const char *exe = getenv("VIRTIOFSD"), *style = getenv("VIRTIOFSD_STYLE");
+    const char *exe = getenv("VIRTIOFSD");
     char socket[128], source[128], emulator[512];
     char *argv[MAX_ARGS] = {0};
     unsigned n = wrapper(argv, emulator, sizeof(emulator));
@@ -125,21 +125,14 @@ void wire_spawn(struct wire *w, const char *const *extra)
     snprintf(socket, sizeof(socket), "--socket-path=%s", w->socket);
     argv[n++] = (char *)exe;
     argv[n++] = socket;
-    if (style && strcmp(style, "c") == 0) {
-        snprintf(source, sizeof(source), "source=%s,xattr,posix_lock,flock", w->share);
-        argv[n++] = (char *)"-o";
-        argv[n++] = source;
-        argv[n++] = (char *)"--rlimit-nofile=1024";
-    } else {
-        snprintf(source, sizeof(source), "--shared-dir=%s", w->share);
-        argv[n++] = source;
-        argv[n++] = (char *)"--sandbox=none";
-        argv[n++] = (char *)"--xattr";
-        if (emulated) /* it has no seccomp */
-            argv[n++] = (char *)"--seccomp=none";
-        for (; extra && *extra && n < MAX_ARGS - 1; extra++)
-            argv[n++] = (char *)*extra;
-    }
+    snprintf(source, sizeof(source), "--shared-dir=%s", w->share);
+    argv[n++] = source;
+    argv[n++] = (char *)"--sandbox=none";
+    argv[n++] = (char *)"--xattr";
+    if (emulated) /* it has no seccomp */
+        argv[n++] = (char *)"--seccomp=none";
+    for (; extra && *extra && n < MAX_ARGS - 1; extra++)
+        argv[n++] = (char *)*extra;
     assert_int_equal(fe_daemon_spawn(&w->d, argv, -1), 0);
 }
 

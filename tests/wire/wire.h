@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * What every wire test starts from: a private directory with a share in it, the real daemon on
- * that share, a connection, a mounted file system. The daemon's path is in $VIRTIOFSD; with
- * VIRTIOFSD_STYLE=c the old C daemon's options are used (to try the tests themselves). */
+ * that share, a connection, a mounted file system. The daemon's path is in $VIRTIOFSD. */
 #pragma once
 
 #include <setjmp.h>
