@@ -116,7 +116,8 @@ static unsigned wrapper(char **argv, char *buf, size_t size)
 void wire_spawn(struct wire *w, const char *const *extra)
 {
     const char *exe = getenv("VIRTIOFSD");
-    char socket[128], source[128], emulator[512];
+    const char *box = getenv("WIRE_SANDBOX");
+    char socket[128], source[128], sandbox[64], emulator[512];
     char *argv[MAX_ARGS] = {0};
     unsigned n = wrapper(argv, emulator, sizeof(emulator));
     bool emulated = n > 0;
@@ -127,7 +128,8 @@ void wire_spawn(struct wire *w, const char *const *extra)
     argv[n++] = socket;
     snprintf(source, sizeof(source), "--shared-dir=%s", w->share);
     argv[n++] = source;
-    argv[n++] = (char *)"--sandbox=none";
+    snprintf(sandbox, sizeof(sandbox), "--sandbox=%s", box ? box : "none");
+    argv[n++] = sandbox;
     argv[n++] = (char *)"--xattr";
     if (emulated) /* it has no seccomp */
         argv[n++] = (char *)"--seccomp=none";

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * What every wire test starts from: a private directory with a share in it, the real daemon on
- * that share, a connection, a mounted file system. The daemon's path is in $VIRTIOFSD. */
+ * that share, a connection, a mounted file system. The daemon's path is in $VIRTIOFSD,
+ * its --sandbox in $WIRE_SANDBOX (none). */
 #pragma once
 
 #include <setjmp.h>
