@@ -20,8 +20,9 @@ void vu_queue_wake(struct vu_queue *q)
 {
     uint64_t one = 1;
     atomic_store(&q->attention, true);
-    if (q->wake_fd >= 0)
-        (void)!write(q->wake_fd, &one, sizeof(one));
+    int fd = atomic_load(&q->wake_fd);
+    if (fd >= 0)
+        (void)!write(fd, &one, sizeof(one));
 }
 
 /* ---- descriptors ---- */
@@ -45,7 +46,7 @@ static int open_wait(struct vu_queue *q)
         return -errno;
     int rc = watch(wait, wake, true, VU_WAIT_WAKE);
     if (rc == 0) {
-        q->wake_fd = steal_fd(&wake);
+        atomic_store(&q->wake_fd, steal_fd(&wake));
         q->epoll_fd = steal_fd(&wait);
     }
     return rc;

@@ -23,7 +23,7 @@ enum { VU_WAIT_WAKE, VU_WAIT_KICK };
 struct vu_queue {
     struct vu_dev *dev;
     unsigned index;
-    int wake_fd; /* eventfd: look at attention */
+    atomic_int wake_fd; /* eventfd: look at attention; another ring may stop the device meanwhile */
     int epoll_fd;
     pthread_t thread;
     bool has_thread; /* control thread only */

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tests/lib/jail.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <mntent.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -41,6 +44,29 @@ static bool own_user_namespace(void)
     return write_file("/proc/self/gid_map", map);
 }
 
+/* The old way, for emulators that lack mount_setattr(): each mount by its name. */
+static bool remount(const char *path, bool readonly)
+{
+    struct statvfs st;
+    if (statvfs(path, &st) != 0) /* hidden below another mount: out of reach for us too */
+        return errno == ENOENT || errno == ENOTDIR;
+    unsigned long keep = st.f_flag & (MS_NOSUID | MS_NODEV | MS_NOEXEC);
+    return mount(NULL, path, NULL, MS_REMOUNT | MS_BIND | (readonly ? MS_RDONLY : 0) | keep,
+                 NULL) == 0;
+}
+
+static bool remount_all(bool readonly)
+{
+    bool ok = true;
+    FILE *f = setmntent("/proc/self/mounts", "re");
+    if (!f)
+        return false;
+    for (struct mntent *m = getmntent(f); ok && m; m = getmntent(f))
+        ok = remount(m->mnt_dir, readonly);
+    endmntent(f);
+    return ok;
+}
+
 static bool set_readonly(const char *path, bool readonly, unsigned flags)
 {
     struct mount_attr attr = {0};
@@ -49,7 +75,11 @@ static bool set_readonly(const char *path, bool readonly, unsigned flags)
         attr.attr_set = MOUNT_ATTR_RDONLY;
     else
         attr.attr_clr = MOUNT_ATTR_RDONLY;
-    return syscall(SYS_mount_setattr, AT_FDCWD, path, flags, &attr, sizeof(attr)) == 0;
+    if (syscall(SYS_mount_setattr, AT_FDCWD, path, flags, &attr, sizeof(attr)) == 0)
+        return true;
+    if (errno != ENOSYS)
+        return false;
+    return flags & AT_RECURSIVE ? remount_all(readonly) : remount(path, readonly);
 }
 
 static bool own_mount_namespace(void)

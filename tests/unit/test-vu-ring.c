@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "tests/unit/vu-rings.h"
+#include "virtiofsd/base/iov.h"
 
 static void test_plain(void **state)
 {
@@ -78,10 +79,15 @@ static void test_regions(void **state)
     assert_int_equal(pop(f), 1);
     const struct chain *c = &f->ch->c;
     assert_true(c->unmapped);
-    assert_int_equal(c->in_cnt, 2);
-    assert_int_equal(c->in[0].iov_len, 24);
-    assert_int_equal(c->in[1].iov_len, 16);
     assert_int_equal(c->in_len, 40);
+    assert_int_equal(iov_len(c->in, c->in_cnt), 40);
+    if (c->in_cnt == 1) { /* the two mappings happen to be neighbours here as well */
+        assert_int_equal(c->in[0].iov_len, 40);
+    } else {
+        assert_int_equal(c->in_cnt, 2);
+        assert_int_equal(c->in[0].iov_len, 24);
+        assert_int_equal(c->in[1].iov_len, 16);
+    }
     assert_int_equal(c->out_cnt, 1);
     assert_int_equal(c->out_len, 16);
     /* The next request starts clean. */

@@ -31,8 +31,7 @@ static void spawn_fd(struct wire *w, int fd, const char *extra)
     char opt[32], dir[128];
     snprintf(opt, sizeof(opt), "--fd=%d", fd);
     snprintf(dir, sizeof(dir), "--shared-dir=%s", w->share);
-    char *argv[] = {getenv("VIRTIOFSD"), opt, dir, (char *)"--sandbox=none", (char *)extra, NULL};
-    assert_int_equal(fe_daemon_spawn(&w->d, argv, fd), 0);
+    wire_exec(w, (const char *const[]){opt, dir, extra, NULL}, fd);
 }
 
 /* Mount, look, hang up; the daemon may live on. */
@@ -210,9 +209,9 @@ static void bad_fd(void **state)
 static void no_such_share(void **state)
 {
     struct wire *w = *state;
-    char *argv[] = {getenv("VIRTIOFSD"), (char *)"--socket-path=/nonexistent/s",
-                    (char *)"--shared-dir=/nonexistent/d", (char *)"--sandbox=none", NULL};
-    assert_int_equal(fe_daemon_spawn(&w->d, argv, -1), 0);
+    static const char *const options[] = {"--socket-path=/nonexistent/s",
+                                          "--shared-dir=/nonexistent/d", NULL};
+    wire_exec(w, options, -1);
     ends(w, 1, "/nonexistent/");
 }
 

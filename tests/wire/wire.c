@@ -113,29 +113,40 @@ static unsigned wrapper(char **argv, char *buf, size_t size)
     return n;
 }
 
-void wire_spawn(struct wire *w, const char *const *extra)
+void wire_exec(struct wire *w, const char *const *options, int keep_fd)
 {
     const char *exe = getenv("VIRTIOFSD");
     const char *box = getenv("WIRE_SANDBOX");
-    char socket[128], source[128], sandbox[64], emulator[512];
-    char *argv[MAX_ARGS] = {0};
+    char sandbox[64], emulator[512];
+    char *argv[MAX_ARGS + 1] = {0};
     unsigned n = wrapper(argv, emulator, sizeof(emulator));
     bool emulated = n > 0;
     if (!exe)
         fail_msg("VIRTIOFSD (path of the daemon) is not set");
-    snprintf(socket, sizeof(socket), "--socket-path=%s", w->socket);
     argv[n++] = (char *)exe;
-    argv[n++] = socket;
-    snprintf(source, sizeof(source), "--shared-dir=%s", w->share);
-    argv[n++] = source;
     snprintf(sandbox, sizeof(sandbox), "--sandbox=%s", box ? box : "none");
     argv[n++] = sandbox;
-    argv[n++] = (char *)"--xattr";
     if (emulated) /* it has no seccomp */
         argv[n++] = (char *)"--seccomp=none";
-    for (; extra && *extra && n < MAX_ARGS - 1; extra++)
-        argv[n++] = (char *)*extra;
-    assert_int_equal(fe_daemon_spawn(&w->d, argv, -1), 0);
+    for (; *options; options++) {
+        assert_true(n < MAX_ARGS);
+        argv[n++] = (char *)*options;
+    }
+    assert_int_equal(fe_daemon_spawn(&w->d, argv, keep_fd), 0);
+}
+
+void wire_spawn(struct wire *w, const char *const *extra)
+{
+    char socket[128], source[128];
+    const char *options[MAX_ARGS] = {socket, source, "--xattr"};
+    unsigned n = 3;
+    snprintf(socket, sizeof(socket), "--socket-path=%s", w->socket);
+    snprintf(source, sizeof(source), "--shared-dir=%s", w->share);
+    for (; extra && *extra; extra++) {
+        assert_true(n < MAX_ARGS - 1);
+        options[n++] = *extra;
+    }
+    wire_exec(w, options, -1);
 }
 
 static void print_log(struct wire *w)

@@ -40,6 +40,8 @@ int wire_unmake(void **state);
 
 /* Start the daemon with @extra options (a NULL-terminated list, or NULL). */
 void wire_spawn(struct wire *w, const char *const *extra);
+/* Start it with these @options and the sandbox alone; @keep_fd, or -1, is inherited. */
+void wire_exec(struct wire *w, const char *const *options, int keep_fd);
 /* Connect; nothing negotiated. */
 void wire_connect(struct wire *w);
 /* wire_connect(), memory, rings running. */
