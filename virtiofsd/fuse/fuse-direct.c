@@ -188,10 +188,6 @@ void fuse_do_setxattr(struct fuse_rq *rq)
 void fuse_do_tmpfile(struct fuse_rq *rq)
 {
     struct fuse_create_in arg;
-    struct {
-        struct fuse_entry_out entry;
-        struct fuse_open_out open;
-    } out = {0};
     struct fs *fs = rq->srv->fs;
     struct fs_entry entry;
     struct fs_opened opened;
@@ -208,10 +204,7 @@ void fuse_do_tmpfile(struct fuse_rq *rq)
         fuse_rq_reply_err(rq, err);
         return;
     }
-    fuse_fill_entry(rq->srv, &out.entry, &entry);
-    out.open.fh = opened.fh;
-    out.open.open_flags = fuse_open_flags(rq->srv, false, &opened);
-    fuse_rq_reply_buf(rq, &out, sizeof(out));
+    fuse_rq_reply_create(rq, &entry, &opened);
 }
 
 static struct fuse_sx_time sx_time(const struct statx_timestamp *t)

@@ -7,132 +7,10 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/eventfd.h>
 
 #include "virtiofsd/base/log.h"
 
 #define MAX_WRITE (1u << 20)
-
-/* ---- libfuse's session ---- */
-
-/* Where the submount flag of an answer lies that libfuse has formatted; 0 = nowhere. */
-static size_t attr_flags_offset(uint32_t opcode)
-{
-    switch (opcode) {
-    case FUSE_LOOKUP:
-    case FUSE_MKNOD:
-    case FUSE_MKDIR:
-    case FUSE_SYMLINK:
-    case FUSE_LINK:
-    case FUSE_CREATE:
-        return sizeof(struct fuse_out_header) + offsetof(struct fuse_entry_out, attr) +
-               offsetof(struct fuse_attr, flags);
-    case FUSE_GETATTR:
-    case FUSE_SETATTR:
-        return sizeof(struct fuse_out_header) + offsetof(struct fuse_attr_out, attr) +
-               offsetof(struct fuse_attr, flags);
-    default:
-        return 0;
-    }
-}
-
-/* libfuse hands every answer over here: put it into the current request's chain. */
-static ssize_t session_writev(int fd, struct iovec *iov, int count, void *userdata)
-{
-    struct fuse_rq *rq = fuse_rq_current();
-    size_t len = iov_len(iov, (unsigned)count);
-
-    if (rq->replied) /* the INIT of our own making */
-        return (ssize_t)len;
-    if (len > rq->chain->out_len) {
-        fuse_rq_reply_err(rq, -EIO);
-        errno = ENOENT; /* silent in libfuse; an error makes the caller undo */
-        return -1;
-    }
-    struct fuse_out_header oh;
-    memcpy(&oh, iov[0].iov_base, sizeof(oh));
-    if (oh.error) {
-        fuse_rq_reply_err(rq, oh.error);
-        return (ssize_t)len;
-    }
-    struct chain *c = rq->chain;
-    size_t off = sizeof(oh);
-    for (int i = 1; i < count; i++)
-        off += iov_from_buf(c->out, c->out_cnt, off, iov[i].iov_base, iov[i].iov_len);
-    size_t flags_off = rq->attr_flags ? attr_flags_offset(rq->in->opcode) : 0;
-    if (flags_off)
-        iov_from_buf(c->out, c->out_cnt, flags_off, &rq->attr_flags, sizeof(rq->attr_flags));
-    fuse_rq_reply_done(rq, off - sizeof(oh));
-    return (ssize_t)len;
-}
-
-/* libfuse wants one to exist; requests never come this way. */
-static ssize_t session_read(int fd, void *buf, size_t len, void *userdata)
-{
-    errno = ENODEV;
-    return -1;
-}
-
-static void session_log(enum fuse_log_level level, const char *fmt, va_list ap)
-{
-    char text[256];
-
-    g_vsnprintf(text, sizeof(text), fmt, ap);
-    log_guest_debug("libfuse: %s", g_strchomp(text));
-}
-
-static bool session_feed_init(struct fuse_session *se, const struct fuse_init_in *from)
-{
-    struct {
-        struct fuse_in_header in;
-        struct fuse_init_in init;
-        uint8_t pad[FUSE_RQ_PAD];
-    } msg = {
-        .in = {.len = sizeof(msg.in) + sizeof(msg.init), .opcode = FUSE_INIT},
-        .init = {.major = FUSE_KERNEL_VERSION,
-                 .minor = from->minor,
-                 .flags = FUSE_BIG_WRITES | FUSE_ATOMIC_O_TRUNC | FUSE_MAX_PAGES},
-    };
-    struct fuse_buf buf = {.size = msg.in.len, .mem = &msg};
-    struct fuse_rq *rq = fuse_rq_current();
-
-    rq->replied = true; /* swallow the answer */
-    fuse_session_process_buf(se, &buf);
-    rq->replied = false;
-    return !fuse_session_exited(se);
-}
-
-static struct fuse_session *session_new(struct fuse_srv *srv, const struct fuse_init_in *init)
-{
-    static const struct fuse_custom_io io = {.writev = session_writev, .read = session_read};
-    struct fuse_lowlevel_ops ops = {0};
-    char name[] = "virtiofsd";
-    char *argv[] = {name, NULL};
-    struct fuse_args args = FUSE_ARGS_INIT(1, argv);
-
-    fuse_set_log_func(session_log);
-    fuse_ops_name_init(&ops);
-    fuse_ops_file_init(&ops);
-    fuse_ops_attr_init(&ops);
-    fuse_ops_lock_init(&ops);
-    struct fuse_session *se = fuse_session_new(&args, &ops, sizeof(ops), srv);
-    fuse_opt_free_args(&args);
-    if (!se)
-        return NULL;
-    /* The session keeps and closes a descriptor that is never read or written. */
-    int fd = eventfd(0, EFD_CLOEXEC);
-    if (fd < 0 || fuse_session_custom_io(se, &io, fd) != 0) {
-        if (fd >= 0)
-            close(fd);
-        fuse_session_destroy(se);
-        return NULL;
-    }
-    if (!session_feed_init(se, init)) {
-        fuse_session_destroy(se);
-        return NULL;
-    }
-    return se;
-}
 
 void fuse_srv_drop_session(struct fuse_srv *srv)
 {
@@ -210,7 +88,7 @@ void fuse_do_init(struct fuse_rq *rq)
     /* A guest that was reset does not say DESTROY. */
     fuse_srv_drop_session(srv);
     fs_reset(srv->fs);
-    srv->se = session_new(srv, &init);
+    srv->se = fuse_session_make(srv, init.minor);
     if (!srv->se) {
         log_error("libfuse did not accept the session");
         fuse_rq_reply_err(rq, -EIO);

@@ -11,16 +11,6 @@ static struct fuse_srv *srv_of(fuse_req_t req)
     return fuse_req_userdata(req);
 }
 
-static void reply_attr(fuse_req_t req, int err, const struct fs_attr *a)
-{
-    if (err) {
-        fuse_reply_err(req, -err);
-        return;
-    }
-    fuse_rq_current()->attr_flags = a->submount ? FUSE_ATTR_SUBMOUNT : 0;
-    fuse_reply_attr(req, &a->st, srv_of(req)->cfg.timeout);
-}
-
 static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct fs *fs = srv_of(req)->fs;
@@ -28,7 +18,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
     struct fs_inode *inode = fs_inode_get(fs, ino);
 
     if (!inode) {
-        fuse_reply_err(req, ENOENT);
+        fuse_answer_err(req, -ENOENT);
         return;
     }
     struct fs_file *file = fi ? fs_file_get(fs, fi->fh, inode) : NULL;
@@ -36,7 +26,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
     if (file)
         fs_file_put(fs, file);
     fs_inode_put(fs, inode);
-    reply_attr(req, err, &attr);
+    fuse_answer_attr(req, err, &attr);
 }
 
 /* The wire's valid bits, read from the request itself: libfuse filters out those it does not know.
@@ -80,7 +70,7 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *unused, int 
     struct fs_inode *inode = fs_inode_get(fs, ino);
 
     if (!inode) {
-        fuse_reply_err(req, ENOENT);
+        fuse_answer_err(req, -ENOENT);
         return;
     }
     memcpy(&in, fuse_rq_current()->body, sizeof(in));
@@ -90,7 +80,7 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *unused, int 
     if (file)
         fs_file_put(fs, file);
     fs_inode_put(fs, inode);
-    reply_attr(req, err, &attr);
+    fuse_answer_attr(req, err, &attr);
 }
 
 static void op_readlink(fuse_req_t req, fuse_ino_t ino)
@@ -105,9 +95,9 @@ static void op_readlink(fuse_req_t req, fuse_ino_t ino)
         fs_inode_put(fs, inode);
     }
     if (n < 0)
-        fuse_reply_err(req, (int)-n);
+        fuse_answer_err(req, (int)n);
     else
-        fuse_reply_buf(req, (char *)rq->scratch, (size_t)n);
+        fuse_answer_buf(req, rq->scratch, (size_t)n);
 }
 
 static void op_statfs(fuse_req_t req, fuse_ino_t ino)
@@ -121,10 +111,19 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
         err = fs_statfs(fs, inode, &st);
         fs_inode_put(fs, inode);
     }
-    if (err)
-        fuse_reply_err(req, -err);
-    else
-        fuse_reply_statfs(req, &st);
+    if (err) {
+        fuse_answer_err(req, err);
+        return;
+    }
+    struct fuse_statfs_out out = {.st = {.blocks = st.f_blocks,
+                                         .bfree = st.f_bfree,
+                                         .bavail = st.f_bavail,
+                                         .files = st.f_files,
+                                         .ffree = st.f_ffree,
+                                         .bsize = (uint32_t)st.f_bsize,
+                                         .namelen = (uint32_t)st.f_namemax,
+                                         .frsize = (uint32_t)st.f_frsize}};
+    fuse_answer_buf(req, &out, sizeof(out));
 }
 
 static void op_access(fuse_req_t req, fuse_ino_t ino, int mask)
@@ -136,18 +135,20 @@ static void op_access(fuse_req_t req, fuse_ino_t ino, int mask)
 
     if (inode)
         fs_inode_put(fs, inode);
-    fuse_reply_err(req, -err);
+    fuse_answer_err(req, err);
 }
 
 /* A value or list: size 0 asks for its length only. */
 static void reply_xattr(fuse_req_t req, ssize_t n, size_t size)
 {
+    struct fuse_getxattr_out out = {.size = (uint32_t)MAX(n, 0)};
+
     if (n < 0)
-        fuse_reply_err(req, (int)-n);
+        fuse_answer_err(req, (int)n);
     else if (size == 0)
-        fuse_reply_xattr(req, (size_t)n);
+        fuse_answer_buf(req, &out, sizeof(out));
     else
-        fuse_reply_buf(req, (char *)fuse_rq_current()->scratch, (size_t)n);
+        fuse_answer_buf(req, fuse_rq_current()->scratch, (size_t)n);
 }
 
 /* The guest's size, less what has no room in the answer. */
@@ -192,7 +193,7 @@ static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
         err = fs_removexattr(fs, inode, name);
         fs_inode_put(fs, inode);
     }
-    fuse_reply_err(req, -err);
+    fuse_answer_err(req, err);
 }
 
 void fuse_ops_attr_init(struct fuse_lowlevel_ops *ops)

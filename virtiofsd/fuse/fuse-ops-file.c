@@ -10,24 +10,6 @@ static struct fuse_srv *srv_of(fuse_req_t req)
     return fuse_req_userdata(req);
 }
 
-static void reply_open(fuse_req_t req, struct fuse_file_info *fi, bool dir, int err,
-                       const struct fs_opened *o)
-{
-    struct fuse_srv *srv = srv_of(req);
-
-    if (err) {
-        fuse_reply_err(req, -err);
-        return;
-    }
-    uint32_t flags = fuse_open_flags(srv, dir, o);
-    fi->fh = o->fh;
-    fi->direct_io = !!(flags & FOPEN_DIRECT_IO);
-    fi->keep_cache = !!(flags & FOPEN_KEEP_CACHE);
-    fi->cache_readdir = !!(flags & FOPEN_CACHE_DIR);
-    if (fuse_reply_open(req, fi) != 0)
-        fs_release(srv->fs, o->fh);
-}
-
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct fs *fs = srv_of(req)->fs;
@@ -42,7 +24,7 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         err = fs_open(fs, inode, fi->flags, how, &opened);
         fs_inode_put(fs, inode);
     }
-    reply_open(req, fi, false, err, &opened);
+    fuse_answer_open(req, false, err, &opened);
 }
 
 static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -56,12 +38,12 @@ static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
         err = fs_opendir(fs, inode, &opened);
         fs_inode_put(fs, inode);
     }
-    reply_open(req, fi, true, err, &opened);
+    fuse_answer_open(req, true, err, &opened);
 }
 
 static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-    fuse_reply_err(req, -fs_release(srv_of(req)->fs, fi->fh));
+    fuse_answer_err(req, fs_release(srv_of(req)->fs, fi->fh));
 }
 
 /* One close(2) in the guest: its POSIX locks on the file end (there is no unlock request for it).
@@ -71,17 +53,17 @@ static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     struct fuse_srv *srv = srv_of(req);
 
     if (!(srv->flags & FUSE_POSIX_LOCKS)) {
-        fuse_reply_err(req, 0);
+        fuse_answer_err(req, 0);
         return;
     }
     struct fs_inode *inode = fs_inode_get(srv->fs, ino);
     if (!inode) {
-        fuse_reply_err(req, ENOENT);
+        fuse_answer_err(req, -ENOENT);
         return;
     }
     int err = fs_flush(srv->fs, inode, fi->lock_owner);
     fs_inode_put(srv->fs, inode);
-    fuse_reply_err(req, -err);
+    fuse_answer_err(req, err);
 }
 
 /* fsync and fsyncdir. */
@@ -95,7 +77,7 @@ static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_f
         err = fs_fsync(fs, file, datasync != 0);
         fs_file_put(fs, file);
     }
-    fuse_reply_err(req, -err);
+    fuse_answer_err(req, err);
 }
 
 static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
@@ -109,10 +91,11 @@ static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
         pos = fs_lseek(fs, file, off, whence);
         fs_file_put(fs, file);
     }
+    struct fuse_lseek_out out = {.offset = (uint64_t)pos};
     if (pos < 0)
-        fuse_reply_err(req, (int)-pos);
+        fuse_answer_err(req, (int)pos);
     else
-        fuse_reply_lseek(req, pos);
+        fuse_answer_buf(req, &out, sizeof(out));
 }
 
 static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
@@ -126,7 +109,7 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
         err = fs_fallocate(fs, file, mode, off, len, fuse_kill_of(fuse_req_ctx(req)->uid));
         fs_file_put(fs, file);
     }
-    fuse_reply_err(req, -err);
+    fuse_answer_err(req, err);
 }
 
 void fuse_ops_file_init(struct fuse_lowlevel_ops *ops)

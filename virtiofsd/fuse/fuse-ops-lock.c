@@ -23,7 +23,8 @@ static struct fs_lock wire_lock(void)
     return (struct fs_lock){(short)arg.lk.type, (off_t)arg.lk.start, (off_t)arg.lk.end};
 }
 
-static void op_getlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *lock)
+static void op_getlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
+                     struct flock *unused)
 {
     struct fs *fs = fs_of(req);
     struct fs_lock lk = wire_lock();
@@ -35,13 +36,13 @@ static void op_getlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, 
         fs_inode_put(fs, inode);
     }
     if (err) {
-        fuse_reply_err(req, -err);
+        fuse_answer_err(req, err);
         return;
     }
     /* The holder's pid means nothing in the guest. */
-    *lock = (struct flock){.l_type = lk.type, .l_whence = SEEK_SET, .l_start = lk.start};
-    lock->l_len = lk.end == INT64_MAX ? 0 : lk.end - lk.start + 1;
-    fuse_reply_lock(req, lock);
+    struct fuse_lk_out out = {
+        .lk = {.start = (uint64_t)lk.start, .end = (uint64_t)lk.end, .type = (uint32_t)lk.type}};
+    fuse_answer_buf(req, &out, sizeof(out));
 }
 
 static void op_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
@@ -56,7 +57,7 @@ static void op_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
         err = fs_setlk(fs, inode, fi->lock_owner, &lk);
         fs_inode_put(fs, inode);
     }
-    fuse_reply_err(req, -err);
+    fuse_answer_err(req, err);
 }
 
 static void op_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, int op)
@@ -69,7 +70,7 @@ static void op_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, 
         err = fs_flock(fs, file, op & ~LOCK_NB);
         fs_file_put(fs, file);
     }
-    fuse_reply_err(req, -err);
+    fuse_answer_err(req, err);
 }
 
 void fuse_ops_lock_init(struct fuse_lowlevel_ops *ops)

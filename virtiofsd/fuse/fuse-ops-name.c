@@ -10,34 +10,6 @@ static struct fuse_srv *srv_of(fuse_req_t req)
     return fuse_req_userdata(req);
 }
 
-/* libfuse's form of an entry. The reference becomes a guest lookup, taken back by the caller when
- * the answer could not be given. */
-static void fill_param(struct fuse_srv *srv, struct fuse_entry_param *out, struct fs_entry *e)
-{
-    *out = (struct fuse_entry_param){
-        .ino = fs_inode_id(e->inode),
-        .attr = e->attr.st,
-        .attr_timeout = srv->cfg.timeout,
-        .entry_timeout = srv->cfg.timeout,
-    };
-    fuse_rq_current()->attr_flags = e->attr.submount ? FUSE_ATTR_SUBMOUNT : 0;
-    fs_inode_remember(srv->fs, e->inode);
-}
-
-static void reply_entry(fuse_req_t req, int err, struct fs_entry *e)
-{
-    struct fuse_srv *srv = srv_of(req);
-    struct fuse_entry_param param;
-
-    if (err) {
-        fuse_reply_err(req, -err);
-        return;
-    }
-    fill_param(srv, &param, e);
-    if (fuse_reply_entry(req, &param) != 0)
-        fs_forget(srv->fs, param.ino, 1);
-}
-
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     struct fuse_srv *srv = srv_of(req);
@@ -45,17 +17,18 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
     struct fs_inode *dir = fs_inode_get(srv->fs, parent);
 
     if (!dir) {
-        fuse_reply_err(req, ENOENT);
+        fuse_answer_err(req, -ENOENT);
         return;
     }
     int err = fs_lookup(srv->fs, dir, name, &e);
     fs_inode_put(srv->fs, dir);
     if (err == -ENOENT && srv->cfg.negative_timeout > 0) {
-        struct fuse_entry_param none = {.entry_timeout = srv->cfg.negative_timeout};
-        fuse_reply_entry(req, &none);
+        struct fuse_entry_out none = {0};
+        fuse_split_timeout(srv->cfg.negative_timeout, &none.entry_valid, &none.entry_valid_nsec);
+        fuse_answer_buf(req, &none, sizeof(none));
         return;
     }
-    reply_entry(req, err, &e);
+    fuse_answer_entry(req, err, &e);
 }
 
 /* What mknod, mkdir and symlink have in common: a parent, who asks, and a new entry. */
@@ -76,7 +49,7 @@ static int make_begin(fuse_req_t req, fuse_ino_t parent, mode_t umask_, struct m
 static void make_end(fuse_req_t req, struct make *m, int err, struct fs_entry *e)
 {
     fs_inode_put(srv_of(req)->fs, m->dir);
-    reply_entry(req, err, e);
+    fuse_answer_entry(req, err, e);
 }
 
 static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
@@ -86,7 +59,7 @@ static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
     int err = make_begin(req, parent, fuse_req_ctx(req)->umask, &m);
 
     if (err) {
-        fuse_reply_err(req, -err);
+        fuse_answer_err(req, err);
         return;
     }
     err = fs_mknod(srv_of(req)->fs, m.cred, m.dir, name, mode, rdev, &e);
@@ -100,7 +73,7 @@ static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
     int err = make_begin(req, parent, fuse_req_ctx(req)->umask, &m);
 
     if (err) {
-        fuse_reply_err(req, -err);
+        fuse_answer_err(req, err);
         return;
     }
     err = fs_mkdir(srv_of(req)->fs, m.cred, m.dir, name, mode, &e);
@@ -114,7 +87,7 @@ static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, co
     int err = make_begin(req, parent, 0, &m);
 
     if (err) {
-        fuse_reply_err(req, -err);
+        fuse_answer_err(req, err);
         return;
     }
     err = fs_symlink(srv_of(req)->fs, m.cred, m.dir, name, target, &e);
@@ -133,26 +106,13 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
     memcpy(&arg, fuse_rq_current()->body, sizeof(arg));
     int err = make_begin(req, parent, arg.umask, &m);
     if (err) {
-        fuse_reply_err(req, -err);
+        fuse_answer_err(req, err);
         return;
     }
     unsigned how = arg.open_flags & FUSE_OPEN_KILL_SUIDGID ? FS_OPEN_KILL_SUIDGID : 0;
     err = fs_create(srv->fs, m.cred, m.dir, name, mode, fi->flags, how, &e, &opened);
     fs_inode_put(srv->fs, m.dir);
-    if (err) {
-        fuse_reply_err(req, -err);
-        return;
-    }
-    struct fuse_entry_param param;
-    fill_param(srv, &param, &e);
-    uint32_t flags = fuse_open_flags(srv, false, &opened);
-    fi->fh = opened.fh;
-    fi->direct_io = !!(flags & FOPEN_DIRECT_IO);
-    fi->keep_cache = !!(flags & FOPEN_KEEP_CACHE);
-    if (fuse_reply_create(req, &param, fi) != 0) {
-        fs_release(srv->fs, opened.fh);
-        fs_forget(srv->fs, param.ino, 1);
-    }
+    fuse_answer_create(req, err, &e, &opened);
 }
 
 static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
@@ -167,7 +127,7 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const cha
         fs_inode_put(fs, inode);
     if (dir)
         fs_inode_put(fs, dir);
-    reply_entry(req, err, &e);
+    fuse_answer_entry(req, err, &e);
 }
 
 static void remove_name(fuse_req_t req, fuse_ino_t parent, const char *name,
@@ -181,7 +141,7 @@ static void remove_name(fuse_req_t req, fuse_ino_t parent, const char *name,
         err = verb(fs, dir, name);
         fs_inode_put(fs, dir);
     }
-    fuse_reply_err(req, -err);
+    fuse_answer_err(req, err);
 }
 
 static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -209,7 +169,7 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
         fs_inode_put(fs, from);
     if (to)
         fs_inode_put(fs, to);
-    fuse_reply_err(req, -err);
+    fuse_answer_err(req, err);
 }
 
 void fuse_ops_name_init(struct fuse_lowlevel_ops *ops)

@@ -37,7 +37,6 @@ struct fuse_rq {
     uint8_t *body;             /* behind the header */
     size_t body_len;           /* less the extensions */
     bool replied;
-    uint32_t attr_flags; /* fuse_attr.flags of the answer, which libfuse cannot set */
     struct fs_cred cred; /* filled on demand by fuse_rq_cred() */
     const uint8_t *ext;  /* extensions behind the body */
     size_t ext_len;
@@ -76,7 +75,8 @@ int fuse_check(struct fuse_rq *rq);
 
 /* Answers; each completes the chain. */
 void fuse_rq_reply_err(struct fuse_rq *rq, int err); /* err: 0 or -errno */
-void fuse_rq_reply_buf(struct fuse_rq *rq, const void *buf, size_t len);
+/* Returns false when @len does not fit; EIO was the answer then. */
+bool fuse_rq_reply_buf(struct fuse_rq *rq, const void *buf, size_t len);
 /* The payload of @len bytes is in guest memory already. */
 void fuse_rq_reply_done(struct fuse_rq *rq, size_t len);
 void fuse_rq_reply_none(struct fuse_rq *rq);
@@ -108,6 +108,21 @@ void fuse_fill_entry(struct fuse_srv *srv, struct fuse_entry_out *out, struct fs
 void fuse_split_timeout(double t, uint64_t *sec, uint32_t *nsec);
 /* FOPEN_* flags by cache policy. */
 uint32_t fuse_open_flags(const struct fuse_srv *srv, bool dir, const struct fs_opened *o);
+
+/* fuse-answer.c: answers of libfuse's callbacks. Each answers the current request and ends @req.
+ * @err is 0 or -errno; with an error the rest is not looked at. */
+void fuse_answer_err(fuse_req_t req, int err);
+void fuse_answer_buf(fuse_req_t req, const void *buf, size_t len);
+void fuse_answer_entry(fuse_req_t req, int err, struct fs_entry *e);
+void fuse_answer_create(fuse_req_t req, int err, struct fs_entry *e, const struct fs_opened *o);
+void fuse_answer_open(fuse_req_t req, bool dir, int err, const struct fs_opened *o);
+void fuse_answer_attr(fuse_req_t req, int err, const struct fs_attr *a);
+
+/* The answer to CREATE and TMPFILE; undoes both when it has no room. */
+void fuse_rq_reply_create(struct fuse_rq *rq, struct fs_entry *e, const struct fs_opened *o);
+
+/* fuse-session.c: a libfuse session that believes it has seen the guest's INIT. NULL on failure. */
+struct fuse_session *fuse_session_make(struct fuse_srv *srv, uint32_t minor);
 
 /* fuse-init.c */
 void fuse_do_init(struct fuse_rq *rq);

@@ -63,16 +63,17 @@ void fuse_rq_reply_done(struct fuse_rq *rq, size_t len)
     reply_header(rq, len, 0);
 }
 
-void fuse_rq_reply_buf(struct fuse_rq *rq, const void *buf, size_t len)
+bool fuse_rq_reply_buf(struct fuse_rq *rq, const void *buf, size_t len)
 {
     struct chain *c = rq->chain;
 
     if (len > fuse_rq_space(rq)) {
         fuse_rq_reply_err(rq, -EIO);
-        return;
+        return false;
     }
     iov_from_buf(c->out, c->out_cnt, sizeof(struct fuse_out_header), buf, len);
     reply_header(rq, len, 0);
+    return true;
 }
 
 void fuse_rq_reply_none(struct fuse_rq *rq)
@@ -241,7 +242,6 @@ static bool rq_begin(struct fuse_rq *rq, struct fuse_srv *srv, struct chain *c)
     rq->in = (struct fuse_in_header *)rq->buf;
     rq->body = rq->buf + sizeof(*rq->in);
     rq->replied = false;
-    rq->attr_flags = 0;
 
     size_t len = iov_to_buf(c->in, c->in_cnt, 0, rq->buf, sizeof(*rq->in));
     if (len < sizeof(*rq->in))

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Answers of libfuse's callbacks, straight into guest memory. fuse_reply_none() only ends libfuse's
+ * request object: see fuse-session.c for why its other replies are not used. */
+#include "virtiofsd/fuse/fuse-priv.h"
+
+void fuse_answer_err(fuse_req_t req, int err)
+{
+    fuse_rq_reply_err(fuse_rq_current(), err);
+    fuse_reply_none(req);
+}
+
+/* Returns whether the guest got it. */
+static bool answer(fuse_req_t req, const void *buf, size_t len)
+{
+    bool sent = fuse_rq_reply_buf(fuse_rq_current(), buf, len);
+    fuse_reply_none(req);
+    return sent;
+}
+
+void fuse_answer_buf(fuse_req_t req, const void *buf, size_t len)
+{
+    answer(req, buf, len);
+}
+
+void fuse_answer_entry(fuse_req_t req, int err, struct fs_entry *e)
+{
+    struct fuse_srv *srv = fuse_req_userdata(req);
+    struct fuse_entry_out out;
+
+    if (err) {
+        fuse_answer_err(req, err);
+        return;
+    }
+    fuse_fill_entry(srv, &out, e);
+    if (!answer(req, &out, sizeof(out)))
+        fs_forget(srv->fs, out.nodeid, 1);
+}
+
+void fuse_rq_reply_create(struct fuse_rq *rq, struct fs_entry *e, const struct fs_opened *o)
+{
+    struct fuse_srv *srv = rq->srv;
+    struct {
+        struct fuse_entry_out entry;
+        struct fuse_open_out open;
+    } out = {0};
+
+    fuse_fill_entry(srv, &out.entry, e);
+    out.open.fh = o->fh;
+    out.open.open_flags = fuse_open_flags(srv, false, o);
+    if (!fuse_rq_reply_buf(rq, &out, sizeof(out))) {
+        fs_release(srv->fs, o->fh);
+        fs_forget(srv->fs, out.entry.nodeid, 1);
+    }
+}
+
+void fuse_answer_create(fuse_req_t req, int err, struct fs_entry *e, const struct fs_opened *o)
+{
+    if (err) {
+        fuse_answer_err(req, err);
+        return;
+    }
+    fuse_rq_reply_create(fuse_rq_current(), e, o);
+    fuse_reply_none(req);
+}
+
+void fuse_answer_open(fuse_req_t req, bool dir, int err, const struct fs_opened *o)
+{
+    struct fuse_srv *srv = fuse_req_userdata(req);
+
+    if (err) {
+        fuse_answer_err(req, err);
+        return;
+    }
+    struct fuse_open_out out = {.fh = o->fh, .open_flags = fuse_open_flags(srv, dir, o)};
+    if (!answer(req, &out, sizeof(out)))
+        fs_release(srv->fs, o->fh);
+}
+
+void fuse_answer_attr(fuse_req_t req, int err, const struct fs_attr *a)
+{
+    struct fuse_srv *srv = fuse_req_userdata(req);
+    struct fuse_attr_out out = {0};
+
+    if (err) {
+        fuse_answer_err(req, err);
+        return;
+    }
+    fuse_split_timeout(srv->cfg.timeout, &out.attr_valid, &out.attr_valid_nsec);
+    fuse_fill_attr(&out.attr, a);
+    answer(req, &out, sizeof(out));
+}
