@@ -127,8 +127,9 @@ static void test_many_tmpfs(void **state)
     tree_remove(&t);
 }
 
-/* A file whose number went to a new one while only its handle was kept. */
-static void reuse(struct tree *t, unsigned wait_us)
+/* A file whose number went to a new one while only its handle was kept. Returns false when no
+ * number came back: another program on this file system took them. */
+static bool reuse_once(struct tree *t, unsigned wait_us)
 {
     uint64_t ids[FILES], inos[FILES], again;
     struct fs_config cfg = small_config(FS_HANDLES_MANDATORY);
@@ -158,9 +159,6 @@ static void reuse(struct tree *t, unsigned wait_us)
         fs_inode_remember(t->fs, e.inode);
         check_content(t, again, n);
     }
-    /* Else the test shows nothing; tmpfs counts up and never reuses. */
-    assert_true(reused > 0);
-
     unsigned stale = 0;
     for (unsigned n = 0; n < FILES; n++) {
         struct fs_inode *i = fs_inode_get(t->fs, ids[n]);
@@ -175,24 +173,30 @@ static void reuse(struct tree *t, unsigned wait_us)
     }
     assert_true(stale > FILES / 2);
     tree_close(t);
+    return reused > 0;
+}
+
+static void reuse(unsigned wait_us)
+{
+    bool shown = false;
+    need_root();
+    for (unsigned i = 0; i < 10 && !shown; i++) {
+        struct tree t;
+        tree_make(&t);
+        shown = reuse_once(&t, wait_us);
+        tree_remove(&t);
+    }
+    assert_true(shown); /* else it shows nothing; tmpfs counts up and never reuses */
 }
 
 static void test_reuse_young(void **state)
 {
-    struct tree t;
-    need_root();
-    tree_make(&t);
-    reuse(&t, 0);
-    tree_remove(&t);
+    reuse(0);
 }
 
 static void test_reuse_old(void **state)
 {
-    struct tree t;
-    need_root();
-    tree_make(&t);
-    reuse(&t, 2100000);
-    tree_remove(&t);
+    reuse(2100000);
 }
 
 /* Without handles the guest hears ENFILE, and no other descriptor of the process is taken. */
