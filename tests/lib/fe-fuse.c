@@ -101,7 +101,7 @@ int fe_fuse_send_raw(struct fe_fuse *f, unsigned queue, const void *bytes, uint3
     if (len >= 8)
         memcpy(&r->opcode, in + 4, sizeof(r->opcode));
     /* Old bytes must not pass for an answer. */
-    memset(fe_mem_ptr(f->v->mem, r->out_gpa), 0x5a, room < 4096 ? room : 4096);
+    memset(fe_mem_ptr(f->v->mem, r->out_gpa), 0x5a, f->seen || room < 4096 ? room : 4096);
     post(f, slot, len, room);
     return slot;
 }
@@ -184,6 +184,8 @@ int fe_fuse_wait_ms(struct fe_fuse *f, int slot, void *out, size_t cap, size_t *
     }
     r->busy = false;
     const struct fuse_out_header *h = fe_mem_ptr(f->v->mem, r->out_gpa);
+    if (f->seen)
+        f->seen(r, (const uint8_t *)h, r->out_cap);
     int e = check(r, h);
     size_t body = e == 0 && r->used_len ? r->used_len - HDR_OUT : 0;
     if (out && body)

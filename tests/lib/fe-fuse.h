@@ -36,6 +36,8 @@ struct fe_fuse {
     uint32_t uid, gid, pid; /* of the following requests */
     struct fuse_init_out init;
     struct fe_req req[FE_SLOTS];
+    /* Looks at the whole writable part of each request that came back, or NULL. */
+    void (*seen)(const struct fe_req *r, const uint8_t *bytes, size_t len);
 };
 
 /* Take buffers for the requests from the memory of @v, whose rings were made. The rings' first

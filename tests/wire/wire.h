@@ -19,7 +19,15 @@
 
 #define WIRE_QUEUE 128
 
+/* How the daemon is started: without namespaces, with all it has, or with nothing but itself. */
+enum wire_mode {
+    WIRE_PLAIN,   /* --sandbox=$WIRE_SANDBOX, system calls filtered */
+    WIRE_SANDBOX, /* the defaults */
+    WIRE_BARE,    /* --sandbox=none --seccomp=none */
+};
+
 struct wire {
+    enum wire_mode mode;
     char dir[64];    /* private, removed at the end */
     char share[80];  /* dir/share */
     char socket[80]; /* dir/sock */
@@ -44,8 +52,9 @@ void wire_spawn(struct wire *w, const char *const *extra);
 void wire_exec(struct wire *w, const char *const *options, int keep_fd);
 /* Connect; nothing negotiated. */
 void wire_connect(struct wire *w);
-/* wire_connect(), memory, rings running. */
+/* wire_connect(), memory, rings running: hiprio and one request queue, or @nrings in all. */
 void wire_rings(struct wire *w);
+void wire_rings_n(struct wire *w, unsigned nrings);
 /* Close the connection, free memory and rings. */
 void wire_hangup(struct wire *w);
 /* wire_hangup() and expect the daemon to end by itself with @code; prints its log when not, or when
@@ -58,6 +67,26 @@ int wire_mount(void **state);
 int wire_umount(void **state);
 /* Test tear-down for tests that start the daemon in their own way. */
 int wire_cleanup(void **state);
+
+/* Test set-up: wire_mount() in the default sandbox (under an emulator or a sanitizer: none), or
+ * bare. */
+int wire_mount_sandbox(void **state);
+int wire_mount_bare(void **state);
+/* Test set-up: the mode only, for tests that start the daemon in their own way. */
+int wire_mode_sandbox(void **state);
+int wire_mode_bare(void **state);
+
+/* One test as two: what the sandbox would stop must not get that far. */
+#define WIRE_BOTH(t)                                              \
+    {#t " (sandbox)", t, wire_mount_sandbox, wire_umount, NULL},  \
+    {                                                             \
+#t " (no sandbox)", t, wire_mount_bare, wire_umount, NULL \
+    }
+#define WIRE_BOTH_OWN(t)                                          \
+    {#t " (sandbox)", t, wire_mode_sandbox, wire_cleanup, NULL},  \
+    {                                                             \
+#t " (no sandbox)", t, wire_mode_bare, wire_cleanup, NULL \
+    }
 
 /* The content of "big" at @off. */
 static inline uint8_t wire_pattern(uint64_t off)
