@@ -2,6 +2,7 @@
 #include "virtiofsd/daemon.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,6 +25,7 @@ struct daemon {
     const struct options *o;
     int listen_fd; /* -1 once handed over */
     int conn_fd;
+    int null_fd;     /* opened while there is a /dev */
     uint64_t nofile; /* the limit in force */
     enum sb_action seccomp;
     struct fs *fs;
@@ -216,6 +218,7 @@ static bool make_fs(struct daemon *d, const struct sb_result *sb, GError **err)
         return false;
     struct fuse_srv_config sc = {
         .fs = d->fs,
+        .sink_fd = d->null_fd,
         .cache = fc.cache,
         .timeout = o->timeout,
         .negative_timeout = o->negative_timeout,
@@ -292,6 +295,12 @@ static int start(struct daemon *d, GError **err)
 {
     if (!set_nofile(d, err) || !open_socket(d, err))
         return -1;
+    d->null_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    if (d->null_fd < 0) {
+        g_set_error(err, G_FILE_ERROR, g_file_error_from_errno(errno),
+                    "/dev/null: %s; the daemon needs it", g_strerror(errno));
+        return -1;
+    }
     struct sb_result sb;
     if (!enter_sandbox(d, &sb, err) || !make_fs(d, &sb, err))
         return -1;
@@ -309,11 +318,13 @@ static void stop(struct daemon *d)
         close(d->listen_fd);
     if (d->conn_fd >= 0)
         close(d->conn_fd);
+    if (d->null_fd >= 0)
+        close(d->null_fd);
 }
 
 int daemon_run(const struct options *o)
 {
-    struct daemon d = {.o = o, .listen_fd = -1, .conn_fd = -1};
+    struct daemon d = {.o = o, .listen_fd = -1, .conn_fd = -1, .null_fd = -1};
     GError *err = NULL;
     int code = 1;
 

@@ -91,6 +91,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     }
     struct fuse_srv_config sc = {
         .fs = fs,
+        .sink_fd = open("/dev/null", O_WRONLY | O_CLOEXEC),
         .cache = FS_CACHE_AUTO,
         .timeout = 1,
         .negative_timeout = 1,

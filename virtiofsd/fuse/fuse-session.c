@@ -8,8 +8,9 @@
  * anything. */
 #include "virtiofsd/fuse/fuse-priv.h"
 
+#include <fcntl.h>
 #include <stdio.h>
-#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "virtiofsd/base/log.h"
 
@@ -21,12 +22,11 @@ static void session_log(enum fuse_log_level level, const char *fmt, va_list ap)
     log_guest_debug("libfuse: %s", g_strchomp(text));
 }
 
-/* A "mount" on an open descriptor only notes it; the session closes it at its end. An eventfd takes
- * whatever is written, or refuses without blocking. */
-static bool give_sink(struct fuse_session *se)
+/* A "mount" on an open descriptor only notes it; the session closes it at its end. */
+static bool give_sink(struct fuse_session *se, int sink_fd)
 {
     char path[32];
-    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int fd = fcntl(sink_fd, F_DUPFD_CLOEXEC, 3);
 
     if (fd < 0)
         return false;
@@ -70,7 +70,7 @@ struct fuse_session *fuse_session_make(struct fuse_srv *srv, uint32_t minor)
     fuse_opt_free_args(&args);
     if (!se)
         return NULL;
-    if (give_sink(se)) {
+    if (give_sink(se, srv->cfg.sink_fd)) {
         feed_init(se, minor);
         if (!fuse_session_exited(se))
             return se;

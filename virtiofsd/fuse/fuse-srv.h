@@ -15,6 +15,7 @@ struct fuse_srv;
 
 struct fuse_srv_config {
     struct fs *fs; /* not owned */
+    int sink_fd;   /* /dev/null, open for writing: what libfuse itself says goes there. Not owned */
     enum fs_cache cache;
     double timeout;          /* seconds that the guest may trust names and attributes */
     double negative_timeout; /* seconds that the guest may trust absence; 0 = never */
