@@ -195,7 +195,8 @@ static void test_other_architecture(void **state)
         struct seccomp_data d = {.nr = number("read"), .arch = SCMP_ARCH_X86};
         unsigned steps = 0;
         assert_int_equal(run(&programs[i], &d, &steps), programs[i].deadly);
-        if (SB_ARCH != SCMP_ARCH_X86_64)
+        const uint32_t arch = SB_ARCH;
+        if (arch != SCMP_ARCH_X86_64)
             continue;
         d = (struct seccomp_data){.nr = 0x40000000 | number("read"), .arch = SB_ARCH}; /* x32 */
         assert_int_equal(run(&programs[i], &d, &steps), programs[i].deadly);

@@ -51,7 +51,7 @@ int fs_inode_open(struct fs *fs, struct fs_inode *inode, int flags)
     /* Held by its handle only: that opens it just as well. */
     if (fs_state_fd(atomic_load_explicit(&inode->state, memory_order_acquire)) < 0) {
         int fd = fs_handle_open(fs, inode, flags);
-        if (fd >= 0 || fd != -EPERM)
+        if (fd != -EPERM)
             return fd;
     }
     int ref = fs_inode_fd(fs, inode);
