@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tests/fuzz/fuse-tree.h"
+
+#include <fcntl.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+    if (at->level > 0 && remove(path) != 0)
+        abort();
+    return 0;
+}
+
+static void drop_xattrs(const char *dir)
+{
+    char names[4096];
+    ssize_t len = listxattr(dir, names, sizeof(names));
+    for (const char *p = names; p < names + len; p += strlen(p) + 1)
+        removexattr(dir, p);
+}
+
+static void make_file(const char *dir, const char *name, const char *text)
+{
+    char path[256];
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
+        abort();
+    close(fd);
+}
+
+void fuse_tree_reset(const char *dir)
+{
+    char path[256];
+
+    if (nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS) != 0 || chown(dir, 0, 0) != 0 ||
+        chmod(dir, 0755) != 0)
+        abort();
+    drop_xattrs(dir);
+    make_file(dir, "a", "file 0\n");
+    make_file(dir, "b", "file 1\n");
+    make_file(dir, "c", "file 2\n");
+    snprintf(path, sizeof(path), "%s/d", dir);
+    if (mkdir(path, 0755) != 0)
+        abort();
+    snprintf(path, sizeof(path), "%s/e", dir);
+    if (symlink("/etc", path) != 0)
+        abort();
+}
