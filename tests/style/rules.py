@@ -106,3 +106,32 @@ def header_start(path, text):
         yield 1, 'the licence line is missing (SPDX-License-Identifier: BSD-3-Clause)'
     if path.endswith('.h') and '#pragma once' not in text:
         yield 1, 'no "#pragma once"'
+
+
+PROGRAM = ('virtiofsd/', 'vhost-user/', 'sandbox/', 'dax/', '9p/')
+
+
+def tested(files, table):
+    """The whole tree: complaints about program files that no test answers for.
+
+    files: all paths; table: the text of tests/style/tested-by."""
+    files = set(files)
+    listed = {}
+    for line in table.splitlines():
+        source, *tests = line.partition('#')[0].split() or ['']
+        if source:
+            listed[source] = tests
+    for source, tests in listed.items():
+        if source not in files:
+            yield f'{source}: stands in tests/style/tested-by, but not in the tree'
+        if not tests:
+            yield f'{source}: tests/style/tested-by names no test'
+        for test in tests:
+            if test not in files:
+                yield f'{source}: its test {test} is not there'
+    for path in sorted(files):
+        if not path.endswith('.c') or not path.startswith(PROGRAM) or path in listed:
+            continue
+        name = path.rpartition('/')[2]
+        if f'tests/unit/test-{name}' not in files:
+            yield f'{path}: no tests/unit/test-{name}, and no line in tests/style/tested-by'

@@ -83,6 +83,19 @@ class Others(unittest.TestCase):
         self.assertEqual(len(complaints(rules.header_start, 'a.h', start)), 1)
         self.assertEqual(len(complaints(rules.header_start, 'a.c', 'int a;\n')), 1)
 
+    def test_tested(self):
+        tree = ['sandbox/a.c', 'sandbox/a.h', 'vhost-user/b.c', 'tests/unit/test-a.c',
+                'tests/wire/test-x.c', 'tests/lib/fe.c']
+        table = '# comment\nvhost-user/b.c tests/wire/test-x.c\n'
+        self.assertEqual(list(rules.tested(tree, table)), [])
+        for bad_tree, bad_table in (
+                (tree, ''),                                          # b.c stands nowhere
+                (tree, 'vhost-user/b.c\n'),                          # listed without a test
+                (tree, 'vhost-user/b.c tests/wire/test-y.c\n'),      # a test that is not there
+                (tree, table + 'sandbox/gone.c tests/wire/test-x.c\n'),
+                (tree + ['virtiofsd/fs/fs-new.c'], table)):
+            self.assertEqual(len(list(rules.tested(bad_tree, bad_table))), 1, bad_table)
+
 
 if __name__ == '__main__':
     unittest.main()

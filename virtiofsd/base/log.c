@@ -29,21 +29,6 @@ void log_init(enum log_level level, bool use_syslog)
     }
 }
 
-bool log_level_parse(const char *text, enum log_level *out)
-{
-    if (strcmp(text, "trace") == 0) { /* a level of the Rust daemon: our finest is debug */
-        *out = LOG_LVL_DEBUG;
-        return true;
-    }
-    for (unsigned i = 0; i < G_N_ELEMENTS(levels); i++) {
-        if (strcmp(text, levels[i].name) == 0) {
-            *out = (enum log_level)i;
-            return true;
-        }
-    }
-    return false;
-}
-
 void log_msg(enum log_level level, const char *fmt, ...)
 {
     va_list ap;
@@ -56,6 +41,11 @@ void log_msg(enum log_level level, const char *fmt, ...)
         int n = snprintf(line, sizeof(line), "virtiofsd: %s: ", levels[level].name);
         int m = vsnprintf(line + n, sizeof(line) - (size_t)n - 1, fmt, ap);
         size_t len = (size_t)n + (m < 0 ? 0 : MIN((size_t)m, sizeof(line) - (size_t)n - 2));
+        /* A name that a guest chose must not start a line of its own or drive a terminal. */
+        for (size_t i = 0; i < len; i++) {
+            if (g_ascii_iscntrl(line[i]))
+                line[i] = '?';
+        }
         line[len++] = '\n';
         (void)!fwrite(line, 1, len, stderr);
     }

@@ -16,9 +16,7 @@ extern enum log_level log_level;
  * @use_syslog: send lines to syslog(3) instead of stderr. */
 void log_init(enum log_level level, bool use_syslog);
 
-/* Parse off|error|warn|info|debug|trace. Returns false when it is none of them. */
-bool log_level_parse(const char *text, enum log_level *out);
-
+/* One line; longer ones are cut, and control characters become '?'. Any thread. */
 void log_msg(enum log_level level, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
 
 #define log_at_(lvl, ...)                   \
