@@ -228,7 +228,7 @@ const struct opt_def opt_table[] = {
      .min = 0,
      .max = SECONDS_MAX,
      .help = "How long it remembers that a name does not exist\n"
-             "[default: auto and always as --timeout, else 0]"},
+             "[default: always as --timeout, auto 0.2, else 0]"},
     {.name = "allow-mmap",
      .type = OPT_SWITCH,
      .group = OPT_GROUP_CACHE,

@@ -11,6 +11,9 @@ G_DEFINE_QUARK(virtiofsd - options - error, options_error)
 #define UNSET         (-1.0) /* a time that was not given */
 #define CACHE_SECONDS 86400.0
 #define AUTO_SECONDS  1.0
+/* Long enough for a search path or an import to profit, too short for a guest that is told by other
+ * means of a file that the host has just made. */
+#define ABSENT_SECONDS 0.2
 
 struct walk {
     struct options *out;
@@ -239,14 +242,17 @@ static void resolve(struct options *o)
     if (o->timeout < 0)
         o->timeout = by_policy[o->cache];
     if (o->negative_timeout < 0)
-        o->negative_timeout =
-            o->cache == OPT_CACHE_AUTO || o->cache == OPT_CACHE_ALWAYS ? o->timeout : 0;
+        o->negative_timeout = o->cache == OPT_CACHE_AUTO     ? MIN(o->timeout, ABSENT_SECONDS)
+                              : o->cache == OPT_CACHE_ALWAYS ? o->timeout
+                                                             : 0;
     if (o->cache == OPT_CACHE_NEVER)
         o->readdirplus = false; /* the guest would throw the attributes away */
 
-    o->max_request_queues = o->num_request_queues ? o->num_request_queues : OPT_MAX_QUEUES_DEFAULT;
-    if (o->num_request_queues == 0)
-        o->num_request_queues = 1;
+    /* With a tag the front-end may read the number in our configuration space: then it is the
+     * number. Without, it is the front-end's to choose. */
+    o->max_request_queues =
+        o->num_request_queues || o->tag ? MAX(o->num_request_queues, 1) : OPT_MAX_QUEUES_DEFAULT;
+    o->num_request_queues = MAX(o->num_request_queues, 1);
 }
 
 enum options_result options_parse(int argc, char **argv, struct options *out, GError **err)

@@ -51,7 +51,7 @@ struct options {
     /* Queues. */
     unsigned num_request_queues; /* what the configuration space says; default 1 */
     unsigned max_request_queues; /* rings served if the front-end sets them up: num_request_queues
-                                  * when that was given, else OPT_MAX_QUEUES_DEFAULT */
+                                  * when that or a tag was given, else OPT_MAX_QUEUES_DEFAULT */
     unsigned queue_size;         /* largest ring taken; power of two */
     unsigned thread_pool_size;   /* 0 = each queue's own thread does the work */
     unsigned poll_us;            /* busy poll before sleeping, microseconds; 0 = none */

@@ -80,7 +80,7 @@ static const struct {
     {NEEDED, "poll-us", "0"},
     {NEEDED, "cache", "auto"},
     {NEEDED, "timeout", "1"},
-    {NEEDED, "negative-timeout", "1"},
+    {NEEDED, "negative-timeout", "0.2"},
     {NEEDED, "allow-mmap", "off"},
     {NEEDED, "writeback", "off"},
     {NEEDED, "readdirplus", "on"},
@@ -319,6 +319,9 @@ static void test_queue_limit(void **state)
     options_free(&o);
     assert_int_equal(parse(NEEDED "--num-request-queues=3", &o, NULL), OPTIONS_RUN);
     assert_int_equal(o.max_request_queues, 3);
+    options_free(&o);
+    assert_int_equal(parse(NEEDED "--tag=t", &o, NULL), OPTIONS_RUN);
+    assert_int_equal(o.max_request_queues, 1);
     options_free(&o);
 }
 

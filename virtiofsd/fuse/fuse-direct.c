@@ -84,12 +84,16 @@ void fuse_do_copy_range(struct fuse_rq *rq)
     struct fs *fs = rq->srv->fs;
 
     memcpy(&arg, rq->body, sizeof(arg));
+    if (arg.flags != 0) { /* none is defined */
+        fuse_rq_reply_err(rq, -EINVAL);
+        return;
+    }
     struct fs_file *in = fs_file_get(fs, arg.fh_in, NULL);
     struct fs_file *out = fs_file_get(fs, arg.fh_out, NULL);
     ssize_t done = -EBADF;
     if (in && out)
         done = fs_copy_range(fs, in, (off_t)arg.off_in, out, (off_t)arg.off_out,
-                             MIN(arg.len, (uint64_t)(UINT32_MAX & ~0xfffu)), (unsigned)arg.flags,
+                             MIN(arg.len, (uint64_t)(UINT32_MAX & ~0xfffu)), 0,
                              fuse_kill_of(rq->in->uid));
     if (in)
         fs_file_put(fs, in);
