@@ -22,18 +22,26 @@ static _Thread_local struct vu_queue *own_queue;
 
 /* ---- signalling ---- */
 
-/* Decide under the lock, signal outside of it. */
+/* Whom to signal, decided under the lock that the caller holds; the signal goes out after it. */
+static struct vu_fd *decide_locked(struct vu_queue *q)
+{
+    return vu_used_should_signal(&q->used) ? vu_fd_ref(q->call) : NULL;
+}
+
+static void send_signal(struct vu_fd *call)
+{
+    if (!call)
+        return;
+    vu_fd_signal(call);
+    vu_fd_unref(call);
+}
+
 static void signal_now(struct vu_queue *q)
 {
-    struct vu_fd *call = NULL;
     pthread_mutex_lock(&q->lock);
-    if (vu_used_should_signal(&q->used))
-        call = vu_fd_ref(q->call);
+    struct vu_fd *call = decide_locked(q);
     pthread_mutex_unlock(&q->lock);
-    if (call) {
-        vu_fd_signal(call);
-        vu_fd_unref(call);
-    }
+    send_signal(call);
 }
 
 static void signal_batch(struct vu_queue *q)
@@ -71,16 +79,11 @@ static void complete_here(struct vu_queue *q, struct vu_chain *ch, size_t len)
  * is touched after that: the queue may be gone then. */
 static void complete_elsewhere(struct vu_queue *q, struct vu_chain *ch, size_t len)
 {
-    struct vu_fd *call = NULL;
     pthread_mutex_lock(&q->lock);
     push_locked(ch, len);
-    if (vu_used_should_signal(&q->used))
-        call = vu_fd_ref(q->call);
+    struct vu_fd *call = decide_locked(q);
     pthread_mutex_unlock(&q->lock);
-    if (call) {
-        vu_fd_signal(call);
-        vu_fd_unref(call);
-    }
+    send_signal(call);
     vu_chain_clear(ch);
     pthread_mutex_lock(&q->lock);
     ch->next = q->free_shared;

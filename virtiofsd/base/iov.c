@@ -11,20 +11,30 @@ size_t iov_len(const struct iovec *iov, unsigned cnt)
     return sum;
 }
 
+/* The part of a segment behind @off that is not longer than @most; *@off becomes what is left to
+ * skip. Returns its length, 0 when the segment lies before @off. */
+static size_t part(const struct iovec *seg, size_t *off, size_t most, char **at)
+{
+    if (*off >= seg->iov_len) {
+        *off -= seg->iov_len;
+        return 0;
+    }
+    size_t n = seg->iov_len - *off;
+    *at = (char *)seg->iov_base + *off;
+    *off = 0;
+    return n < most ? n : most;
+}
+
 size_t iov_to_buf(const struct iovec *iov, unsigned cnt, size_t off, void *buf, size_t len)
 {
     size_t done = 0;
+    char *at = NULL;
+
     for (unsigned i = 0; i < cnt && done < len; i++) {
-        if (off >= iov[i].iov_len) {
-            off -= iov[i].iov_len;
-            continue;
-        }
-        size_t n = iov[i].iov_len - off;
-        if (n > len - done)
-            n = len - done;
-        memcpy((char *)buf + done, (const char *)iov[i].iov_base + off, n);
+        size_t n = part(&iov[i], &off, len - done, &at);
+        if (n > 0)
+            memcpy((char *)buf + done, at, n);
         done += n;
-        off = 0;
     }
     return done;
 }
@@ -32,17 +42,13 @@ size_t iov_to_buf(const struct iovec *iov, unsigned cnt, size_t off, void *buf, 
 size_t iov_from_buf(const struct iovec *iov, unsigned cnt, size_t off, const void *buf, size_t len)
 {
     size_t done = 0;
+    char *at = NULL;
+
     for (unsigned i = 0; i < cnt && done < len; i++) {
-        if (off >= iov[i].iov_len) {
-            off -= iov[i].iov_len;
-            continue;
-        }
-        size_t n = iov[i].iov_len - off;
-        if (n > len - done)
-            n = len - done;
-        memcpy((char *)iov[i].iov_base + off, (const char *)buf + done, n);
+        size_t n = part(&iov[i], &off, len - done, &at);
+        if (n > 0)
+            memcpy(at, (const char *)buf + done, n);
         done += n;
-        off = 0;
     }
     return done;
 }
@@ -50,20 +56,15 @@ size_t iov_from_buf(const struct iovec *iov, unsigned cnt, size_t off, const voi
 unsigned iov_slice(const struct iovec *iov, unsigned cnt, size_t off, size_t len, struct iovec *dst,
                    unsigned max)
 {
-    unsigned n = 0;
-    for (unsigned i = 0; i < cnt && n < max && len > 0; i++) {
-        if (off >= iov[i].iov_len) {
-            off -= iov[i].iov_len;
+    unsigned used = 0;
+    char *at = NULL;
+
+    for (unsigned i = 0; i < cnt && used < max && len > 0; i++) {
+        size_t n = part(&iov[i], &off, len, &at);
+        if (n == 0)
             continue;
-        }
-        size_t part = iov[i].iov_len - off;
-        if (part > len)
-            part = len;
-        dst[n].iov_base = (char *)iov[i].iov_base + off;
-        dst[n].iov_len = part;
-        n++;
-        len -= part;
-        off = 0;
+        dst[used++] = (struct iovec){at, n};
+        len -= n;
     }
-    return n;
+    return used;
 }

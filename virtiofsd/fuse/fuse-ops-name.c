@@ -31,19 +31,20 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
     fuse_answer_entry(req, err, &e);
 }
 
-/* What mknod, mkdir and symlink have in common: a parent, who asks, and a new entry. */
+/* What mknod, mkdir, symlink and create have in common: a parent, and who asks. */
 struct make {
     struct fs_inode *dir;
     const struct fs_cred *cred;
 };
 
-static int make_begin(fuse_req_t req, fuse_ino_t parent, mode_t umask_, struct make *m)
+/* Returns false when the answer was given: the request cannot be done. */
+static bool make_begin(fuse_req_t req, fuse_ino_t parent, mode_t umask_, struct make *m)
 {
     m->cred = fuse_rq_cred(fuse_rq_current(), umask_);
-    if (!m->cred)
-        return -EINVAL;
-    m->dir = fs_inode_get(srv_of(req)->fs, parent);
-    return m->dir ? 0 : -ENOENT;
+    m->dir = m->cred ? fs_inode_get(srv_of(req)->fs, parent) : NULL;
+    if (!m->dir)
+        fuse_answer_err(req, m->cred ? -ENOENT : -EINVAL);
+    return m->dir != NULL;
 }
 
 static void make_end(fuse_req_t req, struct make *m, int err, struct fs_entry *e)
@@ -56,13 +57,10 @@ static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 {
     struct make m;
     struct fs_entry e;
-    int err = make_begin(req, parent, fuse_req_ctx(req)->umask, &m);
 
-    if (err) {
-        fuse_answer_err(req, err);
+    if (!make_begin(req, parent, fuse_req_ctx(req)->umask, &m))
         return;
-    }
-    err = fs_mknod(srv_of(req)->fs, m.cred, m.dir, name, mode, rdev, &e);
+    int err = fs_mknod(srv_of(req)->fs, m.cred, m.dir, name, mode, rdev, &e);
     make_end(req, &m, err, &e);
 }
 
@@ -70,13 +68,10 @@ static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 {
     struct make m;
     struct fs_entry e;
-    int err = make_begin(req, parent, fuse_req_ctx(req)->umask, &m);
 
-    if (err) {
-        fuse_answer_err(req, err);
+    if (!make_begin(req, parent, fuse_req_ctx(req)->umask, &m))
         return;
-    }
-    err = fs_mkdir(srv_of(req)->fs, m.cred, m.dir, name, mode, &e);
+    int err = fs_mkdir(srv_of(req)->fs, m.cred, m.dir, name, mode, &e);
     make_end(req, &m, err, &e);
 }
 
@@ -84,13 +79,10 @@ static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, co
 {
     struct make m;
     struct fs_entry e;
-    int err = make_begin(req, parent, 0, &m);
 
-    if (err) {
-        fuse_answer_err(req, err);
+    if (!make_begin(req, parent, 0, &m))
         return;
-    }
-    err = fs_symlink(srv_of(req)->fs, m.cred, m.dir, name, target, &e);
+    int err = fs_symlink(srv_of(req)->fs, m.cred, m.dir, name, target, &e);
     make_end(req, &m, err, &e);
 }
 
@@ -104,13 +96,11 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
     struct make m;
 
     memcpy(&arg, fuse_rq_current()->body, sizeof(arg));
-    int err = make_begin(req, parent, arg.umask, &m);
-    if (err) {
-        fuse_answer_err(req, err);
+
+    if (!make_begin(req, parent, arg.umask, &m))
         return;
-    }
     unsigned how = arg.open_flags & FUSE_OPEN_KILL_SUIDGID ? FS_OPEN_KILL_SUIDGID : 0;
-    err = fs_create(srv->fs, m.cred, m.dir, name, mode, fi->flags, how, &e, &opened);
+    int err = fs_create(srv->fs, m.cred, m.dir, name, mode, fi->flags, how, &e, &opened);
     fs_inode_put(srv->fs, m.dir);
     fuse_answer_create(req, err, &e, &opened);
 }
