@@ -157,6 +157,24 @@ static int map_store(const char *path, const char *text, const char *how)
     return close(fd) < 0 ? fail("close") : 0;
 }
 
+/* Open a file, and wait until @text stands at its start, for so many milliseconds. */
+static int watch(const char *path, const char *text, long limit)
+{
+    char buf[64];
+    int fd = open(path, O_RDONLY);
+
+    if (fd < 0 || strlen(text) > sizeof(buf) || pread(fd, buf, sizeof(buf), 0) < 0)
+        return fail(path);
+    for (; limit > 0; limit -= 50) {
+        if (pread(fd, buf, sizeof(buf), 0) >= (ssize_t)strlen(text) &&
+            memcmp(buf, text, strlen(text)) == 0)
+            return 0;
+        usleep(50000);
+    }
+    fprintf(stderr, "ops: %s does not become '%s'\n", path, text);
+    return 1;
+}
+
 /* Write blocks with fsync until the end of the world; tells how many are safe in @note. */
 static int write_forever(const char *path, const char *note)
 {
@@ -184,6 +202,8 @@ int main(int argc, char **argv)
 {
     if (argc == 5 && strcmp(argv[1], "map-store") == 0)
         return map_store(argv[2], argv[3], argv[4]);
+    if (argc == 5 && strcmp(argv[1], "watch") == 0)
+        return watch(argv[2], argv[3], atol(argv[4]));
     if (argc == 4 && strcmp(argv[1], "list") == 0)
         return list(argv[2], strtoul(argv[3], NULL, 10));
     if (argc == 4 && strcmp(argv[1], "write-forever") == 0)
@@ -196,6 +216,7 @@ int main(int argc, char **argv)
     fprintf(stderr, "usage: ops make|stat|missing|read|unlink|rename|unrename DIR FROM TO\n"
                     "       ops list DIR COUNT\n"
                     "       ops map-store FILE TEXT msync|close\n"
+                    "       ops watch FILE TEXT MILLISECONDS\n"
                     "       ops write-forever FILE NOTE\n");
     return 2;
 }

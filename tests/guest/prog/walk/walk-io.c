@@ -10,7 +10,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define KIB (1024ll)
+#define KIB (1024LL)
 #define MIB (1024 * KIB)
 #define GIB (1024 * MIB)
 

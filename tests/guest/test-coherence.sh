@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# What the guest sees after the host changed something, and the other way round, under each cache policy:
+#   never   everything at once
+#   auto    contents at the next open, names and sizes within 1.5 s, the guest's page cache kept otherwise
+#   always  nothing, until the guest drops its caches: the price that this policy names
+. "$(dirname "$0")/lib.sh"
+setup ops
+
+for cache in never auto always; do
+    dir=$T/$cache
+    mkdir "$dir"
+    for f in in-place open-all-along append rename unlink mapped written; do echo "old $f" >"$dir/$f"; done
+    daemon $cache "$dir" --cache=$cache
+done
+
+boot g -t 120 never auto always <<'END'
+# within MILLISECONDS WHAT EXPECTED COMMAND…
+within() {
+    tries=$(($1 / 50)) what=$2 wanted=$3
+    shift 3
+    while found=$("$@" 2>&1); [ "$found" != "$wanted" ]; do
+        [ "$tries" -gt 0 ] || { not_ok "$what: '$found', not '$wanted'"; return; }
+        sleep 0.05
+        tries=$((tries - 1))
+    done
+    ok "$what"
+}
+exists() { if [ -e "$1" ]; then echo yes; else echo no; fi; }
+
+for cache in never auto always; do
+    share $cache /mnt/$cache
+    cd /mnt/$cache || exit 1
+    # Everything known and cached, absent names too.
+    for f in *; do cat $f >/dev/null; done
+    [ ! -e absent ] || not_ok "absent"
+    if [ $cache != always ]; then
+        ops watch open-all-along "NEW" 2000 &
+        watcher=$!
+        sleep 0.2
+    fi
+    tell known-$cache
+    await changed-$cache
+    # Host and guest poll for each other's words: that takes some of the time as well.
+    limit=500
+    [ $cache != auto ] || limit=2000
+    if [ $cache = always ]; then
+        equal "always: written in place, still the old bytes" "old in-place" "$(cat in-place)"
+        equal "always: an absent name stays absent" "no" "$(exists absent)"
+        cd /
+        echo 3 >/proc/sys/vm/drop_caches
+        cd /mnt/always || exit 1
+    else
+        equal "$cache: written in place, new bytes at the next open" "NEW in-place" "$(cat in-place)"
+        check "$cache: written in place, new bytes through a descriptor open before" wait $watcher
+    fi
+    within $limit "$cache: appended" "$(printf 'old append\nmore')" cat append
+    within $limit "$cache: renamed over" "other rename" cat rename
+    within $limit "$cache: unlinked" "no" exists unlink
+    within $limit "$cache: created after absence" "yes" exists absent
+    within $limit "$cache: contents of the created" "created" cat absent
+    equal "$cache: listed" "absent append in-place mapped open-all-along rename written" "$(echo $(ls))"
+    # The guest's own stores.
+    if [ $cache != never ]; then
+        check "$cache: store through a mapping, msync" ops map-store mapped MAPPED msync
+        tell stored-$cache
+        await seen-$cache
+        check "$cache: store through a mapping, close" ops map-store mapped CLOSED close
+        tell closed-$cache
+        await seen2-$cache
+    fi
+    echo "by the guest" >written
+    tell wrote-$cache
+    await seen3-$cache
+    cd /
+    umount /mnt/$cache
+done
+END
+
+for cache in never auto always; do
+    dir=$T/$cache
+    hear g known-$cache || not_ok "the guest mounts $cache"
+    printf NEW | dd of="$dir/in-place" conv=notrunc 2>/dev/null
+    printf NEW | dd of="$dir/open-all-along" conv=notrunc 2>/dev/null
+    echo more >>"$dir/append"
+    echo "other rename" >"$dir/tmp" && mv "$dir/tmp" "$dir/rename"
+    rm "$dir/unlink"
+    echo created >"$dir/absent"
+    tell g changed-$cache
+    if [ $cache != never ]; then
+        hear g stored-$cache && equal "$cache: the host sees the synced store" "MAPPED" "$(head -c 6 "$dir/mapped")"
+        tell g seen-$cache
+        hear g closed-$cache && equal "$cache: the host sees the closed store" "CLOSED" "$(head -c 6 "$dir/mapped")"
+        tell g seen2-$cache
+    fi
+    hear g wrote-$cache && equal "$cache: the host sees a write" "by the guest" "$(cat "$dir/written")"
+    tell g seen3-$cache
+done
+guest_wait g || not_ok "guest: exit code $?"
+finish
