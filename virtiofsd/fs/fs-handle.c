@@ -249,13 +249,24 @@ static bool may_go(const struct fs *fs, struct fs_inode *i)
     return !(atomic_fetch_and(&i->flags, (uint8_t)~INODE_USED) & INODE_USED);
 }
 
+/* How far the hand goes in one move. It passes every inode, with a descriptor or without, and lets
+ * each go at its second visit: twice around must take fewer moves than there are descriptors
+ * between the limits, however many inodes are known. */
+static uint64_t reach(const struct fs *fs)
+{
+    uint64_t moves =
+        fs->inode_fds_hard > fs->inode_fds_soft ? fs->inode_fds_hard - fs->inode_fds_soft : 1;
+    return SWEEP_LOOK + 4 * (uint64_t)fs->n_inodes / moves;
+}
+
 /* Move the hand to the next inode that may go and take a reference on it. */
 static struct fs_inode *pick(struct fs *fs)
 {
     AUTO_LOCK(&fs->table_lock);
     uint32_t high = atomic_load(&fs->inodes.high);
+    uint64_t look = reach(fs);
 
-    for (unsigned n = 0; n < SWEEP_LOOK; n++) {
+    for (uint64_t n = 0; n < look; n++) {
         if (fs->hand >= high)
             fs->hand = FS_ROOT_ID + 1;
         if (fs->hand >= high)
