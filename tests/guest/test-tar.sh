@@ -28,7 +28,7 @@ make_tree() {
     printf x | dd of=sparse bs=1 seek=5000000 conv=notrunc 2>/dev/null
     setfattr -n user.text -v "some text" d1
     setfattr -n user.binary -v 0x00ff10 hard-link
-    setfattr -n security.capability -v 0x010000020020000000000000000000000000000000 d1/e1/f8
+    setfattr -n security.capability -v 0x010000020020000000000000000000000000000000 d1/e2/f8
     mkdir sticky
     chmod 3775 sticky
     printf '%s\n' "caf\303\251" >"$(printf 'n\303\244me with spaces\nand a line')"
