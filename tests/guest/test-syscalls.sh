@@ -64,13 +64,13 @@ await end
 umount /mnt
 END
 
-# Requests of each, as this guest sends them: stat 1, missing 1, read 5, rename 4, unlink 3, make 6.
+# Requests of each, as this guest sends them: stat 1, missing 1, read 5, rename 4, unlink 4, make 6.
 counted stat 420 800
 counted list 330 660
 counted missing 320 480
 counted read 1650 2160
 counted rename 1350 2130
-counted unlink 1080 2050
+counted unlink 1250 2050
 counted make 2050 2900
 
 hear g ready-cached
