@@ -93,8 +93,9 @@ void fs_layout_learn(struct fs *fs, struct fs_inode *inode, int fd)
     };
     union handle_room u;
     struct fs_layout found = {.state = LAYOUT_NONE};
+    int mount_fd = atomic_load(&inode->mnt->fd);
 
-    if (!fs->handles || layout_of(inode->mnt).state != 0 || inode == fs->root)
+    if (!fs->handles || layout_of(inode->mnt).state != 0 || inode == fs->root || mount_fd < 0)
         return;
     if (get_handle(fd, "", &u) < 0)
         return;
@@ -106,6 +107,10 @@ void fs_layout_learn(struct fs *fs, struct fs_inode *inode, int fd)
         if (holds_number(&u.h, l, inode->ino))
             found = l;
     }
+    /* Some file systems make handles that nobody can open. */
+    AUTO_FD int again = open_by_handle_at(mount_fd, &u.h, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (again < 0)
+        found = (struct fs_layout){.state = LAYOUT_NONE};
     atomic_store_explicit(&inode->mnt->layout, pack_layout(found), memory_order_relaxed);
 }
 
