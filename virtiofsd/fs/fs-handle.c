@@ -299,7 +299,8 @@ bool fs_inode_is_young(const struct fs_inode *inode)
 {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
-    return now.tv_sec * NS_PER_SECOND + now.tv_nsec - inode->btime_ns < YOUNG_NS;
+    uint64_t ns = (uint64_t)now.tv_sec * NS_PER_SECOND + (uint64_t)now.tv_nsec;
+    return (int64_t)(ns - (uint64_t)inode->btime_ns) < YOUNG_NS;
 }
 
 /* Close the descriptor of an inode from pick() and drop that reference, unless somebody else has

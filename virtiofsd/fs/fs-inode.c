@@ -280,7 +280,8 @@ static int64_t btime_of(const struct statx *stx)
 {
     if (!(stx->stx_mask & STATX_BTIME))
         return 0;
-    return stx->stx_btime.tv_sec * 1000000000 + stx->stx_btime.tv_nsec;
+    /* Unsigned: a file system may say any year. */
+    return (int64_t)((uint64_t)stx->stx_btime.tv_sec * 1000000000 + stx->stx_btime.tv_nsec);
 }
 
 enum verdict { SAME, OTHER, UNSURE };

@@ -78,17 +78,23 @@ static uint64_t digest(const struct stat *st)
     return h ? h : 1;
 }
 
-static int64_t ns_of(const struct timespec *t)
+static bool is_before(const struct timespec *a, const struct timespec *b)
 {
-    return t->tv_sec * 1000000000LL + t->tv_nsec;
+    return a->tv_sec != b->tv_sec ? a->tv_sec < b->tv_sec : a->tv_nsec < b->tv_nsec;
 }
 
-/* Whether the stamps are old enough for the next change to show in them. */
+/* Whether the stamps are old enough for the next change to show in them. They are the guest's, and
+ * may lie in any year: no arithmetic on them. */
 static bool is_settled(const struct stat *st)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return ns_of(&now) - MAX(ns_of(&st->st_mtim), ns_of(&st->st_ctim)) > COARSE_NS;
+    struct timespec limit;
+    clock_gettime(CLOCK_REALTIME, &limit);
+    limit.tv_nsec -= COARSE_NS;
+    if (limit.tv_nsec < 0) {
+        limit.tv_sec--;
+        limit.tv_nsec += 1000000000L;
+    }
+    return is_before(&st->st_mtim, &limit) && is_before(&st->st_ctim, &limit);
 }
 
 static bool keep_cache(struct fs *fs, struct fs_inode *inode, int fd)
