@@ -1,48 +1,88 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Fuzz target: sequences of vhost-user messages to the real device, its threads included.
+ * Fuzz target: what a front-end can do to the real device, its threads included: messages, guest
+ * memory, kicks, connections that end and come again.
  *
- * Input: records of {u8 request, u8 flags, u8 descriptors, u8 len, bytes[len]}. Each descriptor is
- * two bits of the third byte: none, memory, eventfd, one end of a socket; the upper bits of the
- * flags break the framing. The device must end when the connection does, and leak nothing. */
+ * Input: records of {u8 kind, u8 flags, u8 descriptors, u8 len, bytes[len]}. A kind is a message's
+ * number, or one of the actions below. Each descriptor is two bits of the third byte: none, memory,
+ * eventfd, one end of a socket; the upper bits of the flags break the framing. Whatever came, the
+ * device serves the next connection, ends when told, and leaves no descriptor behind. */
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/virtio_ring.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
 #include <unistd.h>
 
+#include "tests/fuzz/records.h"
 #include "vhost-user/vu-dev.h"
 #include "vhost-user/vu-wire.h"
+#include "virtiofsd/base/auto.h"
 #include "virtiofsd/base/log.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned seed);
+size_t LLVMFuzzerCustomCrossOver(const uint8_t *a, size_t a_size, const uint8_t *b, size_t b_size,
+                                 uint8_t *out, size_t max, unsigned seed);
 
-enum { RECORD = 4, MAX_RECORDS = 48, MEMORY = 0x10000, REST_FDS = 512 };
+enum { RECORD = 4, MAX_RECORDS = 48, MEMORY = 0x10000, HOLD = 64, HELD_LEN = 13, WAIT_S = 20 };
 
-static int memory_fd, event_fd, socket_fd;
-static uint8_t *memory;
+/* Kinds that are no messages. */
+enum {
+    NEXT = 0xf0,     /* close the connection, make another */
+    KICK = 0xf1,     /* write the first eventfd */
+    STORE = 0xf2,    /* {u16 offset, bytes} to guest memory */
+    TRUNCATE = 0xf3, /* {u16 size}: the memory file shrinks */
+    PAUSE = 0xf4,    /* let the workers go on */
+    DRAIN = 0xf5,    /* read the first eventfd */
+    SETUP = 0xf8,    /* first record only: lower bits are a pool, polling, a full eventfd */
+};
+
+static int memory_fd, event_fd[2], socket_fd;
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     int sv[2];
     log_level = LOG_LVL_OFF;
     memory_fd = memfd_create("guest", MFD_CLOEXEC);
-    event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (memory_fd < 0 || ftruncate(memory_fd, MEMORY) < 0 || event_fd < 0 ||
+    event_fd[0] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (memory_fd < 0 || event_fd[0] < 0 ||
         socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0)
         abort();
     socket_fd = sv[0];
-    memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED, memory_fd, 0);
-    return memory == MAP_FAILED ? -1 : 0;
+    return 0;
+}
+
+/* ---- the device ---- */
+
+/* Requests that wait, as for a lock, until the device is drained. */
+static struct chain *held[HOLD];
+static unsigned n_held;
+static pthread_mutex_t held_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static bool hold(struct chain *c)
+{
+    AUTO_LOCK(&held_lock);
+    if (c->in_len != HELD_LEN || n_held == HOLD)
+        return false;
+    held[n_held++] = c;
+    return true;
 }
 
 static void on_handle(void *user, struct chain *c)
 {
     size_t len = 0;
+    if (hold(c))
+        return;
+    for (unsigned i = 0; i < c->in_cnt; i++)
+        (void)*(const volatile uint8_t *)c->in[i].iov_base;
     for (unsigned i = 0; i < c->out_cnt; i++) {
         memset(c->out[i].iov_base, 0xaa, c->out[i].iov_len);
         len += c->out[i].iov_len;
@@ -50,6 +90,20 @@ static void on_handle(void *user, struct chain *c)
     if (len != c->out_len)
         abort();
     chain_complete(c, len);
+}
+
+static void on_drain(void *user)
+{
+    AUTO_LOCK(&held_lock);
+    while (n_held > 0)
+        chain_complete(held[--n_held], 0);
+}
+
+static void on_reset(void *user)
+{
+    AUTO_LOCK(&held_lock);
+    if (n_held > 0)
+        abort(); /* not drained */
 }
 
 static void *run(void *dev)
@@ -60,11 +114,43 @@ static void *run(void *dev)
     return NULL;
 }
 
+/* ---- the front-end ---- */
+
+static struct sockaddr_un address(socklen_t *len)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    *len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
+                       (unsigned)snprintf(a.sun_path + 1, 32, "fuzz-vu-%d", getpid()));
+    return a;
+}
+
+static int listen_one(void)
+{
+    socklen_t len;
+    struct sockaddr_un a = address(&len);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&a, len) < 0 || listen(fd, 8) < 0)
+        abort();
+    return fd;
+}
+
+static int connect_one(void)
+{
+    socklen_t len;
+    struct sockaddr_un a = address(&len);
+    struct timeval wait = {.tv_sec = WAIT_S};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&a, len) < 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) < 0)
+        abort();
+    return fd;
+}
+
 /* One message. Returns false when the device has closed the connection. */
 static bool send_message(int fd, const uint8_t *record, const uint8_t *payload, size_t len)
 {
     static const uint32_t framing[] = {VU_VERSION, VU_VERSION, VU_VERSION, 2};
-    const int palette[] = {-1, memory_fd, event_fd, socket_fd};
+    const int palette[] = {-1, memory_fd, event_fd[record[1] >> 4 & 1], socket_fd};
     struct vu_hdr hdr = {record[0], framing[record[1] >> 6] | (record[1] & VU_NEED_REPLY),
                          (uint32_t)len + (record[1] >> 5 & 1)};
     struct iovec iov[2] = {{&hdr, sizeof(hdr)}, {(void *)(uintptr_t)payload, len}};
@@ -89,65 +175,219 @@ static bool send_message(int fd, const uint8_t *record, const uint8_t *payload, 
     return sendmsg(fd, &mh, MSG_NOSIGNAL) >= 0;
 }
 
-static void drain_replies(int fd)
+/* End a connection in order. The device closes its side: what it still says is replies. */
+static void hang_up(int fd)
 {
-    char buf[1024];
+    uint8_t buf[16384];
+    size_t have = 0;
+    ssize_t n;
     shutdown(fd, SHUT_WR);
-    while (recv(fd, buf, sizeof(buf), 0) > 0)
-        ;
+    while ((n = recv(fd, buf + have, sizeof(buf) - have, 0)) > 0)
+        have += (size_t)n;
+    if (n < 0 && errno == EAGAIN)
+        abort();
+    for (size_t off = 0; n == 0 && off < have;) {
+        struct vu_hdr hdr;
+        if (have - off < sizeof(hdr))
+            abort();
+        memcpy(&hdr, buf + off, sizeof(hdr));
+        if (hdr.flags != (VU_VERSION | VU_REPLY) || hdr.size > have - off - sizeof(hdr))
+            abort();
+        off += sizeof(hdr) + hdr.size;
+    }
+    close(fd);
 }
 
-static unsigned open_fds(void)
+/* The device answers a front-end that does nothing wrong. */
+static void probe(void)
 {
-    unsigned n = 0;
-    for (int fd = 0; fd < REST_FDS; fd++)
-        n += fcntl(fd, F_GETFD) >= 0;
-    return n;
+    struct {
+        struct vu_hdr hdr;
+        uint64_t features;
+    } __attribute__((packed)) reply;
+    static const uint8_t record[RECORD] = {VU_GET_FEATURES};
+    int fd = connect_one();
+    if (!send_message(fd, record, NULL, 0) ||
+        recv(fd, &reply, sizeof(reply), MSG_WAITALL) != sizeof(reply) ||
+        reply.hdr.request != VU_GET_FEATURES || !reply.features)
+        abort();
+    hang_up(fd);
 }
 
 /* A little ring that works, for inputs that bring one up at offset 0. */
 static void fill_memory(void)
 {
+    static uint64_t memory[MEMORY / sizeof(uint64_t)];
     struct vring r;
     memset(memory, 0, MEMORY);
     vring_init(&r, 16, memory, 16);
     r.desc[0] = (struct vring_desc){0x2000, 64, VRING_DESC_F_NEXT, 1};
     r.desc[1] = (struct vring_desc){0x3000, 64, VRING_DESC_F_WRITE, 0};
     r.avail->idx = 1;
+    if (ftruncate(memory_fd, MEMORY) < 0 || pwrite(memory_fd, memory, MEMORY, 0) != MEMORY)
+        abort();
+}
+
+static void drain_event(void)
+{
+    uint64_t value;
+    (void)!read(event_fd[0], &value, sizeof(value));
+}
+
+/* What is no message. */
+static void act(uint8_t kind, const uint8_t *payload, size_t len)
+{
+    uint16_t at = 0;
+    if (len >= sizeof(at))
+        memcpy(&at, payload, sizeof(at));
+    switch (kind) {
+    case KICK:
+        eventfd_write(event_fd[0], 1);
+        break;
+    case STORE:
+        if (len > sizeof(at))
+            (void)!pwrite(memory_fd, payload + sizeof(at),
+                          MIN(len - sizeof(at), (size_t)(MEMORY - at)), at);
+        break;
+    case TRUNCATE:
+        if (ftruncate(memory_fd, at) < 0)
+            abort();
+        break;
+    case PAUSE:
+        usleep(100);
+        break;
+    case DRAIN:
+        drain_event();
+        break;
+    }
+}
+
+/* The second eventfd blocks, and may be full from the start. */
+static void make_event(bool full)
+{
+    event_fd[1] = eventfd(0, EFD_CLOEXEC);
+    if (event_fd[1] < 0 || (full && eventfd_write(event_fd[1], UINT64_MAX - 1) < 0))
+        abort();
+}
+
+static struct vu_dev *make_device(uint8_t setup)
+{
+    static const struct vu_dev_ops ops = {
+        .handle = on_handle, .drain = on_drain, .reset = on_reset};
+    static const uint8_t config[40] = "tag";
+    return vu_dev_new(&(struct vu_config){.ops = &ops,
+                                          .listen_fd = listen_one(),
+                                          .conn_fd = -1,
+                                          .relisten = true,
+                                          .num_queues = 3,
+                                          .max_queue_size = 1024,
+                                          .pool_size = setup & 1 ? 2 : 0,
+                                          .poll_us = setup & 2 ? 50 : 0,
+                                          .config = config,
+                                          .config_len = sizeof(config)});
+}
+
+/* Returns the connection that is open at the end. */
+static int play(int fd, const uint8_t *data, size_t size)
+{
+    bool open = true;
+    for (unsigned i = 0; i < MAX_RECORDS && size >= RECORD; i++) {
+        size_t len = MIN(data[3], size - RECORD);
+        if (data[0] == NEXT) {
+            hang_up(fd);
+            fd = connect_one();
+            open = true;
+        } else if (data[0] > NEXT) {
+            act(data[0], data + RECORD, len);
+        } else if (open) {
+            open = send_message(fd, data, data + RECORD, len);
+        }
+        data += RECORD + len;
+        size -= RECORD + len;
+    }
+    return fd;
+}
+
+static int lowest_free_fd(void)
+{
+    int fd = dup(memory_fd);
+    if (fd < 0)
+        abort();
+    close(fd);
+    return fd;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct vu_dev_ops ops = {.handle = on_handle};
-    static const uint8_t config[40] = "tag";
-    unsigned before = open_fds();
+    uint8_t setup = size && data[0] >= SETUP ? data[0] : 0;
+    int before = lowest_free_fd();
     pthread_t thread;
-    int sv[2];
 
     fill_memory();
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0)
-        abort();
-    struct vu_dev *dev = vu_dev_new(&(struct vu_config){.ops = &ops,
-                                                        .listen_fd = -1,
-                                                        .conn_fd = sv[1],
-                                                        .num_queues = 3,
-                                                        .max_queue_size = 1024,
-                                                        .config = config,
-                                                        .config_len = sizeof(config)});
+    make_event(setup & 4);
+    struct vu_dev *dev = make_device(setup);
     if (pthread_create(&thread, NULL, run, dev) != 0)
         abort();
-    for (unsigned i = 0; i < MAX_RECORDS && size >= RECORD; i++) {
-        size_t len = MIN(data[3], size - RECORD);
-        if (!send_message(sv[0], data, data + RECORD, len))
-            break;
-        data += RECORD + len;
-        size -= RECORD + len;
-    }
-    drain_replies(sv[0]);
-    close(sv[0]);
+    hang_up(play(connect_one(), data, size));
+    probe();
+    vu_dev_stop(dev);
     pthread_join(thread, NULL);
     vu_dev_free(dev);
-    if (open_fds() != before)
-        abort();
+    close(event_fd[1]);
+    drain_event();
+    if (lowest_free_fd() != before)
+        abort(); /* a descriptor is left over */
     return 0;
+}
+
+/* ---- mutation ---- */
+
+static const uint8_t kinds[] = {
+    VU_GET_FEATURES,
+    VU_SET_FEATURES,
+    VU_SET_OWNER,
+    VU_RESET_OWNER,
+    VU_SET_MEM_TABLE,
+    VU_SET_VRING_NUM,
+    VU_SET_VRING_ADDR,
+    VU_SET_VRING_BASE,
+    VU_GET_VRING_BASE,
+    VU_SET_VRING_KICK,
+    VU_SET_VRING_CALL,
+    VU_SET_VRING_ERR,
+    VU_GET_PROTOCOL_FEATURES,
+    VU_SET_PROTOCOL_FEATURES,
+    VU_GET_QUEUE_NUM,
+    VU_SET_VRING_ENABLE,
+    VU_SET_BACKEND_REQ_FD,
+    VU_GET_CONFIG,
+    VU_SET_CONFIG,
+    VU_RESET_DEVICE,
+    VU_GET_MAX_MEM_SLOTS,
+    VU_ADD_MEM_REG,
+    VU_REM_MEM_REG,
+    VU_SET_STATUS,
+    VU_GET_STATUS,
+    NEXT,
+    KICK,
+    STORE,
+    TRUNCATE,
+    PAUSE,
+    DRAIN,
+    SETUP + 1,
+    SETUP + 2,
+    SETUP + 4,
+};
+
+static const struct records_shape shape = {RECORD, kinds, sizeof(kinds)};
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned seed)
+{
+    return records_mutate(&shape, data, size, max, seed);
+}
+
+size_t LLVMFuzzerCustomCrossOver(const uint8_t *a, size_t a_size, const uint8_t *b, size_t b_size,
+                                 uint8_t *out, size_t max, unsigned seed)
+{
+    return records_cross(&shape, a, a_size, b, b_size, out, max, seed);
 }
