@@ -80,12 +80,15 @@ void vu_queue_stopped(struct vu_queue *q)
 {
     pthread_mutex_lock(&q->lock);
     struct vu_fd *kick = q->kick, *call = q->call;
+    struct vu_mem *mem = q->used_mem;
     if (kick)
         epoll_ctl(q->epoll_fd, EPOLL_CTL_DEL, kick->fd, NULL);
     q->kick = q->call = NULL;
+    q->used_mem = NULL;
     q->kick_set = false;
     q->fresh = true;
     pthread_mutex_unlock(&q->lock);
+    vu_mem_unref(mem);
     vu_fd_unref(kick);
     vu_fd_unref(call);
 }
@@ -127,13 +130,17 @@ static bool runnable(const struct vu_queue *q)
            !atomic_load(&q->dev->broken);
 }
 
-/* The used half's view of the settings. */
-static void aim_used(struct vu_queue *q)
+/* The used half's view of the settings. Returns the memory that it leaves, to be dropped without
+ * the lock. */
+static struct vu_mem *aim_used(struct vu_queue *q)
 {
+    struct vu_mem *old = q->used_mem;
+    q->used_mem = vu_mem_ref(q->mem);
     q->used.ring = q->at.used;
     q->used.avail = q->at.avail;
     q->used.num = q->num;
     q->used.event_idx = q->event_idx;
+    return old;
 }
 
 /* First start since the ring was stopped for good. Nothing is in flight; the lock is held. */
@@ -150,26 +157,34 @@ static void start_fresh(struct vu_queue *q)
     q->fresh = false;
 }
 
+static int start_thread(struct vu_queue *q)
+{
+    if (q->has_thread)
+        return 0;
+    int rc = pthread_create(&q->thread, NULL, vu_queue_thread, q);
+    q->has_thread = rc == 0;
+    return -rc;
+}
+
 static int start(struct vu_queue *q)
 {
-    int rc;
-    if (!q->has_thread) {
-        rc = pthread_create(&q->thread, NULL, vu_queue_thread, q);
-        if (rc != 0)
-            return -rc;
-        q->has_thread = true;
-    }
-    AUTO_LOCK(&q->lock);
-    rc = locate(q, q->mem, &q->at);
+    struct vu_mem *old = NULL;
+    int rc = start_thread(q);
     if (rc < 0)
         return rc;
-    aim_used(q);
-    if (q->fresh)
-        start_fresh(q);
-    q->run = true;
-    atomic_store(&q->attention, true);
-    pthread_cond_broadcast(&q->changed);
-    return 0;
+    pthread_mutex_lock(&q->lock);
+    rc = locate(q, q->mem, &q->at);
+    if (rc == 0) {
+        old = aim_used(q);
+        if (q->fresh)
+            start_fresh(q);
+        q->run = true;
+        atomic_store(&q->attention, true);
+        pthread_cond_broadcast(&q->changed);
+    }
+    pthread_mutex_unlock(&q->lock);
+    vu_mem_unref(old);
+    return rc;
 }
 
 int vu_queue_update(struct vu_queue *q)
@@ -186,9 +201,14 @@ int vu_queue_update(struct vu_queue *q)
     return 0;
 }
 
+static bool drained(const struct vu_queue *q)
+{
+    return q->parked && q->taken == q->done_here + q->done_elsewhere;
+}
+
 int vu_queue_set_mem(struct vu_queue *q, struct vu_mem *mem)
 {
-    struct vu_mem *old;
+    struct vu_mem *old, *old_used = NULL;
     int rc = 0;
     pthread_mutex_lock(&q->lock);
     old = q->mem;
@@ -196,19 +216,18 @@ int vu_queue_set_mem(struct vu_queue *q, struct vu_mem *mem)
     if (q->run) {
         rc = locate(q, mem, &q->at);
         if (rc == 0)
-            aim_used(q);
+            old_used = aim_used(q);
         else
             q->run = false;
+    } else if (drained(q)) {
+        old_used = q->used_mem;
+        q->used_mem = NULL;
     }
     pthread_mutex_unlock(&q->lock);
     vu_mem_unref(old);
+    vu_mem_unref(old_used);
     vu_queue_wake(q); /* a sleeping worker must let go of the old table */
     return rc;
-}
-
-static bool drained(const struct vu_queue *q)
-{
-    return q->parked && q->taken == q->done_here + q->done_elsewhere;
 }
 
 bool vu_queue_busy(struct vu_queue *q)
@@ -294,6 +313,7 @@ void vu_queue_fini(struct vu_queue *q)
     vu_fd_unref(q->call);
     vu_fd_unref(q->err);
     vu_mem_unref(q->mem);
+    vu_mem_unref(q->used_mem);
     g_free(q->avail.busy);
     g_free(q->avail.table);
     if (q->wake_fd >= 0)

@@ -46,6 +46,8 @@ struct vu_queue {
     bool run, quit;
     bool parked; /* the worker takes nothing and holds no memory */
     struct vu_used used;
+    struct vu_mem *used_mem; /* reference to the table that used points into: a ring that lost its
+                              * memory may have answers to come still */
     uint64_t done_elsewhere; /* answers from other threads than the worker */
     struct vu_chain *free_shared;
 
