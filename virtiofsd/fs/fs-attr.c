@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Attributes: read, change, judge. */
+#include "virtiofsd/fs/fs-idmap.h"
 #include "virtiofsd/fs/fs-priv.h"
 
 /* ---- read ---- */
@@ -18,7 +19,7 @@ int fs_getattr(struct fs *fs, struct fs_inode *inode, struct fs_file *file, stru
         return fd;
     int rc = fs_statx_at(fd, "", &stx);
     if (rc == 0)
-        fs_attr_from_statx(&stx, out);
+        fs_attr_from_statx(fs, &stx, out);
     return rc;
 }
 
@@ -35,6 +36,10 @@ int fs_statx(struct fs *fs, struct fs_inode *inode, struct fs_file *file, unsign
     if (statx(fd, "", AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | sync, mask & ~STATX__RESERVED, &stx) !=
         0)
         return -errno;
+    if (G_UNLIKELY(fs->cfg.uids))
+        stx.stx_uid = fs_idmap_to_guest(fs->cfg.uids, stx.stx_uid);
+    if (G_UNLIKELY(fs->cfg.gids))
+        stx.stx_gid = fs_idmap_to_guest(fs->cfg.gids, stx.stx_gid);
     *out = stx;
     return 0;
 }
@@ -86,7 +91,7 @@ int fs_access(struct fs *fs, const struct fs_cred *cred, struct fs_inode *inode,
 
 /* ---- change ---- */
 
-static int set_owner(int fd, const struct fs_setattr *set)
+static int set_owner(struct fs *fs, struct fs_inode *inode, int fd, const struct fs_setattr *set)
 {
     uid_t uid = set->valid & FS_SET_UID ? set->uid : (uid_t)-1;
     gid_t gid = set->valid & FS_SET_GID ? set->gid : (gid_t)-1;
@@ -95,6 +100,15 @@ static int set_owner(int fd, const struct fs_setattr *set)
     if (((set->valid & FS_SET_UID) && uid == (uid_t)-1) ||
         ((set->valid & FS_SET_GID) && gid == (gid_t)-1))
         return -EINVAL;
+    int rc = 0;
+    if (fs->cfg.uids && (set->valid & FS_SET_UID))
+        rc = fs_idmap_to_host(fs->cfg.uids, uid, &uid);
+    if (rc == 0 && fs->cfg.gids && (set->valid & FS_SET_GID))
+        rc = fs_idmap_to_host(fs->cfg.gids, gid, &gid);
+    if (rc == 0)
+        rc = fs_caps_drop(fs, inode, fd);
+    if (rc < 0)
+        return rc;
     return fchownat(fd, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) == 0 ? 0 : -errno;
 }
 
@@ -118,6 +132,9 @@ static int set_size(struct fs *fs, struct fs_inode *inode, const struct fs_file 
         return fs_inode_is(inode, S_IFDIR) ? -EISDIR : -EINVAL;
     if (set->size < 0)
         return -EINVAL;
+    rc = fs_caps_drop(fs, inode, fd);
+    if (rc < 0)
+        return rc;
     bool by_file = file && file->accmode != O_RDONLY;
     if (!by_file && (rc = fs_thread_cwd(fs)) < 0)
         return rc;
@@ -171,7 +188,7 @@ static int apply(struct fs *fs, struct fs_inode *inode, const struct fs_file *fi
     int rc = 0;
 
     if (set->valid & owner)
-        rc = set_owner(fd, set);
+        rc = set_owner(fs, inode, fd, set);
     if (rc == 0 && (set->valid & FS_SET_MODE))
         rc = set_mode(fs, inode, fd, set->mode);
     if (rc == 0 && (set->valid & FS_SET_SIZE))

@@ -23,7 +23,22 @@ static int make_at(int dir, const char *name, const struct recipe *r)
     return rc == 0 ? 0 : -errno;
 }
 
-/* Check, switch ids, make, look up. */
+/* A new inode that could not get its label must not stay, where a guest would find it unlabelled.
+ * The host may have given the name to another file since: that one does stay. */
+static void unmake(struct fs *fs, struct fs_inode *parent, const char *name,
+                   const struct fs_entry *made)
+{
+    struct statx stx;
+    int dir = fs_inode_fd(fs, parent);
+
+    if (dir >= 0 && fs_statx_at(dir, name, &stx) == 0 && stx.stx_ino == made->attr.st.st_ino &&
+        stx.stx_mnt_id == made->attr.mnt_id)
+        unlinkat(dir, name, S_ISDIR(stx.stx_mode) ? AT_REMOVEDIR : 0);
+    fs_inode_put(fs, made->inode);
+}
+
+/* Check, switch ids, make, look up, label. Between the last two another guest or the host could
+ * see the inode without its label; there is no call that makes one with it. */
 static int make(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent,
                 const char *name, const struct recipe *r, struct fs_entry *out)
 {
@@ -32,6 +47,9 @@ static int make(struct fs *fs, const struct fs_cred *cred, struct fs_inode *pare
         return rc;
     if (fs->cfg.readonly)
         return -EROFS;
+    rc = fs_secctx_check(fs, cred);
+    if (rc < 0)
+        return rc;
     int dir = fs_inode_fd(fs, parent);
     if (dir < 0)
         return dir;
@@ -47,10 +65,10 @@ static int make(struct fs *fs, const struct fs_cred *cred, struct fs_inode *pare
 
     bool isnew;
     rc = fs_lookup_open(fs, parent, name, out, &isnew);
-    if (rc == 0 && cred && cred->secctx_name) {
+    if (rc == 0) {
         rc = fs_secctx_set(fs, cred, fs_inode_fd(fs, out->inode));
         if (rc < 0)
-            fs_inode_put(fs, out->inode);
+            unmake(fs, parent, name, out);
     }
     return rc;
 }
@@ -105,17 +123,21 @@ static int entry_of_fd(struct fs *fs, const struct fs_inode *parent, int fd, str
     return rc;
 }
 
-/* Enter a new file into both tables. Takes @fd over; it is counted already. */
-static int finish_create(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent, int fd,
-                         int flags, struct fs_entry *out, struct fs_opened *opened)
+/* Label a new file and enter it into both tables. Takes @fd over; it is counted already. @name is
+ * NULL when it has none. */
+static int finish_create(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent,
+                         const char *name, int fd, int flags, struct fs_entry *out,
+                         struct fs_opened *opened)
 {
     struct fs_entry entry;
     struct fs_opened o = {.keep_cache = fs->cfg.cache == FS_CACHE_ALWAYS};
     int rc = entry_of_fd(fs, parent, fd, &entry);
 
-    if (rc == 0 && cred && cred->secctx_name) {
-        rc = fs_secctx_set(fs, cred, fs_inode_fd(fs, entry.inode));
-        if (rc < 0)
+    if (rc == 0) {
+        rc = fs_secctx_set(fs, cred, fd);
+        if (rc < 0 && name)
+            unmake(fs, parent, name, &entry);
+        else if (rc < 0)
             fs_inode_put(fs, entry.inode);
     }
     if (rc < 0) {
@@ -188,6 +210,9 @@ int fs_create(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent
         return rc;
     if (fs->cfg.readonly)
         return -EROFS;
+    rc = fs_secctx_check(fs, cred);
+    if (rc < 0)
+        return rc;
     int clean = fs_open_flags(fs, flags & ~(O_CREAT | O_EXCL));
     if (clean < 0)
         return clean;
@@ -197,7 +222,7 @@ int fs_create(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent
         int fd = create_at(fs, cred, parent, name,
                            (clean & ~O_TRUNC) | O_CREAT | O_EXCL | O_NOFOLLOW, mode);
         if (fd >= 0)
-            return finish_create(fs, cred, parent, fd, clean, out, opened);
+            return finish_create(fs, cred, parent, name, fd, clean, out, opened);
         if (fd != -EEXIST || (flags & O_EXCL))
             return fd;
         rc = open_existing(fs, parent, name, flags, how, out, opened);
@@ -212,6 +237,9 @@ int fs_tmpfile(struct fs *fs, const struct fs_cred *cred, struct fs_inode *paren
 {
     if (fs->cfg.readonly)
         return -EROFS;
+    int rc = fs_secctx_check(fs, cred);
+    if (rc < 0)
+        return rc;
     int excl = flags & O_EXCL; /* here: may never be linked into the tree */
     flags = fs_open_flags(fs, flags & ~(O_CREAT | O_EXCL | __O_TMPFILE));
     if (flags < 0)
@@ -221,5 +249,5 @@ int fs_tmpfile(struct fs *fs, const struct fs_cred *cred, struct fs_inode *paren
     int fd = create_at(fs, cred, parent, ".", (flags & ~O_TRUNC) | O_TMPFILE | excl, mode);
     if (fd < 0)
         return fd;
-    return finish_create(fs, cred, parent, fd, flags, out, opened);
+    return finish_create(fs, cred, parent, NULL, fd, flags, out, opened);
 }

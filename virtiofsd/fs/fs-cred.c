@@ -6,6 +6,7 @@
  * host's permission checks apply to what is created in between, and the set-group-id rule for new
  * files sees an ordinary user. */
 #include "virtiofsd/base/log.h"
+#include "virtiofsd/fs/fs-idmap.h"
 #include "virtiofsd/fs/fs-priv.h"
 
 #include <grp.h>
@@ -148,6 +149,21 @@ static int switch_ids(struct fs *fs, const struct fs_cred *cred, struct fs_cred_
     return 0;
 }
 
+/* The ids of @cred as the host knows them. 0, or -EPERM: one that the guest may not use. */
+static int to_host(struct fs *fs, const struct fs_cred *cred, struct fs_cred *out)
+{
+    int rc = 0;
+
+    *out = *cred;
+    if (fs->cfg.uids)
+        rc = fs_idmap_to_host(fs->cfg.uids, cred->uid, &out->uid);
+    if (rc == 0 && fs->cfg.gids)
+        rc = fs_idmap_to_host(fs->cfg.gids, cred->gid, &out->gid);
+    for (unsigned i = 0; rc == 0 && fs->cfg.gids && i < cred->ngroups; i++)
+        rc = fs_idmap_to_host(fs->cfg.gids, cred->groups[i], &out->groups[i]);
+    return rc;
+}
+
 static bool may_switch(void)
 {
     return caps_read() && (thread_caps.set[0].effective & (1u << CAP_SETUID));
@@ -160,6 +176,13 @@ int fs_cred_enter(struct fs *fs, const struct fs_cred *cred, struct fs_cred_save
         return 0;
     if (cred->uid == (uid_t)-1 || cred->gid == (gid_t)-1 || cred->ngroups > FS_MAX_GROUPS)
         return -EINVAL;
+    struct fs_cred mapped;
+    if (G_UNLIKELY(fs->ids)) {
+        int rc = to_host(fs, cred, &mapped);
+        if (rc < 0)
+            return rc;
+        cred = &mapped;
+    }
     mode_t mask = cred->umask & 0777;
     if (mask != thread_umask) {
         umask(mask);

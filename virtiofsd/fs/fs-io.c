@@ -81,6 +81,9 @@ ssize_t fs_write(struct fs *fs, struct fs_file *file, struct iovec *iov, unsigne
         return rc;
     if (fs->cfg.readonly)
         return -EROFS;
+    rc = fs_caps_drop(fs, file->inode, file->fd);
+    if (rc < 0)
+        return rc;
     bool dropped = kill_begin(file, how);
     ssize_t n = transfer(pwritev, file->fd, iov, cnt, off, true);
     if (dropped)
@@ -110,6 +113,9 @@ int fs_fallocate(struct fs *fs, struct fs_file *file, int mode, off_t off, off_t
         return -EROFS;
     if (mode & ~modes)
         return -EOPNOTSUPP;
+    rc = fs_caps_drop(fs, file->inode, file->fd);
+    if (rc < 0)
+        return rc;
     bool dropped = kill_begin(file, how);
     do {
         rc = fallocate(file->fd, mode, off, len) == 0 ? 0 : -errno;
@@ -131,6 +137,9 @@ ssize_t fs_copy_range(struct fs *fs, struct fs_file *in, off_t off_in, struct fs
         return -EINVAL;
     if (fs->cfg.readonly)
         return -EROFS;
+    rc = fs_caps_drop(fs, out->inode, out->fd);
+    if (rc < 0)
+        return rc;
     bool dropped = kill_begin(out, how);
     ssize_t n = copy_file_range(in->fd, &off_in, out->fd, &off_out, MIN(len, (size_t)SSIZE_MAX), 0);
     if (n < 0)

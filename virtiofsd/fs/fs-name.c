@@ -153,7 +153,7 @@ static int lookup_dotdot(struct fs *fs, struct fs_inode *inode, struct fs_entry 
     if (rc == 0)
         rc = fs_inode_intern(fs, inode, &fd, &stx, &out->inode, NULL);
     if (rc == 0)
-        fs_attr_from_statx(&stx, &out->attr);
+        fs_attr_from_statx(fs, &stx, &out->attr);
     return rc;
 }
 

@@ -135,6 +135,10 @@ int fs_open(struct fs *fs, struct fs_inode *inode, int flags, unsigned how, stru
     if (fs_inode_is(inode, S_IFDIR))
         return -EISDIR;
 
+    int ref;
+    if (G_UNLIKELY(fs->cap_name) && (clean & O_TRUNC) &&
+        ((ref = fs_inode_fd(fs, inode)) < 0 || (ref = fs_caps_drop(fs, inode, ref)) < 0))
+        return ref;
     struct fs_opened o = {0};
     bool dropped = (how & FS_OPEN_KILL_SUIDGID) && (clean & O_TRUNC) && fs_fsetid_drop();
     int rc = open_counted(fs, inode, clean, &o.fh, &fd);

@@ -100,8 +100,13 @@ struct fs_locks {
 struct fs {
     struct fs_config cfg;
     bool handles; /* file handles are in use */
+    bool ids;     /* cfg.uids or cfg.gids is given */
+    bool acl;     /* the guest knows ACLs; constant while requests run */
     uid_t uid;    /* ours */
     gid_t gid;
+    /* The host's name of security.capability where the xattrmap has another one for it: the host's
+     * kernel then does not remove it from a changed file, so we do. Else NULL. */
+    char *cap_name;
     unsigned serial;         /* tells this context from earlier ones in thread-local state */
     uint64_t inode_fds_soft; /* with handles: beyond it unused descriptors are closed */
     uint64_t inode_fds_hard;
@@ -139,8 +144,8 @@ const char *fs_fd_name(char buf[FD_NAME_LEN], int fd);
 
 /* statx of @name below @fd, not followed; "" is @fd itself. 0 or -errno. */
 int fs_statx_at(int fd, const char *name, struct statx *stx);
-/* Attributes in the form of fs_attr; submount is left false. */
-void fs_attr_from_statx(const struct statx *stx, struct fs_attr *out);
+/* Attributes in the form of fs_attr, ids as the guest knows them; submount is left false. */
+void fs_attr_from_statx(const struct fs *fs, const struct statx *stx, struct fs_attr *out);
 /* As above for an entry found in @parent: fills submount. */
 void fs_attr_for_child(const struct fs *fs, const struct fs_inode *parent, const struct statx *stx,
                        struct fs_attr *out);
@@ -282,8 +287,22 @@ struct fs_dir *fs_dir_new(void);
 
 /* ---- fs-xattr.c ---- */
 
-/* Give the security xattr of @cred, if any, to a new inode behind @fd. 0 or -errno. */
+/* Learn the host's name of security.capability (fs->cap_name). */
+void fs_xattr_init(struct fs *fs);
+/* Whether the security xattr of @cred, if any, can be given to a new inode. 0 or -errno. To be
+ * asked before anything is made. */
+int fs_secctx_check(struct fs *fs, const struct fs_cred *cred);
+/* Give it to the new inode behind @fd (any kind of descriptor). 0 or -errno. */
 int fs_secctx_set(struct fs *fs, const struct fs_cred *cred, int fd);
+
+int fs_caps_remove(struct fs *fs, const struct fs_inode *inode, int fd);
+/* File capabilities end with every change of data, size or owner (CVE-2021-20263). Remove them
+ * from @inode before that, by any descriptor of it, where the host's kernel does not. 0 or -errno:
+ * then nothing may be changed. */
+static inline int fs_caps_drop(struct fs *fs, const struct fs_inode *inode, int fd)
+{
+    return G_LIKELY(!fs->cap_name) ? 0 : fs_caps_remove(fs, inode, fd);
+}
 
 /* ---- fs-lock.c ---- */
 

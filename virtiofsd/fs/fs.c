@@ -2,6 +2,7 @@
  * The context: start, reset, end; and the small things that all verbs share. */
 #include "virtiofsd/fs/fs.h"
 
+#include "virtiofsd/fs/fs-idmap.h"
 #include "virtiofsd/fs/fs-priv.h"
 
 #include <stdlib.h>
@@ -33,7 +34,12 @@ static struct timespec ts_from_statx(const struct statx_timestamp *t)
     return (struct timespec){.tv_sec = t->tv_sec, .tv_nsec = t->tv_nsec};
 }
 
-void fs_attr_from_statx(const struct statx *stx, struct fs_attr *out)
+static uint32_t guest_id(const struct fs_idmap *map, uint32_t id)
+{
+    return map ? fs_idmap_to_guest(map, id) : id;
+}
+
+void fs_attr_from_statx(const struct fs *fs, const struct statx *stx, struct fs_attr *out)
 {
     *out = (struct fs_attr){
         .st =
@@ -56,12 +62,16 @@ void fs_attr_from_statx(const struct statx *stx, struct fs_attr *out)
     };
     if (stx->stx_mask & STATX_BTIME)
         out->btime = ts_from_statx(&stx->stx_btime);
+    if (G_UNLIKELY(fs->ids)) {
+        out->st.st_uid = guest_id(fs->cfg.uids, stx->stx_uid);
+        out->st.st_gid = guest_id(fs->cfg.gids, stx->stx_gid);
+    }
 }
 
 void fs_attr_for_child(const struct fs *fs, const struct fs_inode *parent, const struct statx *stx,
                        struct fs_attr *out)
 {
-    fs_attr_from_statx(stx, out);
+    fs_attr_from_statx(fs, stx, out);
     out->submount = fs->cfg.announce_submounts && S_ISDIR(stx->stx_mode) &&
                     (out->mnt_id != parent->mnt->mnt_id || out->st.st_dev != parent->mnt->dev);
 }
@@ -113,6 +123,8 @@ struct fs *fs_new(const struct fs_config *cfg, GError **err)
     fs->cfg = *cfg;
     fs->uid = geteuid();
     fs->gid = getegid();
+    fs->ids = cfg->uids || cfg->gids;
+    fs_xattr_init(fs);
     fs->serial = atomic_fetch_add(&serial, 1) + 1;
     /* Neither inodes nor files may take everything from the other. */
     fs->inode_fds_hard = fs->other_fds_hard = MAX(cfg->max_fds - cfg->max_fds / 8, 2);
@@ -136,8 +148,14 @@ struct fs *fs_new(const struct fs_config *cfg, GError **err)
     return fs;
 }
 
+void fs_acl_enable(struct fs *fs, bool on)
+{
+    fs->acl = on;
+}
+
 void fs_reset(struct fs *fs)
 {
+    fs->acl = false;
     fs_locks_reset(fs);
     fs_files_reset(fs);
     fs_inodes_reset(fs);
@@ -158,5 +176,6 @@ void fs_free(struct fs *fs)
         close(fs->cfg.proc_self_fd);
     pthread_mutex_destroy(&fs->table_lock);
     pthread_mutex_destroy(&fs->files_lock);
+    g_free(fs->cap_name);
     g_free(fs);
 }

@@ -23,6 +23,8 @@ struct fs;
 struct fs_inode;
 struct fs_file;
 struct statx;
+struct fs_idmap;
+struct fs_xattrmap;
 
 /* ---- configuration ---- */
 
@@ -44,6 +46,9 @@ struct fs_config {
     uint64_t max_fds;          /* descriptors the guest may make us hold (inodes + files + locks) */
     uint64_t max_inodes;       /* inodes remembered at once; 0 = no bound but memory */
     unsigned max_lock_waiters; /* threads in blocking locks at once */
+    /* Translations; NULL: none. Not taken over, must outlive the core. */
+    const struct fs_xattrmap *xattrmap;
+    const struct fs_idmap *uids, *gids;
 };
 
 /* Make the core over cfg->root_fd. Returns NULL with @err set to one line that says what to do. */
@@ -54,10 +59,15 @@ void fs_free(struct fs *fs);
  * run. The root stays. */
 void fs_reset(struct fs *fs);
 
+/* Whether the guest knows POSIX ACLs: only then it sees and sets the attributes that hold them.
+ * fs_reset() switches it off. No other call may run. */
+void fs_acl_enable(struct fs *fs, bool on);
+
 /* Prepare the calling thread: private umask and cwd (unshare(CLONE_FS)). Once per thread. */
 void fs_thread_start(void);
 
-/* ---- who asks ---- */
+/* ---- who asks ----
+ * All ids on this side of the core are the guest's: requests, attributes, ACLs. */
 
 #define FS_MAX_GROUPS 32
 
@@ -241,7 +251,8 @@ int fs_readdir(struct fs *fs, struct fs_inode *inode, struct fs_file *file, uint
 
 /* ---- extended attributes ---- */
 
-/* Size 0 asks for the length. -EOPNOTSUPP when xattrs are switched off. */
+/* Names and the ids in ACLs are the guest's. Size 0 asks for the length. -EOPNOTSUPP when xattrs
+ * are switched off. */
 ssize_t fs_getxattr(struct fs *fs, struct fs_inode *inode, const char *name, void *buf,
                     size_t size);
 ssize_t fs_listxattr(struct fs *fs, struct fs_inode *inode, char *buf, size_t size);
