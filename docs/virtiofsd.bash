@@ -30,6 +30,10 @@ _virtiofsd()
             COMPREPLY=($(compgen -W 'never metadata auto always' -- "$cur"))
             return
             ;;
+        --posix-acl | --security-label)
+            COMPREPLY=($(compgen -W 'never auto always' -- "$cur"))
+            return
+            ;;
         --sandbox)
             COMPREPLY=($(compgen -W 'namespace chroot none' -- "$cur"))
             return
@@ -44,6 +48,7 @@ _virtiofsd()
             ;;
         --tag | --fd | --num-request-queues | --queue-size | --thread-pool-size | --poll-us | \
             --timeout | --negative-timeout | --modcaps | --uid-map | --gid-map | \
+            --xattrmap | --translate-uid | --translate-gid | \
             --rlimit-nofile | --max-fds | --max-inodes | --max-lock-waiters | -o)
             return
             ;;
@@ -57,6 +62,7 @@ _virtiofsd()
         --num-request-queues= --queue-size= --thread-pool-size= --poll-us=
         --cache= --timeout= --negative-timeout= --allow-mmap --writeback --no-readdirplus
         --xattr --no-posix-lock --no-flock --no-killpriv-v2
+        --xattrmap= --posix-acl= --security-label= --translate-uid= --translate-gid=
         --sandbox= --seccomp= --modcaps= --uid-map= --gid-map=
         --rlimit-nofile= --max-fds= --max-inodes= --max-lock-waiters=
         --log-level= --syslog --print-capabilities --help --version' -- "$cur"))

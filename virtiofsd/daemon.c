@@ -15,6 +15,8 @@
 #include "virtiofsd/base/auto.h"
 #include "virtiofsd/base/log.h"
 #include "virtiofsd/base/trim.h"
+#include "virtiofsd/fs/fs-idmap.h"
+#include "virtiofsd/fs/fs-xattrmap.h"
 #include "virtiofsd/fs/fs.h"
 #include "virtiofsd/fuse/fuse-srv.h"
 
@@ -28,6 +30,8 @@ struct daemon {
     int null_fd;     /* opened while there is a /dev */
     uint64_t nofile; /* the limit in force */
     enum sb_action seccomp;
+    struct fs_xattrmap *xattrmap;
+    struct fs_idmap *uids, *gids; /* NULL: as they are */
     struct fs *fs;
     struct fuse_srv *fuse;
     struct vu_dev *dev;
@@ -128,6 +132,36 @@ static bool copy_maps(const GArray *from, const char *option, struct sb_idmap *t
     return true;
 }
 
+static bool parse_translation(const GPtrArray *rules, const char *option, struct fs_idmap **out,
+                              GError **err)
+{
+    if (rules->len > 0)
+        *out = fs_idmap_new();
+    for (unsigned i = 0; i < rules->len; i++) {
+        if (!fs_idmap_add(*out, g_ptr_array_index(rules, i), err)) {
+            g_prefix_error(err, "%s: ", option);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* What the core is told about names and ids. */
+static bool parse_policies(struct daemon *d, GError **err)
+{
+    const struct options *o = d->o;
+
+    if (o->xattrmap) {
+        d->xattrmap = fs_xattrmap_parse(o->xattrmap, err);
+        if (!d->xattrmap) {
+            g_prefix_error(err, "--xattrmap: ");
+            return false;
+        }
+    }
+    return parse_translation(o->translate_uid, "--translate-uid", &d->uids, err) &&
+           parse_translation(o->translate_gid, "--translate-gid", &d->gids, err);
+}
+
 static bool open_socket(struct daemon *d, GError **err)
 {
     const struct options *o = d->o;
@@ -194,6 +228,11 @@ static bool make_fs(struct daemon *d, const struct sb_result *sb, GError **err)
         [OPT_HANDLES_PREFER] = FS_HANDLES_PREFER,
         [OPT_HANDLES_MANDATORY] = FS_HANDLES_MANDATORY,
     };
+    static const enum fuse_ask ask[] = {
+        [OPT_ASK_NEVER] = FUSE_ASK_NEVER,
+        [OPT_ASK_AUTO] = FUSE_ASK_AUTO,
+        [OPT_ASK_ALWAYS] = FUSE_ASK_ALWAYS,
+    };
     const struct options *o = d->o;
     uint64_t most = d->nofile - reserved_fds(o);
     struct fs_config fc = {
@@ -211,6 +250,9 @@ static bool make_fs(struct daemon *d, const struct sb_result *sb, GError **err)
         .max_fds = o->max_fds ? MIN(o->max_fds, most) : most,
         .max_inodes = o->max_inodes,
         .max_lock_waiters = o->max_lock_waiters,
+        .xattrmap = d->xattrmap,
+        .uids = d->uids,
+        .gids = d->gids,
     };
 
     d->fs = fs_new(&fc, err);
@@ -230,6 +272,8 @@ static bool make_fs(struct daemon *d, const struct sb_result *sb, GError **err)
         .xattr = o->xattr,
         .killpriv_v2 = o->killpriv_v2,
         .announce_submounts = o->announce_submounts,
+        .posix_acl = ask[o->posix_acl],
+        .security_ctx = ask[o->security_label],
     };
     d->fuse = fuse_srv_new(&sc);
     return true;
@@ -293,7 +337,7 @@ static void make_dev(struct daemon *d)
 
 static int start(struct daemon *d, GError **err)
 {
-    if (!set_nofile(d, err) || !open_socket(d, err))
+    if (!parse_policies(d, err) || !set_nofile(d, err) || !open_socket(d, err))
         return -1;
     d->null_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
     if (d->null_fd < 0) {
@@ -314,6 +358,9 @@ static void stop(struct daemon *d)
     vu_dev_free(d->dev);
     fuse_srv_free(d->fuse);
     fs_free(d->fs);
+    fs_xattrmap_free(d->xattrmap);
+    fs_idmap_free(d->uids);
+    fs_idmap_free(d->gids);
     if (d->listen_fd >= 0)
         close(d->listen_fd);
     if (d->conn_fd >= 0)
@@ -346,6 +393,8 @@ int daemon_run(const struct options *o)
     }
     if (err) {
         log_error("%s", err->message);
+        if (err->domain == G_OPTION_ERROR) /* as main() ends on a wrong command line */
+            code = 2;
         g_error_free(err);
     }
     stop(&d);

@@ -7,7 +7,11 @@
 #define HELP_INDENT 10
 
 /* What libvirt and others read from us; a word is added when the daemon can do what it means. */
-static const char *const features[] = {"separate-options"};
+static const char *const features[] = {
+    "posix-acl-negotiation-mode", /* --posix-acl and --security-label take never, auto, always */
+    "security-label-negotiation-mode",
+    "separate-options",
+};
 
 static void print_option(const struct opt_def *def)
 {

@@ -15,6 +15,7 @@ enum opt_type {
     OPT_NUMBER,  /* .min .. .max, into an integer of .size bytes */
     OPT_SECONDS, /* .min .. .max with a fraction, into a double */
     OPT_STRING,  /* .min .. .max bytes, into a char * */
+    OPT_TEXTS,   /* like OPT_STRING, appended to a GPtrArray */
     OPT_ID_MAP,  /* :INSIDE:OUTSIDE:COUNT:, appended to a GArray */
     OPT_ALIAS,   /* means option .alias (with .alias_value, if there is one) */
     OPT_OLD,     /* -o LIST */

@@ -33,6 +33,7 @@ char *opt_allowed(const struct opt_def *def)
                                                              : "a number",
                                def->min, def->max);
     case OPT_STRING:
+    case OPT_TEXTS:
         return g_strdup_printf("a text of %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT " bytes",
                                def->min, def->max);
     case OPT_ID_MAP:
@@ -77,6 +78,15 @@ static bool set_seconds(struct options *out, const struct opt_def *def, const ch
     if (end == value || *end != '\0' || d > (double)def->max)
         return false;
     *(double *)G_STRUCT_MEMBER_P(out, def->offset) = d;
+    return true;
+}
+
+static bool add_text(struct options *out, const struct opt_def *def, const char *value)
+{
+    size_t len = strlen(value);
+    if (len < def->min || len > def->max)
+        return false;
+    g_ptr_array_add(*(GPtrArray **)G_STRUCT_MEMBER_P(out, def->offset), g_strdup(value));
     return true;
 }
 
@@ -127,6 +137,8 @@ static bool set_value(struct options *out, const struct opt_def *def, const char
         return set_seconds(out, def, value);
     case OPT_STRING:
         return set_string(out, def, value);
+    case OPT_TEXTS:
+        return add_text(out, def, value);
     case OPT_ID_MAP:
         return set_id_map(out, def, value);
     default:

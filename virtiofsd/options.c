@@ -59,6 +59,8 @@ static void set_defaults(struct options *o)
         .seccomp = OPT_SECCOMP_KILL,
         .uid_map = g_array_new(FALSE, FALSE, sizeof(struct opt_id_map)),
         .gid_map = g_array_new(FALSE, FALSE, sizeof(struct opt_id_map)),
+        .translate_uid = g_ptr_array_new_with_free_func(g_free),
+        .translate_gid = g_ptr_array_new_with_free_func(g_free),
         .rlimit_nofile = OPT_RLIMIT_DEFAULT,
         .max_lock_waiters = 64,
         .log_level = LOG_LVL_INFO,
@@ -76,6 +78,8 @@ void options_free(struct options *o)
     g_free(o->modcaps);
     g_array_unref(o->uid_map);
     g_array_unref(o->gid_map);
+    g_ptr_array_unref(o->translate_uid);
+    g_ptr_array_unref(o->translate_gid);
     g_ptr_array_unref(o->notes);
     *o = (struct options){.fd = -1};
 }
@@ -219,17 +223,6 @@ static enum options_result check_needed(const struct options *o, GError **err)
     return OPTIONS_RUN;
 }
 
-static enum options_result check_available(const struct options *o, GError **err)
-{
-    if (o->xattrmap)
-        return refuse(err, "--xattrmap", "renaming of extended attributes");
-    if (o->posix_acl != OPT_ASK_NEVER)
-        return refuse(err, "--posix-acl", "POSIX access control lists");
-    if (o->security_label != OPT_ASK_NEVER)
-        return refuse(err, "--security-label", "security labels of new files");
-    return OPTIONS_RUN;
-}
-
 /* What was not given and depends on something else. */
 static void resolve(struct options *o)
 {
@@ -245,6 +238,7 @@ static void resolve(struct options *o)
         o->negative_timeout = o->cache == OPT_CACHE_AUTO     ? MIN(o->timeout, ABSENT_SECONDS)
                               : o->cache == OPT_CACHE_ALWAYS ? o->timeout
                                                              : 0;
+    o->xattr |= o->xattrmap || o->posix_acl != OPT_ASK_NEVER || o->security_label != OPT_ASK_NEVER;
     if (o->cache == OPT_CACHE_NEVER)
         o->readdirplus = false; /* the guest would throw the attributes away */
 
@@ -260,8 +254,6 @@ enum options_result options_parse(int argc, char **argv, struct options *out, GE
     set_defaults(out);
     struct walk w = {.out = out, .argv = argv, .argc = argc, .next = 1, .err = err};
     enum options_result r = walk(&w);
-    if (r == OPTIONS_RUN)
-        r = check_available(out, err);
     if (r == OPTIONS_RUN)
         r = check_needed(out, err);
     if (r == OPTIONS_RUN)

@@ -65,13 +65,15 @@ struct options {
     bool readdirplus; /* default true; false with cache never */
 
     /* Features for the guest. */
-    bool xattr;
+    bool xattr;       /* also when something of the following needs it */
     bool posix_lock;  /* default true: record locks are shared with the host */
     bool flock;       /* default true: flock(2) is shared with the host */
     bool killpriv_v2; /* default true: we clear suid and sgid bits, not the guest */
-    char *xattrmap;   /* rules, or NULL */
+    char *xattrmap;   /* rules, or NULL; the daemon parses them */
     enum opt_ask posix_acl;
     enum opt_ask security_label;
+    GPtrArray *translate_uid; /* rules as text, which the daemon parses; never NULL */
+    GPtrArray *translate_gid;
 
     /* Sandbox. */
     enum opt_sandbox sandbox;

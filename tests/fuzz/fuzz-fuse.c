@@ -111,7 +111,8 @@ static bool make_server(struct server *s, const struct setup *setup)
     sc.fs = s->fs;
     sc.sink_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
     sc.timeout = 1;
-    sc.posix_lock = sc.flock = sc.killpriv_v2 = sc.announce_submounts = sc.security_ctx = true;
+    sc.posix_lock = sc.flock = sc.killpriv_v2 = sc.announce_submounts = true;
+    sc.posix_acl = sc.security_ctx = FUSE_ASK_AUTO;
     s->srv = fuse_srv_new(&sc);
     return true;
 }

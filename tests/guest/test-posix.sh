@@ -6,7 +6,7 @@ setup posix-walk
 
 for cache in auto always never; do
     mkdir "$T/$cache"
-    daemon "$cache" "$T/$cache" --cache="$cache" --xattr --allow-direct-io --modcaps=+sys_admin
+    daemon "$cache" "$T/$cache" --cache="$cache" --posix-acl=auto --allow-direct-io --modcaps=+sys_admin
     check "$cache: prepared on the host" "$GUEST_PROGS/posix-walk" prepare "$T/$cache"
 done
 

@@ -23,7 +23,7 @@ MAY_INCLUDE = [
     ('virtiofsd/options*', [BASE, 'virtiofsd/options*.h']),
     ('virtiofsd/*',
      [BASE, 'virtiofsd/options.h', 'virtiofsd/daemon*.h', 'virtiofsd/fs/fs.h',
-      'virtiofsd/fuse/fuse-srv.h', 'vhost-user/vu-dev.h', 'vhost-user/vu-sock.h',
+      'virtiofsd/fs/fs-xattrmap.h', 'virtiofsd/fs/fs-idmap.h', 'virtiofsd/fuse/fuse-srv.h', 'vhost-user/vu-dev.h', 'vhost-user/vu-sock.h',
       'vhost-user/vu-backend.h', 'dax/dax-*.h', '9p/p9-srv.h', 'sandbox/sandbox.h']),
     # The fake front-end speaks the protocols by itself: sharing the daemon's code would hide its
     # mistakes.

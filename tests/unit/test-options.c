@@ -44,6 +44,13 @@ static char *show(const struct options *o, const char *name)
         return g_strdup_printf("%g", *(const double *)field);
     case OPT_STRING:
         return g_strdup(*(char *const *)field ? *(char *const *)field : "unset");
+    case OPT_TEXTS: {
+        const GPtrArray *a = *(GPtrArray *const *)field;
+        GString *s = g_string_new(NULL);
+        for (unsigned i = 0; i < a->len; i++)
+            g_string_append_printf(s, "%s;", (const char *)g_ptr_array_index(a, i));
+        return g_string_free(s, FALSE);
+    }
     case OPT_ID_MAP: {
         const GArray *a = *(GArray *const *)field;
         GString *s = g_string_new(NULL);
@@ -92,6 +99,10 @@ static const struct {
     {NEEDED, "seccomp", "kill"},
     {NEEDED, "modcaps", "unset"},
     {NEEDED, "uid-map", ""},
+    {NEEDED, "xattrmap", "unset"},
+    {NEEDED, "posix-acl", "never"},
+    {NEEDED, "security-label", "never"},
+    {NEEDED, "translate-uid", ""},
     {NEEDED, "rlimit-nofile", "18446744073709551615"},
     {NEEDED, "max-fds", "0"},
     {NEEDED, "max-inodes", "0"},
@@ -148,6 +159,17 @@ static const struct {
     {NEEDED "--queue-size=32768", "queue-size", "32768"},
     {NEEDED "--max-inodes=9223372036854775807", "max-inodes", "9223372036854775807"},
     {NEEDED "--posix-acl=never --security-label=never", "posix-acl", "never"},
+    {NEEDED "--posix-acl=never --security-label=never", "xattr", "off"},
+    {NEEDED "--posix-acl", "posix-acl", "always"},
+    {NEEDED "--posix-acl=auto", "posix-acl", "auto"},
+    {NEEDED "--posix-acl=auto", "xattr", "on"},
+    {NEEDED "--security-label", "security-label", "always"},
+    {NEEDED "--no-xattr --security-label=auto", "xattr", "on"},
+    {NEEDED "--xattrmap=:map::user.virtiofs.:", "xattrmap", ":map::user.virtiofs.:"},
+    {NEEDED "--xattrmap :map::a.: --no-xattr", "xattr", "on"},
+    {NEEDED "--translate-uid=map:0:1:1 --translate-uid squash-guest:1:2:3", "translate-uid",
+     "map:0:1:1;squash-guest:1:2:3;"},
+    {NEEDED "--translate-gid host:0:1:1 --posix-acl", "translate-gid", "host:0:1:1;"},
     {NEEDED "--tag=123456789012345678901234567890123456", "tag",
      "123456789012345678901234567890123456"},
 
@@ -165,6 +187,12 @@ static const struct {
     {NEEDED "-o timeout=3.5", "timeout", "3.5"},
     {NEEDED "-o sandbox=chroot,modcaps=+sys_admin:-chown", "modcaps", "+sys_admin:-chown"},
     {NEEDED "-o no_posix_acl,no_security_label", "security-label", "never"},
+    {NEEDED "-o posix_acl", "posix-acl", "always"},
+    {NEEDED "-o posix_acl", "xattr", "on"},
+    {NEEDED "-o posix_acl=auto,security_label", "security-label", "always"},
+    {NEEDED "-o posix_acl,no_posix_acl", "posix-acl", "never"},
+    {NEEDED "-o xattrmap=:map::user.virtiofs.:,cache=never", "xattrmap", ":map::user.virtiofs.:"},
+    {NEEDED "-o xattrmap=:ok:all:::", "xattr", "on"},
 };
 
 static void test_good(void **state)
@@ -231,6 +259,13 @@ static const struct {
     {"--sandbox=x", "--sandbox: \"x\" is not one of namespace, chroot, none"},
     {"--seccomp=x", "--seccomp: \"x\" is not one of kill, log, trap, none"},
     {"--log-level=x", "--log-level: \"x\" is not one of off, error, warn, info, debug"},
+    {"--xattrmap=", "--xattrmap: \"\" is not a text of 1 to 65536 bytes"},
+    {"-o xattrmap", "-o xattrmap: needs a value: xattrmap=..."},
+    {"--translate-uid=", "--translate-uid: \"\" is not a text of 1 to 255 bytes"},
+    {"--translate-gid", "--translate-gid: needs a value, a text of 1 to 255 bytes"},
+    {"-o translate_uid=map:0:1:1",
+     "-o translate_uid: no such word; see --help for the long options"},
+    {"--security-label=x", "--security-label: \"x\" is not one of never, auto, always"},
     {"--posix-acl=x", "--posix-acl: \"x\" is not one of never, auto, always"},
     {"--shared-dir=", "--shared-dir: \"\" is not a text of 1 to 4095 bytes"},
     {"--tag=", "--tag: \"\" is not a text of 1 to 36 bytes"},
@@ -271,23 +306,6 @@ static const struct {
     {"-o allow-direct-io", "-o allow-direct-io: no such word; see --help for the long options"},
 
     /* Options of other daemons. */
-    {NEEDED "--xattrmap=:map::user.virtiofs.:",
-     "--xattrmap: this version does not have it (renaming of extended attributes); leave the "
-     "option out"},
-    {NEEDED "-o xattrmap=:map::user.virtiofs.:",
-     "--xattrmap: this version does not have it (renaming of extended attributes); leave the "
-     "option out"},
-    {NEEDED "--posix-acl", "--posix-acl: this version does not have it (POSIX access control "
-                           "lists); leave the option out"},
-    {NEEDED "-o posix_acl", "--posix-acl: this version does not have it (POSIX access control "
-                            "lists); leave the option out"},
-    {NEEDED "--security-label=auto",
-     "--security-label: this version does not have it (security labels of new files); leave the "
-     "option out"},
-    {"--translate-uid=map:0:1:1", "--translate-uid: this version does not have it (Translate user "
-                                  "ids in the daemon); leave the option out"},
-    {"--translate-gid map:0:1:1", "--translate-gid: this version does not have it (Translate "
-                                  "group ids in the daemon); leave the option out"},
     {"--migration-mode=find-paths",
      "--migration-mode: this version does not have it (Live migration); leave the option out"},
     {"--migration-verify-handles", "--migration-verify-handles: this version does not have it "
@@ -376,6 +394,8 @@ static void test_information(void **state)
 {
     g_autofree char *caps = printed("--print-capabilities");
     assert_string_equal(caps, "{\n  \"type\": \"fs\",\n  \"features\": [\n"
+                              "    \"posix-acl-negotiation-mode\",\n"
+                              "    \"security-label-negotiation-mode\",\n"
                               "    \"separate-options\"\n  ]\n}\n");
     g_autofree char *again = printed("--xattr --print-capabilities --nosuch");
     assert_string_equal(again, caps);
@@ -408,16 +428,18 @@ static void test_table(void **state)
             fail_msg("%s stands twice in the table", name);
         if (!d->help || d->group >= OPT_GROUP_COUNT)
             fail_msg("%s lacks help or group", name);
+        bool pointer = d->type == OPT_STRING || d->type == OPT_TEXTS || d->type == OPT_ID_MAP;
         size_t want = d->type == OPT_SWITCH                                  ? sizeof(bool)
                       : d->type == OPT_WORD                                  ? sizeof(unsigned)
                       : d->type == OPT_SECONDS                               ? sizeof(double)
-                      : d->type == OPT_STRING || d->type == OPT_ID_MAP       ? sizeof(void *)
+                      : pointer                                              ? sizeof(void *)
                       : d->type == OPT_NUMBER && d->size == sizeof(uint64_t) ? sizeof(uint64_t)
                       : d->type == OPT_NUMBER                                ? sizeof(uint32_t)
                                                                              : 0;
         if (d->size != want)
             fail_msg("%s: field has %zu bytes, not %zu", name, d->size, want);
-        if ((d->type == OPT_NUMBER || d->type == OPT_STRING) && d->max <= d->min)
+        if ((d->type == OPT_NUMBER || d->type == OPT_STRING || d->type == OPT_TEXTS) &&
+            d->max <= d->min)
             fail_msg("%s: no range", name);
         if (d->size == 4 && d->type == OPT_NUMBER && d->max > UINT32_MAX)
             fail_msg("%s: range wider than its field", name);

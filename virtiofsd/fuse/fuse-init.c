@@ -49,7 +49,6 @@ static uint64_t flags_wanted(const struct fuse_srv_config *cfg)
         {FUSE_HANDLE_KILLPRIV_V2, cfg->killpriv_v2},
         {FUSE_SETXATTR_EXT, true},
         {FUSE_INIT_EXT, true},
-        {FUSE_SECURITY_CTX, cfg->security_ctx},
         {FUSE_CREATE_SUPP_GROUP, true},
         {FUSE_DIRECT_IO_ALLOW_MMAP, cfg->allow_mmap},
     };
@@ -58,6 +57,35 @@ static uint64_t flags_wanted(const struct fuse_srv_config *cfg)
     for (unsigned i = 0; i < G_N_ELEMENTS(table); i++)
         want |= table[i].when ? table[i].flag : 0;
     return want;
+}
+
+/* Features for which flags must come together, and that a user may insist on. */
+static const struct wish {
+    size_t ask; /* offset of the enum fuse_ask in the configuration */
+    uint64_t flags;
+    const char *what;
+} wishes[] = {
+    {offsetof(struct fuse_srv_config, posix_acl),
+     FUSE_POSIX_ACL | FUSE_DONT_MASK | FUSE_SETXATTR_EXT, "POSIX ACLs"},
+    {offsetof(struct fuse_srv_config, security_ctx), FUSE_SECURITY_CTX, "security labels"},
+};
+
+/* Add what the guest is @capable of to *flags. False: it lacks what it must have. */
+static bool grant_wishes(const struct fuse_srv_config *cfg, uint64_t capable, uint64_t *flags)
+{
+    for (unsigned i = 0; i < G_N_ELEMENTS(wishes); i++) {
+        const struct wish *w = &wishes[i];
+        enum fuse_ask ask = *(const enum fuse_ask *)((const char *)cfg + w->ask);
+        if (ask == FUSE_ASK_NEVER)
+            continue;
+        if ((capable & w->flags) == w->flags) {
+            *flags |= w->flags;
+        } else if (ask == FUSE_ASK_ALWAYS) {
+            log_guest_warn("the guest does not know %s, which must be: its mount fails", w->what);
+            return false;
+        }
+    }
+    return true;
 }
 
 static uint16_t max_pages(void)
@@ -85,19 +113,27 @@ void fuse_do_init(struct fuse_rq *rq)
         return;
     }
 
+    uint64_t capable = init.flags;
+    if (capable & FUSE_INIT_EXT)
+        capable |= (uint64_t)init.flags2 << 32;
+    uint64_t granted = capable & flags_wanted(&srv->cfg);
+    bool welcome = grant_wishes(&srv->cfg, capable, &granted);
+
     /* A guest that was reset does not say DESTROY. */
     fuse_srv_drop_session(srv);
     fs_reset(srv->fs);
+    if (!welcome) {
+        fuse_rq_reply_err(rq, -EPROTO);
+        return;
+    }
     srv->se = fuse_session_make(srv, init.minor);
     if (!srv->se) {
         log_error("libfuse did not accept the session");
         fuse_rq_reply_err(rq, -EIO);
         return;
     }
-    uint64_t capable = init.flags;
-    if (capable & FUSE_INIT_EXT)
-        capable |= (uint64_t)init.flags2 << 32;
-    srv->flags = capable & flags_wanted(&srv->cfg);
+    srv->flags = granted;
+    fs_acl_enable(srv->fs, granted & FUSE_POSIX_ACL);
 
     out.max_readahead = init.max_readahead;
     out.flags = (uint32_t)srv->flags;

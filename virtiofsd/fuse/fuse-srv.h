@@ -13,6 +13,9 @@
 
 struct fuse_srv;
 
+/* Whether the guest gets a feature: no; if it offers it; or it must, else its INIT fails. */
+enum fuse_ask { FUSE_ASK_NEVER, FUSE_ASK_AUTO, FUSE_ASK_ALWAYS };
+
 struct fuse_srv_config {
     struct fs *fs; /* not owned */
     int sink_fd;   /* /dev/null, open for writing: what libfuse itself says goes there. Not owned */
@@ -27,7 +30,8 @@ struct fuse_srv_config {
     bool xattr;
     bool killpriv_v2;
     bool announce_submounts;
-    bool security_ctx; /* take the guest's security context for new inodes */
+    enum fuse_ask posix_acl;    /* only with xattr */
+    enum fuse_ask security_ctx; /* take the guest's security context for new inodes */
 };
 
 struct fuse_srv *fuse_srv_new(const struct fuse_srv_config *cfg);
