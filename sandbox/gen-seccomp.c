@@ -97,7 +97,7 @@ static void add_rules(scmp_filter_ctx f, unsigned bits, uint32_t unlisted, uint3
 {
     /* clone3(2) hides its flags from us: have libc take clone(2). In all modes, so that what is
      * tried under "log" is what will happen under "kill". */
-    if ((bits & C) && unlisted != SCMP_ACT_ERRNO(ENOSYS))
+    if ((bits & (C | W)) && unlisted != SCMP_ACT_ERRNO(ENOSYS))
         check(seccomp_rule_add(f, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0), "clone3");
     for (size_t i = 0; i < sb_calls_count; i++) {
         if (sb_calls[i].threads & bits)

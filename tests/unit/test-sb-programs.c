@@ -107,7 +107,7 @@ static int number(const char *name)
 static bool table_says(const struct program *p, int nr, uint32_t *verdict)
 {
     *verdict = p->unlisted;
-    if (nr == number("clone3") && p->bits & C)
+    if (nr == number("clone3") && p->bits & (C | W))
         *verdict = SECCOMP_RET_ERRNO | ENOSYS;
     for (size_t i = 0; i < sb_deadly_count; i++) {
         if (number(sb_deadly[i]) == nr)
