@@ -6,6 +6,7 @@
 #   VIRTIOFSD    the daemon (default build/virtiofsd/virtiofsd)
 #   GUEST_PROGS  where meson built the guests' programs (default build/tests/guest)
 #   KEEP=1       leave the private directory behind
+#   SANDBOX, SECCOMP  how the daemons are started (default namespace, kill)
 set -uo pipefail
 
 GUEST=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
@@ -84,7 +85,7 @@ daemon() {
     local name=$1 dir=$2
     shift 2
     ${DAEMON_WRAP[@]+"${DAEMON_WRAP[@]}"} "$VIRTIOFSD" --socket-path="$T/$name.sock" --shared-dir="$dir" \
-        --tag="$name" --sandbox=none "$@" >>"$T/$name.log" 2>&1 &
+        --tag="$name" --sandbox="${SANDBOX:-namespace}" --seccomp="${SECCOMP:-kill}" "$@" >>"$T/$name.log" 2>&1 &
     DAEMON[$name]=$!
     await_host "the daemon's socket" 10 test -S "$T/$name.sock" || {
         sed 's/^/# /' "$T/$name.log"
@@ -93,7 +94,12 @@ daemon() {
     }
 }
 
-daemon_pid() { echo "${DAEMON[$1]}"; }
+# The process that serves: in the sandbox a child of the one that was started.
+daemon_pid() {
+    local child=
+    read -r child _ <"/proc/${DAEMON[$1]}/task/${DAEMON[$1]}/children"
+    echo "${child:-${DAEMON[$1]}}"
+}
 
 # daemon_wait NAME: it must end by itself (its guest is gone) with code 0.
 daemon_wait() {
