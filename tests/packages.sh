@@ -7,7 +7,7 @@ packages_build=(gcc libc6-dev meson ninja-build pkg-config
 # shellcheck disable=SC2034
 packages_guest=(user-mode-linux busybox-static)
 # shellcheck disable=SC2034
-packages_check=(acl attr clang clang-format clang-tidy cpio fio libclang-rt-14-dev procps python3 shellcheck strace
+packages_check=(attr clang clang-format clang-tidy fio libclang-rt-14-dev procps python3 shellcheck strace
     stress-ng uidmap)
 # shellcheck disable=SC2034
 packages_arm64=(gcc-aarch64-linux-gnu qemu-user)

@@ -8,7 +8,8 @@ mkdir "$T/source" "$T/out"
 # A tree with one of everything, and some real files.
 make_tree() {
     local i
-    cd "$T/source" || return 1
+    set -e
+    cd "$T/source"
     for i in $(seq 1 300); do
         mkdir -p "d$((i % 7))/e$((i % 3))"
         head -c $((i * 97)) /dev/urandom >"d$((i % 7))/e$((i % 3))/f$i"
@@ -28,7 +29,7 @@ make_tree() {
     printf x | dd of=sparse bs=1 seek=5000000 conv=notrunc 2>/dev/null
     setfattr -n user.text -v "some text" d1
     setfattr -n user.binary -v 0x00ff10 hard-link
-    setfattr -n security.capability -v 0x010000020020000000000000000000000000000000 d1/e2/f8
+    setfattr -n security.capability -v 0x0100000200200000000000000000000000000000 d1/e2/f8
     mkdir sticky
     chmod 3775 sticky
     printf '%s\n' "caf\303\251" >"$(printf 'n\303\244me with spaces\nand a line')"
