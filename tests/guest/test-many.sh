@@ -8,7 +8,7 @@ daemon auto "$T/share" --rlimit-nofile=4096
 
 descriptors() { find "/proc/$(daemon_pid auto)/fd" -mindepth 1 | wc -l; }
 
-boot g -m 768M -t 220 auto <<END
+boot g -m 768M -t 420 auto <<END
 share auto /mnt
 check "$N files made" ops make /mnt 0 $N
 umount /mnt
@@ -22,7 +22,7 @@ check "10,000 removed" ops unlink /mnt 0 10000
 check "empty directories removed" rmdir /mnt/d0 /mnt/d9
 umount /mnt
 END
-hear g known 200 || not_ok "the guest knows all files"
+hear g known 300 || not_ok "the guest knows all files"
 n=$(descriptors)
 if [ "$n" -lt 4096 ]; then ok "the daemon holds $n descriptors"; else not_ok "the daemon holds $n descriptors"; fi
 sed -n 's/^RssAnon:[[:space:]]*/# memory with 100,000 inodes known: /p' "/proc/$(daemon_pid auto)/status"

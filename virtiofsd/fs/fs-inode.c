@@ -351,7 +351,7 @@ static struct fs_inode *new_locked(struct fs *fs, const struct fs_inode *near, i
     i->slot = slot;
     i->type = (uint8_t)((stx->stx_mode & S_IFMT) >> 12);
     atomic_store(&i->nlookup, 0);
-    atomic_store(&i->seen, 0);
+    atomic_store(&i->seen, fs_digest(stx));
     atomic_store(&i->flags, INODE_HASHED | INODE_USED);
     atomic_store(&i->fresh, 0);
     fs->n_inodes++;

@@ -67,34 +67,29 @@ static uint64_t mix(uint64_t h, uint64_t v)
     return h ^ (h >> 32);
 }
 
-static uint64_t digest(const struct stat *st)
+static int64_t ns_of(int64_t sec, int64_t nsec)
 {
-    uint64_t h = 0x243f6a8885a308d3u;
-    h = mix(h, (uint64_t)st->st_mtim.tv_sec);
-    h = mix(h, (uint64_t)st->st_mtim.tv_nsec);
-    h = mix(h, (uint64_t)st->st_ctim.tv_sec);
-    h = mix(h, (uint64_t)st->st_ctim.tv_nsec);
-    h = mix(h, (uint64_t)st->st_size);
+    return sec * 1000000000LL + nsec;
+}
+
+/* Digest of what changes when a file does; 0 when the stamps are so young that the next change
+ * might not show in them. */
+static uint64_t digest(int64_t mtime, int64_t ctime, int64_t size)
+{
+    struct timespec now;
+    uint64_t h =
+        mix(mix(mix(0x243f6a8885a308d3u, (uint64_t)mtime), (uint64_t)ctime), (uint64_t)size);
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (ns_of(now.tv_sec, now.tv_nsec) - MAX(mtime, ctime) <= COARSE_NS)
+        return 0;
     return h ? h : 1;
 }
 
-static bool is_before(const struct timespec *a, const struct timespec *b)
+uint64_t fs_digest(const struct statx *stx)
 {
-    return a->tv_sec != b->tv_sec ? a->tv_sec < b->tv_sec : a->tv_nsec < b->tv_nsec;
-}
-
-/* Whether the stamps are old enough for the next change to show in them. They are the guest's, and
- * may lie in any year: no arithmetic on them. */
-static bool is_settled(const struct stat *st)
-{
-    struct timespec limit;
-    clock_gettime(CLOCK_REALTIME, &limit);
-    limit.tv_nsec -= COARSE_NS;
-    if (limit.tv_nsec < 0) {
-        limit.tv_sec--;
-        limit.tv_nsec += 1000000000L;
-    }
-    return is_before(&st->st_mtim, &limit) && is_before(&st->st_ctim, &limit);
+    return digest(ns_of(stx->stx_mtime.tv_sec, stx->stx_mtime.tv_nsec),
+                  ns_of(stx->stx_ctime.tv_sec, stx->stx_ctime.tv_nsec), (int64_t)stx->stx_size);
 }
 
 static bool keep_cache(struct fs *fs, struct fs_inode *inode, int fd)
@@ -103,12 +98,21 @@ static bool keep_cache(struct fs *fs, struct fs_inode *inode, int fd)
 
     if (fs->cfg.cache == FS_CACHE_ALWAYS)
         return true;
-    if (fs->cfg.cache != FS_CACHE_AUTO || fstat(fd, &st) != 0)
+    if (fs->cfg.cache != FS_CACHE_AUTO)
         return false;
-    uint64_t now = digest(&st);
-    uint64_t then =
-        atomic_exchange_explicit(&inode->seen, is_settled(&st) ? now : 0, memory_order_relaxed);
-    return then == now;
+    /* At the first open the guest has nothing cached, and what was seen when it looked the file up
+     * is no newer than what it is going to read: no need to look again. */
+    uint64_t then = atomic_load_explicit(&inode->seen, memory_order_relaxed);
+    if (!(atomic_fetch_or_explicit(&inode->flags, INODE_OPENED, memory_order_relaxed) &
+          INODE_OPENED) &&
+        then != 0)
+        return false;
+    if (fstat(fd, &st) != 0)
+        return false;
+    uint64_t now = digest(ns_of(st.st_mtim.tv_sec, st.st_mtim.tv_nsec),
+                          ns_of(st.st_ctim.tv_sec, st.st_ctim.tv_nsec), st.st_size);
+    then = atomic_exchange_explicit(&inode->seen, now, memory_order_relaxed);
+    return now != 0 && then == now;
 }
 
 /* ---- the verbs ---- */

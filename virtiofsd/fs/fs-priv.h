@@ -45,6 +45,7 @@ enum {
     INODE_LOCKS = 1 << 1, /* has POSIX lock owners */
     INODE_YOUNG = 1 << 2, /* its birth was too near to the moment its descriptor was closed */
     INODE_HASHED = 1 << 3,
+    INODE_OPENED = 1 << 4, /* at least once: the guest may have some of it cached */
 };
 
 /* An inode the guest may name. refs are ours and keep the slot; nlookup is what the guest claims
@@ -60,7 +61,7 @@ struct fs_inode {
     struct fs_mnt *mnt;
     int64_t btime_ns; /* 0 = the file system has none */
     struct file_handle *handle;
-    _Atomic uint64_t seen; /* digest of mtime, ctime, size at the last open; 0 = unsure */
+    _Atomic uint64_t seen; /* fs_digest() at the last open, or when it was found; 0 = unsure */
     uint32_t slot;
     _Atomic uint32_t gen;
     uint32_t next; /* hash chain, or free list; table_lock */
@@ -273,6 +274,9 @@ int fs_lookup_stat(struct fs *fs, struct fs_inode *parent, const char *name, str
                    bool *isnew);
 
 /* ---- fs-open.c ---- */
+
+/* Tells versions of a file apart by its stamps and size; 0 when they are too young to. */
+uint64_t fs_digest(const struct statx *stx);
 
 /* A real descriptor of a regular file or directory, through /proc/self/fd. @flags are the
  * caller's own, not the guest's. Returns it or -errno; not counted. */
