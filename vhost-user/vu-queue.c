@@ -252,15 +252,24 @@ static bool drain_step(struct vu_queue *q, int ms)
     return drained(q);
 }
 
+/* Whoever signals a front-end that does not read must not wait for it now: a worker, or ops->drain
+ * itself, which may answer requests of any queue. */
+static void unblock_calls(struct vu_dev *dev)
+{
+    for (unsigned i = 0; i < dev->cfg.num_queues; i++) {
+        if (dev->queues[i].call)
+            vu_fd_unblock(dev->queues[i].call);
+    }
+}
+
 bool vu_queue_drain(struct vu_queue *q, int max_ms)
 {
     const struct vu_config *cfg = &q->dev->cfg;
     bool done = drain_step(q, DRAIN_FIRST_MS);
     for (int waited = 0; !done && (max_ms < 0 || waited < max_ms); waited += DRAIN_STEP_MS) {
+        unblock_calls(q->dev);
         if (cfg->ops->drain)
             cfg->ops->drain(cfg->user);
-        if (q->call)
-            vu_fd_unblock(q->call);
         done = drain_step(q, DRAIN_STEP_MS);
     }
     return done;
