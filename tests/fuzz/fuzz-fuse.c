@@ -17,6 +17,8 @@
 #include "tests/fuzz/records.h"
 #include "tests/lib/jail.h"
 #include "virtiofsd/base/log.h"
+#include "virtiofsd/fs/fs-idmap.h"
+#include "virtiofsd/fs/fs-xattrmap.h"
 #include "virtiofsd/fuse/fuse-priv.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
@@ -48,9 +50,14 @@ struct record {
 static const struct setup {
     struct fs_config fs;
     struct fuse_srv_config srv;
+    const char *xattrmap, *uids, *gids; /* NULL: none */
 } setups[] = {
     {{.handles = FS_HANDLES_PREFER, .cache = FS_CACHE_AUTO, .xattr = true, .max_fds = 256},
-     {.cache = FS_CACHE_AUTO, .readdirplus = true, .xattr = true, .negative_timeout = 1}},
+     {.cache = FS_CACHE_AUTO,
+      .readdirplus = true,
+      .xattr = true,
+      .posix_acl = FUSE_ASK_AUTO,
+      .negative_timeout = 1}},
     {{.handles = FS_HANDLES_NEVER,
       .cache = FS_CACHE_ALWAYS,
       .xattr = true,
@@ -62,6 +69,12 @@ static const struct setup {
      {.cache = FS_CACHE_ALWAYS, .readdirplus = true, .xattr = true, .writeback = true}},
     {{.handles = FS_HANDLES_PREFER, .cache = FS_CACHE_NEVER, .readonly = true, .max_fds = 64},
      {.cache = FS_CACHE_NEVER, .allow_mmap = true}},
+    {{.handles = FS_HANDLES_PREFER, .cache = FS_CACHE_METADATA, .xattr = true, .max_fds = 256},
+     {.cache = FS_CACHE_METADATA, .readdirplus = true, .xattr = true, .posix_acl = FUSE_ASK_AUTO},
+     ":prefix:all:trusted.:user.virtiofs.::unsupported:all:user.no.:::bad:server::user.b.:"
+     ":ok:all:::",
+     "map:1000:5000:10",
+     "squash-guest:0:7:2000"},
 };
 
 static char share[64];
@@ -92,6 +105,16 @@ static void on_flush(struct chain *c)
 
 static const struct chain_ops ops = {on_complete, on_flush};
 
+static struct fs_idmap *ids_of(const char *rule)
+{
+    if (!rule)
+        return NULL;
+    struct fs_idmap *map = fs_idmap_new();
+    if (!fs_idmap_add(map, rule, NULL))
+        abort();
+    return map;
+}
+
 static bool make_server(struct server *s, const struct setup *setup)
 {
     GError *err = NULL;
@@ -103,6 +126,11 @@ static bool make_server(struct server *s, const struct setup *setup)
     fc.mountinfo_fd = -1;
     fc.announce_submounts = true;
     fc.max_lock_waiters = 4;
+    fc.xattrmap = setup->xattrmap ? fs_xattrmap_parse(setup->xattrmap, &err) : NULL;
+    fc.uids = ids_of(setup->uids);
+    fc.gids = ids_of(setup->gids);
+    if (err)
+        g_error("%s", err->message);
     s->fs = fs_new(&fc, &err);
     if (!s->fs) {
         fprintf(stderr, "%s\n", err->message);

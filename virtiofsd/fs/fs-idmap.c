@@ -87,17 +87,21 @@ static bool check_numbers(const char *rule, const struct kind *k, const guint64 
     return true;
 }
 
-/* Keeps the order. */
-static bool insert(GArray *into, const struct range *r)
+/* Where @r belongs in the order. */
+static unsigned place_of(const GArray *in, const struct range *r)
 {
     unsigned at = 0;
 
-    while (at < into->len && g_array_index(into, struct range, at).last < r->first)
+    while (at < in->len && g_array_index(in, struct range, at).last < r->first)
         at++;
-    if (at < into->len && g_array_index(into, struct range, at).first <= r->last)
-        return false;
-    g_array_insert_val(into, at, *r);
-    return true;
+    return at;
+}
+
+static bool is_free(const GArray *in, const struct range *r)
+{
+    unsigned at = place_of(in, r);
+
+    return at == in->len || g_array_index(in, struct range, at).first > r->last;
 }
 
 static bool parse_numbers(const char *rule, const struct kind *k, const char *text, char sep,
@@ -133,15 +137,18 @@ bool fs_idmap_add(struct fs_idmap *map, const char *rule, GError **err)
         return false;
 
     uint32_t first = (uint32_t)n[0], to = (uint32_t)n[1], less = (uint32_t)n[k->numbers - 1] - 1;
-    struct range r = {first, first + less, to, k->how};
-    if (k->dirs == (DIR_GUEST | DIR_HOST)) {
-        struct range back = {to, to + less, first, k->how};
-        if (!insert(map->to_guest, &back))
-            return wrong(rule, err, "host ids that another rule is about already");
-    }
-    if (!insert(k->dirs & DIR_GUEST ? map->to_host : map->to_guest, &r))
+    struct range r = {first, first + less, to, k->how}, back = {to, to + less, first, k->how};
+    GArray *into = k->dirs & DIR_GUEST ? map->to_host : map->to_guest;
+    bool both = k->dirs == (DIR_GUEST | DIR_HOST);
+    /* All of the rule or nothing of it. */
+    if (both && !is_free(map->to_guest, &back))
+        return wrong(rule, err, "host ids that another rule is about already");
+    if (!is_free(into, &r))
         return wrong(rule, err, "%s ids that another rule is about already",
                      k->dirs & DIR_GUEST ? "guest" : "host");
+    if (both)
+        g_array_insert_val(map->to_guest, place_of(map->to_guest, &back), back);
+    g_array_insert_val(into, place_of(into, &r), r);
     return true;
 }
 
