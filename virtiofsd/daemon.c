@@ -215,6 +215,14 @@ static bool enter_sandbox(struct daemon *d, struct sb_result *out, GError **err)
     return true;
 }
 
+static void lock_thread_start(void *user)
+{
+    const struct daemon *d = user;
+
+    if (sb_seccomp_apply(SB_THREAD_LOCK, d->seccomp) != 0)
+        log_guest_warn("a wait for a lock runs with a worker's filter");
+}
+
 static bool make_fs(struct daemon *d, const struct sb_result *sb, GError **err)
 {
     static const enum fs_cache cache[] = {
@@ -250,6 +258,8 @@ static bool make_fs(struct daemon *d, const struct sb_result *sb, GError **err)
         .max_fds = o->max_fds ? MIN(o->max_fds, most) : most,
         .max_inodes = o->max_inodes,
         .max_lock_waiters = o->max_lock_waiters,
+        .lock_thread_start = lock_thread_start,
+        .user = d,
         .xattrmap = d->xattrmap,
         .uids = d->uids,
         .gids = d->gids,

@@ -393,7 +393,8 @@ const struct opt_def opt_table[] = {
      FIELD(max_inodes),
      .min = 0,
      .max = INT64_MAX,
-     .help = "Inodes remembered for the guest at once; 0: as memory lasts [default: 0]"},
+     .help = "Inodes remembered for the guest at once, about 120 bytes each; beyond it\n"
+             "gets ENFILE. 0: as memory lasts [default: 10000000]"},
     {.name = "max-lock-waiters",
      .arg = "N",
      .type = OPT_NUMBER,

@@ -62,6 +62,7 @@ static void set_defaults(struct options *o)
         .translate_uid = g_ptr_array_new_with_free_func(g_free),
         .translate_gid = g_ptr_array_new_with_free_func(g_free),
         .rlimit_nofile = OPT_RLIMIT_DEFAULT,
+        .max_inodes = 10000000,
         .max_lock_waiters = 64,
         .log_level = LOG_LVL_INFO,
         .notes = g_ptr_array_new_with_free_func(g_free),

@@ -105,7 +105,7 @@ static const struct {
     {NEEDED, "translate-uid", ""},
     {NEEDED, "rlimit-nofile", "18446744073709551615"},
     {NEEDED, "max-fds", "0"},
-    {NEEDED, "max-inodes", "0"},
+    {NEEDED, "max-inodes", "10000000"},
     {NEEDED, "max-lock-waiters", "64"},
     {NEEDED, "log-level", "info"},
     {NEEDED, "syslog", "off"},

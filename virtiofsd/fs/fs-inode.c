@@ -452,6 +452,8 @@ int fs_inode_intern(struct fs *fs, const struct fs_inode *near, int *fd, const s
         fs_inode_unhash(fs, inode);
         fs_inode_put(fs, inode);
     }
+    if (rc == -ENFILE)
+        log_guest_warn("no room for one more inode of the guest's (--max-inodes, --max-fds)");
     if (rc < 0)
         return rc;
     if (!made && fs_state_fd(atomic_load(&inode->state)) < 0)

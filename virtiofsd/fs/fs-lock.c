@@ -346,6 +346,8 @@ static void *waiter_main(void *arg)
     sigset_t wake;
     int rc = -EINTR;
 
+    if (w->fs->cfg.lock_thread_start)
+        w->fs->cfg.lock_thread_start(w->fs->cfg.user);
     sigemptyset(&wake);
     sigaddset(&wake, WAKE_SIGNAL);
     pthread_sigmask(SIG_UNBLOCK, &wake, NULL);

@@ -46,6 +46,9 @@ struct fs_config {
     uint64_t max_fds;          /* descriptors the guest may make us hold (inodes + files + locks) */
     uint64_t max_inodes;       /* inodes remembered at once; 0 = no bound but memory */
     unsigned max_lock_waiters; /* threads in blocking locks at once */
+    /* Called by each thread that is going to wait for a lock, first of all; may be NULL. */
+    void (*lock_thread_start)(void *user);
+    void *user;
     /* Translations; NULL: none. Not taken over, must outlive the core. */
     const struct fs_xattrmap *xattrmap;
     const struct fs_idmap *uids, *gids;
