@@ -146,6 +146,20 @@ static bool parse_translation(const GPtrArray *rules, const char *option, struct
     return true;
 }
 
+/* ACLs under another name are only bytes to the host. */
+static void warn_of_acls(const struct daemon *d)
+{
+    static const char *const names[] = {"system.posix_acl_access", "system.posix_acl_default"};
+    char buf[XATTR_NAME_MAX + 1];
+    const char *host;
+
+    for (unsigned i = 0; d->o->posix_acl != OPT_ASK_NEVER && i < G_N_ELEMENTS(names); i++) {
+        if (fs_xattrmap_to_host(d->xattrmap, names[i], buf, &host) == 0 && host == names[i])
+            continue;
+        log_warn("--xattrmap does not leave %s as it is: the host will not apply ACLs", names[i]);
+    }
+}
+
 /* What the core is told about names and ids. */
 static bool parse_policies(struct daemon *d, GError **err)
 {
@@ -157,6 +171,7 @@ static bool parse_policies(struct daemon *d, GError **err)
             g_prefix_error(err, "--xattrmap: ");
             return false;
         }
+        warn_of_acls(d);
     }
     return parse_translation(o->translate_uid, "--translate-uid", &d->uids, err) &&
            parse_translation(o->translate_gid, "--translate-gid", &d->gids, err);
