@@ -67,9 +67,14 @@ static uint64_t mix(uint64_t h, uint64_t v)
     return h ^ (h >> 32);
 }
 
+/* A guest may set any year: what does not fit becomes the end of time. */
 static int64_t ns_of(int64_t sec, int64_t nsec)
 {
-    return sec * 1000000000LL + nsec;
+    int64_t ns;
+    if (__builtin_mul_overflow(sec, (int64_t)1000000000, &ns) ||
+        __builtin_add_overflow(ns, nsec, &ns))
+        return sec < 0 ? INT64_MIN : INT64_MAX;
+    return ns;
 }
 
 /* Digest of what changes when a file does; 0 when the stamps are so young that the next change
@@ -81,7 +86,7 @@ static uint64_t digest(int64_t mtime, int64_t ctime, int64_t size)
         mix(mix(mix(0x243f6a8885a308d3u, (uint64_t)mtime), (uint64_t)ctime), (uint64_t)size);
 
     clock_gettime(CLOCK_REALTIME, &now);
-    if (ns_of(now.tv_sec, now.tv_nsec) - MAX(mtime, ctime) <= COARSE_NS)
+    if (MAX(mtime, ctime) >= ns_of(now.tv_sec, now.tv_nsec) - COARSE_NS)
         return 0;
     return h ? h : 1;
 }
