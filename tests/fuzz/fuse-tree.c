@@ -35,7 +35,7 @@ static void make_file(const char *dir, const char *name, const char *text)
     close(fd);
 }
 
-void fuse_tree_reset(const char *dir)
+void fuse_tree_reset(const char *dir, unsigned more)
 {
     char path[256];
 
@@ -52,4 +52,14 @@ void fuse_tree_reset(const char *dir)
     snprintf(path, sizeof(path), "%s/e", dir);
     if (symlink("/etc", path) != 0)
         abort();
+    if (more == 0)
+        return;
+    snprintf(path, sizeof(path), "%s/f", dir);
+    if (mkdir(path, 0755) != 0)
+        abort();
+    for (unsigned i = 0; i < more; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "f%u", i);
+        make_file(path, name, "x");
+    }
 }

@@ -3,5 +3,6 @@
 #pragma once
 
 /* Make @dir (absolute, an empty directory at first) the small tree that inputs expect: whatever was
- * there goes, attributes of the directory included. Aborts on failure. */
-void fuse_tree_reset(const char *dir);
+ * there goes, attributes of the directory included. With @more files in a directory of their own.
+ * Aborts on failure. */
+void fuse_tree_reset(const char *dir, unsigned more);

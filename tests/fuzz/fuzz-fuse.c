@@ -27,7 +27,15 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned 
 size_t LLVMFuzzerCustomCrossOver(const uint8_t *a, size_t a_size, const uint8_t *b, size_t b_size,
                                  uint8_t *out, size_t max, unsigned seed);
 
-enum { LIVE = 16, OUT_SIZE = 8192, BODY_MAX = 1024, RECORD = 6, MAX_RECORDS = 64, CONFIG = 0xc0 };
+enum {
+    LIVE = 16,
+    OUT_SIZE = 8192,
+    BODY_MAX = 1024,
+    RECORD = 6,
+    MAX_RECORDS = 64,
+    MORE = 40,
+    CONFIG = 0xc0
+};
 
 /* What is made wrong about a request. */
 enum {
@@ -51,6 +59,7 @@ static const struct setup {
     struct fs_config fs;
     struct fuse_srv_config srv;
     const char *xattrmap, *uids, *gids; /* NULL: none */
+    unsigned more;                      /* files in the share */
 } setups[] = {
     {{.handles = FS_HANDLES_PREFER, .cache = FS_CACHE_AUTO, .xattr = true, .max_fds = 256},
      {.cache = FS_CACHE_AUTO,
@@ -69,16 +78,18 @@ static const struct setup {
      {.cache = FS_CACHE_ALWAYS, .readdirplus = true, .xattr = true, .writeback = true}},
     {{.handles = FS_HANDLES_PREFER, .cache = FS_CACHE_NEVER, .readonly = true, .max_fds = 64},
      {.cache = FS_CACHE_NEVER, .allow_mmap = true}},
-    {{.handles = FS_HANDLES_PREFER, .cache = FS_CACHE_METADATA, .xattr = true, .max_fds = 256},
+    {{.handles = FS_HANDLES_PREFER, .cache = FS_CACHE_METADATA, .xattr = true, .max_fds = 48},
      {.cache = FS_CACHE_METADATA, .readdirplus = true, .xattr = true, .posix_acl = FUSE_ASK_AUTO},
      ":prefix:all:trusted.:user.virtiofs.::unsupported:all:user.no.:::bad:server::user.b.:"
      ":ok:all:::",
      "map:1000:5000:10",
-     "squash-guest:0:7:2000"},
+     "squash-guest:0:7:2000",
+     MORE},
 };
 
-static char share[64];
 static struct server {
+    char share[64];
+    unsigned more;
     struct fs *fs;
     struct fuse_srv *srv;
 } servers[G_N_ELEMENTS(setups)];
@@ -121,7 +132,11 @@ static bool make_server(struct server *s, const struct setup *setup)
     struct fs_config fc = setup->fs;
     struct fuse_srv_config sc = setup->srv;
 
-    fc.root_fd = open(share, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    s->more = setup->more;
+    if (mkdir(s->share, 0755) != 0)
+        return false;
+    fuse_tree_reset(s->share, s->more);
+    fc.root_fd = open(s->share, O_PATH | O_DIRECTORY | O_CLOEXEC);
     fc.proc_self_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
     fc.mountinfo_fd = -1;
     fc.announce_submounts = true;
@@ -147,16 +162,16 @@ static bool make_server(struct server *s, const struct setup *setup)
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-    char cwd[4096];
+    char cwd[4096], dir[32];
 
-    if (!getcwd(cwd, sizeof(cwd)) || !jail_enter(share, sizeof(share), cwd)) {
+    if (!getcwd(cwd, sizeof(cwd)) || !jail_enter(dir, sizeof(dir), cwd)) {
         perror("private mount namespace");
         exit(77);
     }
-    fuse_tree_reset(share);
     log_init(LOG_LVL_OFF, false);
     fs_thread_start();
     for (unsigned i = 0; i < G_N_ELEMENTS(setups); i++) {
+        snprintf(servers[i].share, sizeof(servers[i].share), "%s/%u", dir, i);
         if (!make_server(&servers[i], &setups[i]))
             exit(77);
     }
@@ -452,7 +467,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (lowest_free_fd() != fd)
         abort(); /* a descriptor is left over */
     if (dirty)
-        fuse_tree_reset(share);
+        fuse_tree_reset(server->share, server->more);
     dirty = false;
     return 0;
 }

@@ -15,8 +15,12 @@
 
 #include <linux/mount.h>
 
-/* Exists everywhere (FHS), so that nothing is left behind in the tree outside. */
-#define JAIL_DIR "/mnt"
+/* One of these exists everywhere (FHS) and is not above @writable: mounted over, it leaves nothing
+ * behind in the tree outside. */
+static const char *jail_dir(const char *writable)
+{
+    return writable && strncmp(writable, "/mnt", 4) == 0 ? "/media" : "/mnt";
+}
 
 static bool write_file(const char *path, const char *text)
 {
@@ -103,8 +107,8 @@ bool jail_enter(char *dir, size_t size, const char *writable)
 {
     if (!own_mount_namespace())
         return false;
-    snprintf(dir, size, "/tmp/jail-XXXXXX");
-    if (!mkdtemp(dir) || !close_all_but(writable))
+    snprintf(dir, size, "%s", jail_dir(writable));
+    if (!close_all_but(writable))
         return false;
     return mount("jail", dir, "tmpfs", MS_NOSUID | MS_NODEV, "size=64m,mode=755") == 0;
 }
