@@ -129,7 +129,7 @@ static int finish_create(struct fs *fs, const struct fs_cred *cred, struct fs_in
                          const char *name, int fd, int flags, struct fs_entry *out,
                          struct fs_opened *opened)
 {
-    struct fs_entry entry;
+    struct fs_entry entry = {0};
     struct fs_opened o = {.keep_cache = fs->cfg.cache == FS_CACHE_ALWAYS};
     int rc = entry_of_fd(fs, parent, fd, &entry);
 

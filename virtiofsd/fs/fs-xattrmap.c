@@ -118,7 +118,7 @@ static void add_map(struct parser *ps, const char *key, const char *prepend)
 static bool take_rule(struct parser *ps)
 {
     g_autofree char *key = NULL, *prepend = NULL;
-    unsigned type, scope = SCOPE_ALL;
+    unsigned type = TYPE_OK, scope = SCOPE_ALL;
     char sep = *ps->p;
 
     ps->start = ps->p++;
