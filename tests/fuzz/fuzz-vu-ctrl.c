@@ -175,6 +175,16 @@ static bool send_message(int fd, const uint8_t *record, const uint8_t *payload, 
     return sendmsg(fd, &mh, MSG_NOSIGNAL) >= 0;
 }
 
+/* As recv(), but the fuzzer's alarm does not end it. */
+static ssize_t receive(int fd, void *buf, size_t len, int flags)
+{
+    ssize_t n;
+    do {
+        n = recv(fd, buf, len, flags);
+    } while (n < 0 && errno == EINTR);
+    return n;
+}
+
 /* End a connection in order. The device closes its side: what it still says is replies. */
 static void hang_up(int fd)
 {
@@ -182,7 +192,7 @@ static void hang_up(int fd)
     size_t have = 0;
     ssize_t n;
     shutdown(fd, SHUT_WR);
-    while ((n = recv(fd, buf + have, sizeof(buf) - have, 0)) > 0)
+    while ((n = receive(fd, buf + have, sizeof(buf) - have, 0)) > 0)
         have += (size_t)n;
     if (n < 0 && errno == EAGAIN)
         abort();
@@ -208,7 +218,7 @@ static void probe(void)
     static const uint8_t record[RECORD] = {VU_GET_FEATURES};
     int fd = connect_one();
     if (!send_message(fd, record, NULL, 0) ||
-        recv(fd, &reply, sizeof(reply), MSG_WAITALL) != sizeof(reply) ||
+        receive(fd, &reply, sizeof(reply), MSG_WAITALL) != sizeof(reply) ||
         reply.hdr.request != VU_GET_FEATURES || !reply.features)
         abort();
     hang_up(fd);
