@@ -25,6 +25,12 @@ static void log_lines_are_limited(void **state)
         fe_call(&w->f, FUSE_GETATTR, ROOT, zero, 3, NULL, 104, NULL);
         fe_vhost_ack(&w->v, 5000 + i, zero, 8, NULL, 0);
     }
+    for (unsigned i = 0; i < 300; i++) {
+        struct fuse_init_in old = {.major = 6 + i % 2, .minor = 5};
+        fe_call(&w->f, FUSE_INIT, 0, &old, sizeof(old), NULL, 64, NULL);
+        assert_int_equal(fe_init(&w->f, fe_init_linux), 0);
+        fe_call(&w->f, FUSE_DESTROY, 0, NULL, 0, NULL, 0, NULL);
+    }
     assert_true(fe_daemon_log_count(&w->d, "\n") < 100);
 }
 
@@ -205,6 +211,24 @@ static void inodes_are_bounded(void **state)
     wire_finish(w, 0);
 }
 
+/* A request that is longer than any can be. */
+static void requests_are_bounded(void **state)
+{
+    struct wire *w = *state;
+    static char text[200000];
+    memset(text, 'x', sizeof(text));
+    spawn(w, NULL);
+    static const size_t sizes[] = {72 * 1024, 100000, sizeof(text)};
+    for (unsigned i = 0; i < 3; i++) {
+        int slot = send_on(w, FE_REQ, FUSE_SYMLINK, ROOT, text, sizes[i], 128);
+        assert_int_equal(fe_fuse_wait(&w->f, slot, NULL, 0, NULL), -E2BIG);
+        slot = send_on(w, FE_REQ, FUSE_SETXATTR, ROOT, text, sizes[i], 0);
+        assert_int_equal(fe_fuse_wait(&w->f, slot, NULL, 0, NULL), -E2BIG);
+    }
+    served(w);
+    wire_finish(w, 0);
+}
+
 static int lock_on(struct wire *w, uint32_t op, uint64_t node, uint64_t fh, uint64_t owner,
                    int type)
 {
@@ -294,8 +318,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(log_lines_are_limited), TEST(memory_is_bounded),  BARE(hiprio_flood),
-        BARE(million_lookups),       BARE(inodes_are_bounded), BARE(blocking_locks),
-        BARE(many_listings),
+        BARE(million_lookups),       BARE(inodes_are_bounded), BARE(requests_are_bounded),
+        BARE(blocking_locks),        BARE(many_listings),
     };
     return cmocka_run_group_tests_name("wire-starve", tests, wire_make, wire_unmake);
 }

@@ -103,8 +103,8 @@ void fuse_do_init(struct fuse_rq *rq)
     memcpy(&init, rq->body, MIN(rq->body_len, sizeof(init)));
     if (init.major < FUSE_KERNEL_VERSION ||
         (init.major == FUSE_KERNEL_VERSION && init.minor < FUSE_WIRE_MIN_MINOR)) {
-        log_error("the guest speaks FUSE %u.%u; %u.%u is the oldest supported", init.major,
-                  init.minor, FUSE_KERNEL_VERSION, FUSE_WIRE_MIN_MINOR);
+        log_guest(LOG_LVL_ERROR, "the guest speaks FUSE %u.%u; %u.%u is the oldest supported",
+                  init.major, init.minor, FUSE_KERNEL_VERSION, FUSE_WIRE_MIN_MINOR);
         fuse_rq_reply_err(rq, -EPROTO);
         return;
     }
@@ -128,7 +128,7 @@ void fuse_do_init(struct fuse_rq *rq)
     }
     srv->se = fuse_session_make(srv, init.minor);
     if (!srv->se) {
-        log_error("libfuse did not accept the session");
+        log_guest(LOG_LVL_ERROR, "libfuse did not accept the session");
         fuse_rq_reply_err(rq, -EIO);
         return;
     }
@@ -144,8 +144,8 @@ void fuse_do_init(struct fuse_rq *rq)
     out.time_gran = 1;
     if (srv->flags & FUSE_MAX_PAGES)
         out.max_pages = max_pages();
-    log_info("guest mounted: FUSE %u.%u, flags %#" G_GINT64_MODIFIER "x", init.major, init.minor,
-             srv->flags);
+    log_guest(LOG_LVL_INFO, "guest mounted: FUSE %u.%u, flags %#" G_GINT64_MODIFIER "x", init.major,
+              init.minor, srv->flags);
     fuse_rq_reply_buf(rq, &out, sizeof(out));
 }
 
@@ -157,6 +157,6 @@ void fuse_do_destroy(struct fuse_rq *rq)
     }
     fuse_srv_drop_session(rq->srv);
     fs_reset(rq->srv->fs);
-    log_info("guest unmounted");
+    log_guest(LOG_LVL_INFO, "guest unmounted");
     fuse_rq_reply_err(rq, 0);
 }
