@@ -144,71 +144,7 @@ static void too_long(void **state)
     wire_alive(w);
 }
 
-/* ---- names ---- */
-
-static char long_name[257];
-
-static const struct bad_name {
-    const char *name;
-    int err;
-} bad_names[] = {
-    {"/abs", -EINVAL}, {"a/b", -EINVAL}, {"..", -EINVAL},
-    {".", -EINVAL},    {"", -EINVAL},    {"../escaped", -EINVAL},
-    {"dir/", -EINVAL}, {"/", -EINVAL},   {long_name, -ENAMETOOLONG},
-};
-
-static int with_names(struct wire *w, const struct opcode *o, const char *n1, const char *n2)
-{
-    uint8_t fixed[128] = {0};
-    uint64_t root = FUSE_ROOT_ID;
-    char out[256];
-    if (o->op == FUSE_RENAME || o->op == FUSE_RENAME2)
-        memcpy(fixed, &root, sizeof(root));
-    if (o->op == FUSE_LINK) {
-        uint64_t node = wire_node(w, "file");
-        memcpy(fixed, &node, sizeof(node));
-    }
-    if (o->op == FUSE_MKNOD)
-        ((struct fuse_mknod_in *)fixed)->mode = S_IFREG | 0644;
-    if (o->op == FUSE_CREATE)
-        ((struct fuse_create_in *)fixed)->flags = O_CREAT | O_RDWR;
-    return fe_call_name(&w->f, o->op, FUSE_ROOT_ID, fixed, o->fixed, n1, n2, out, (size_t)o->reply);
-}
-
-/* CVE-2026-47243: an absolute path as a name, and its relatives. */
-static void cve_2026_47243(void **state)
-{
-    struct wire *w = *state;
-    static const uint32_t ops[] = {FUSE_LOOKUP, FUSE_SYMLINK, FUSE_MKNOD,  FUSE_MKDIR,
-                                   FUSE_UNLINK, FUSE_RMDIR,   FUSE_RENAME, FUSE_LINK,
-                                   FUSE_CREATE, FUSE_RENAME2};
-    char abs[128];
-    memset(long_name, 'n', 256);
-    snprintf(abs, sizeof(abs), "%s/outside", w->dir);
-    for (unsigned i = 0; i < NOPCODES; i++) {
-        const struct opcode *o = &opcodes[i];
-        bool takes = false;
-        for (unsigned k = 0; k < sizeof(ops) / sizeof(ops[0]); k++)
-            takes |= ops[k] == o->op;
-        if (!takes)
-            continue;
-        for (unsigned k = 0; k < sizeof(bad_names) / sizeof(bad_names[0]); k++) {
-            const struct bad_name *b = &bad_names[k];
-            bool dots = b->name[0] == '.' && (!b->name[1] || (b->name[1] == '.' && !b->name[2]));
-            int want = o->op == FUSE_LOOKUP && dots ? 0 : b->err;
-            must_be(w, o, b->name, with_names(w, o, b->name, o->names == 2 ? "target" : NULL),
-                    want);
-            if (o->op == FUSE_RENAME || o->op == FUSE_RENAME2)
-                must_be(w, o, b->name, with_names(w, o, "file", b->name), b->err);
-        }
-        must_be(w, o, "a path outside", with_names(w, o, abs, o->names == 2 ? "target" : NULL),
-                -EINVAL);
-    }
-    assert_int_equal(access(abs, F_OK), -1);
-    assert_int_equal(access(wire_path(w, "file"), F_OK), 0);
-    assert_int_equal(access(wire_path(w, "../escaped"), F_OK), -1);
-    wire_alive(w);
-}
+/* ---- names (what leads out of the share: test-wire-cve-name.c) ---- */
 
 /* ".." of the root stays the root. */
 static void dotdot_of_root(void **state)
@@ -483,7 +419,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(too_short, wire_mount, wire_umount),
         cmocka_unit_test_setup_teardown(length_lies, wire_mount, wire_umount),
         cmocka_unit_test_setup_teardown(too_long, wire_mount, wire_umount),
-        cmocka_unit_test_setup_teardown(cve_2026_47243, wire_mount, wire_umount),
         cmocka_unit_test_setup_teardown(dotdot_of_root, wire_mount, wire_umount),
         cmocka_unit_test_setup_teardown(missing_nul, wire_mount, wire_umount),
         cmocka_unit_test_setup_teardown(no_room, wire_mount, wire_umount),
