@@ -47,6 +47,11 @@ void vu_fd_unref(struct vu_fd *f)
     g_free(f);
 }
 
+bool vu_fd_is_shared(const struct vu_fd *f)
+{
+    return atomic_load_explicit(&f->refs, memory_order_acquire) > 1;
+}
+
 void vu_fd_signal(struct vu_fd *f)
 {
     uint64_t one = 1;

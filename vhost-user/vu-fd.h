@@ -17,6 +17,8 @@ struct vu_fd {
 struct vu_fd *vu_fd_new(int fd);
 struct vu_fd *vu_fd_ref(struct vu_fd *f);
 void vu_fd_unref(struct vu_fd *f); /* NULL is fine */
+/* Whether others than the caller hold a reference. */
+bool vu_fd_is_shared(const struct vu_fd *f);
 
 /* Add one. Waits when an eventfd is blocking and its counter is full, which only its owner can
  * have done; see vu_fd_unblock(). */

@@ -93,6 +93,28 @@ void vu_queue_stopped(struct vu_queue *q)
     vu_fd_unref(call);
 }
 
+static void drop_call(gpointer fd)
+{
+    vu_fd_unref(fd);
+}
+
+/* Let go of a call that was replaced, and of earlier ones that nobody signals any more. There are
+ * never more than threads that signal. */
+static void retire_call(struct vu_queue *q, struct vu_fd *old)
+{
+    for (unsigned i = q->retired ? q->retired->len : 0; i-- > 0;) {
+        if (!vu_fd_is_shared(g_ptr_array_index(q->retired, i)))
+            g_ptr_array_remove_index_fast(q->retired, i);
+    }
+    if (!old || !vu_fd_is_shared(old)) {
+        vu_fd_unref(old);
+        return;
+    }
+    if (!q->retired)
+        q->retired = g_ptr_array_new_with_free_func(drop_call);
+    g_ptr_array_add(q->retired, old);
+}
+
 void vu_queue_set_call(struct vu_queue *q, int fd)
 {
     struct vu_fd *call = vu_fd_new(fd), *old;
@@ -100,7 +122,7 @@ void vu_queue_set_call(struct vu_queue *q, int fd)
     old = q->call;
     q->call = call;
     pthread_mutex_unlock(&q->lock);
-    vu_fd_unref(old);
+    retire_call(q, old);
     if (call && q->run) /* what the old one was told may have been lost */
         vu_fd_try_signal(call);
 }
@@ -257,8 +279,11 @@ static bool drain_step(struct vu_queue *q, int ms)
 static void unblock_calls(struct vu_dev *dev)
 {
     for (unsigned i = 0; i < dev->cfg.num_queues; i++) {
-        if (dev->queues[i].call)
-            vu_fd_unblock(dev->queues[i].call);
+        const struct vu_queue *q = &dev->queues[i];
+        if (q->call)
+            vu_fd_unblock(q->call);
+        for (unsigned k = 0; q->retired && k < q->retired->len; k++)
+            vu_fd_unblock(g_ptr_array_index(q->retired, k));
     }
 }
 
@@ -321,6 +346,8 @@ void vu_queue_fini(struct vu_queue *q)
     vu_fd_unref(q->kick);
     vu_fd_unref(q->call);
     vu_fd_unref(q->err);
+    if (q->retired)
+        g_ptr_array_unref(q->retired);
     vu_mem_unref(q->mem);
     vu_mem_unref(q->used_mem);
     g_free(q->avail.busy);

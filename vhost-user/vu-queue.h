@@ -26,7 +26,9 @@ struct vu_queue {
     atomic_int wake_fd; /* eventfd: look at attention; another ring may stop the device meanwhile */
     int epoll_fd;
     pthread_t thread;
-    bool has_thread; /* control thread only */
+    bool has_thread;    /* control thread only */
+    GPtrArray *retired; /* control thread only: calls that were replaced while somebody was
+                         * signalling them, perhaps for ever; NULL = none */
 
     atomic_bool attention; /* the worker must look at what is below */
 
