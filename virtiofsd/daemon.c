@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -238,6 +239,16 @@ static void lock_thread_start(void *user)
         log_guest_warn("a wait for a lock runs with a worker's filter");
 }
 
+/* The first guest has mounted: what start, handshake and negotiation needed is not needed again
+ * soon. */
+static void settle(void)
+{
+    static atomic_flag done = ATOMIC_FLAG_INIT;
+
+    if (!atomic_flag_test_and_set(&done))
+        trim_startup_pages();
+}
+
 static bool make_fs(struct daemon *d, const struct sb_result *sb, GError **err)
 {
     static const enum fs_cache cache[] = {
@@ -286,6 +297,7 @@ static bool make_fs(struct daemon *d, const struct sb_result *sb, GError **err)
     struct fuse_srv_config sc = {
         .fs = d->fs,
         .sink_fd = d->null_fd,
+        .mounted = settle,
         .cache = fc.cache,
         .timeout = o->timeout,
         .negative_timeout = o->negative_timeout,
@@ -412,7 +424,6 @@ int daemon_run(const struct options *o)
         if (signalled)
             vu_dev_stop(d.dev);
         log_info("serving %s", o->shared_dir);
-        trim_startup_pages();
         if (vu_dev_run(d.dev, &err) == 0)
             code = 0;
     }

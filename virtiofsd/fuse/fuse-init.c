@@ -147,6 +147,8 @@ void fuse_do_init(struct fuse_rq *rq)
     log_guest(LOG_LVL_INFO, "guest mounted: FUSE %u.%u, flags %#" G_GINT64_MODIFIER "x", init.major,
               init.minor, srv->flags);
     fuse_rq_reply_buf(rq, &out, sizeof(out));
+    if (srv->cfg.mounted)
+        srv->cfg.mounted();
 }
 
 void fuse_do_destroy(struct fuse_rq *rq)
