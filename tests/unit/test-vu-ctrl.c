@@ -14,9 +14,6 @@
 #include "tests/unit/vu-peer.h"
 #include "vhost-user/vu-msg.h"
 
-#define BIT(n)   (UINT64_C(1) << (n))
-#define FEATURES (BIT(VU_F_INDIRECT_DESC) | BIT(VU_F_PROTOCOL_FEATURES) | BIT(VU_F_VERSION_1))
-
 static const uint8_t config[40] = "tag";
 
 static int setup(void **state)

@@ -12,51 +12,10 @@
 
 #include "tests/unit/vu-peer.h"
 
-#define BIT(n)   (UINT64_C(1) << (n))
-#define FEATURES (BIT(VU_F_INDIRECT_DESC) | BIT(VU_F_PROTOCOL_FEATURES) | BIT(VU_F_VERSION_1))
-
-static int setup(void **state)
-{
-    struct peer *p = g_new0(struct peer, 1);
-    peer_init(p);
-    *state = p;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    peer_fini(*state);
-    g_free(*state);
-    return 0;
-}
-
-static void up(struct peer *p, uint64_t features)
-{
-    peer_start(p);
-    peer_hello(p, features);
-    peer_ring_up(p, 1);
-}
-
-/* Offer one request that is held, or stays in the ring. */
-static void offer_one(struct peer *p, unsigned q, uint16_t head)
-{
-    peer_desc(p, q, head, PEER_GPA + PEER_DATA, 40, 0, 0);
-    peer_offer(p, q, head);
-    peer_kick(p, q);
-}
-
-static unsigned count(struct peer *p, const unsigned *field)
-{
-    pthread_mutex_lock(&p->lock);
-    unsigned n = *field;
-    pthread_mutex_unlock(&p->lock);
-    return n;
-}
-
 static void test_echo(void **state)
 {
     struct peer *p = *state;
-    up(p, FEATURES);
+    peer_up(p, FEATURES);
     peer_ring_up(p, 0);
     peer_echo(p, 1, "over the ring");
     assert_true(peer_called(p, 1, 1000) > 0);
@@ -72,7 +31,7 @@ static void test_echo(void **state)
 static void test_event_idx(void **state)
 {
     struct peer *p = *state;
-    up(p, FEATURES | BIT(VU_F_EVENT_IDX));
+    peer_up(p, FEATURES | BIT(VU_F_EVENT_IDX));
     struct vring r = peer_vring(p, 1);
     for (unsigned i = 0; i < 70; i++) {
         vring_used_event(&r) = r.used->idx; /* signal me at the next */
@@ -90,7 +49,7 @@ static void test_event_idx(void **state)
 static void test_batch_signals_once(void **state)
 {
     struct peer *p = *state;
-    up(p, FEATURES);
+    peer_up(p, FEATURES);
     assert_int_equal(peer_ack_vring(p, VU_SET_VRING_ENABLE, 1, 0), 0);
     peer_called(p, 1, 0);
     for (uint16_t i = 0; i < PEER_NUM; i++) {
@@ -108,13 +67,13 @@ static void test_batch_signals_once(void **state)
 static void test_disabled_ring_rests(void **state)
 {
     struct peer *p = *state;
-    up(p, FEATURES);
+    peer_up(p, FEATURES);
     peer_echo(p, 1, "before");
     assert_int_equal(peer_ack_vring(p, VU_SET_VRING_ENABLE, 1, 0), 0);
-    offer_one(p, 1, 3);
+    peer_offer_one(p, 1, 3);
     usleep(50000);
     assert_int_equal(peer_vring(p, 1).used->idx, 1);
-    assert_int_equal(count(p, &p->drains), 0); /* nothing was in flight */
+    assert_int_equal(peer_count(p, &p->drains), 0); /* nothing was in flight */
     assert_int_equal(peer_ack_vring(p, VU_SET_VRING_ENABLE, 1, 1), 0);
     assert_true(peer_wait_used(p, 1, 2));
     peer_stop(p);
@@ -124,7 +83,7 @@ static void test_disabled_ring_rests(void **state)
 static void test_disable_and_set_up_again(void **state)
 {
     struct peer *p = *state;
-    up(p, FEATURES);
+    peer_up(p, FEATURES);
     peer_echo(p, 1, "one");
     assert_int_equal(peer_ack_vring(p, VU_SET_VRING_ENABLE, 1, 0), 0);
     memset(p->mem + PEER_RING(1), 0, 0x4000);
@@ -138,16 +97,16 @@ static void test_disable_and_set_up_again(void **state)
 static void test_stop_drains(void **state)
 {
     struct peer *p = *state;
-    up(p, FEATURES);
+    peer_up(p, FEATURES);
     p->mode = PEER_HOLD;
-    offer_one(p, 1, 5);
-    offer_one(p, 1, 6);
+    peer_offer_one(p, 1, 5);
+    peer_offer_one(p, 1, 6);
     assert_true(peer_wait_held(p, 2));
     assert_int_equal(peer_vring(p, 1).used->idx, 0);
     /* The answers are there before the reply is; they were made by ops->drain. */
     assert_int_equal(peer_ring_stop(p, 1), 2);
     assert_int_equal(peer_vring(p, 1).used->idx, 2);
-    assert_true(count(p, &p->drains) > 0);
+    assert_true(peer_count(p, &p->drains) > 0);
     /* Started again where it was. */
     p->mode = PEER_ECHO;
     peer_ring_up(p, 1);
@@ -159,9 +118,9 @@ static void test_stop_drains(void **state)
 static void test_stop_leaves_what_was_not_taken(void **state)
 {
     struct peer *p = *state;
-    up(p, FEATURES);
+    peer_up(p, FEATURES);
     assert_int_equal(peer_ack_vring(p, VU_SET_VRING_ENABLE, 1, 0), 0);
-    offer_one(p, 1, 5);
+    peer_offer_one(p, 1, 5);
     assert_int_equal(peer_ring_stop(p, 1), 0);
     peer_vring(p, 1).used->flags = 0;
     p->avail_idx[1] = 0;
@@ -173,9 +132,9 @@ static void test_stop_leaves_what_was_not_taken(void **state)
 static void test_held_requests_stall_nothing(void **state)
 {
     struct peer *p = *state;
-    up(p, FEATURES);
+    peer_up(p, FEATURES);
     p->mode = PEER_HOLD;
-    offer_one(p, 1, 5);
+    peer_offer_one(p, 1, 5);
     assert_true(peer_wait_held(p, 1));
     p->mode = PEER_ECHO;
     peer_echo(p, 1, "passes by");
@@ -192,7 +151,7 @@ static void test_pool(void **state)
 {
     struct peer *p = *state;
     p->cfg.pool_size = 3;
-    up(p, FEATURES | BIT(VU_F_EVENT_IDX));
+    peer_up(p, FEATURES | BIT(VU_F_EVENT_IDX));
     peer_ring_up(p, 0);
     for (unsigned i = 0; i < 100; i++) {
         peer_echo(p, 1, "pool");
@@ -200,7 +159,7 @@ static void test_pool(void **state)
     }
     p->mode = PEER_HOLD;
     for (uint16_t i = 2; i < 8; i++)
-        offer_one(p, 1, i);
+        peer_offer_one(p, 1, i);
     assert_true(peer_wait_held(p, 6));
     assert_int_equal(peer_ring_stop(p, 1), 106);
     assert_int_equal(peer_vring(p, 1).used->idx, 106);
@@ -211,7 +170,7 @@ static void test_poll(void **state)
 {
     struct peer *p = *state;
     p->cfg.poll_us = 200000;
-    up(p, FEATURES);
+    peer_up(p, FEATURES);
     peer_echo(p, 1, "kicked");
     /* Within the time no kick is needed. */
     peer_desc(p, 1, 2, PEER_GPA + PEER_DATA, 40, 0, 0);
@@ -223,7 +182,7 @@ static void test_poll(void **state)
 static void test_no_kick_fd(void **state)
 {
     struct peer *p = *state;
-    up(p, FEATURES);
+    peer_up(p, FEATURES);
     assert_int_equal(peer_ack_u64(p, VU_SET_VRING_KICK, 1 | VU_NO_FD), 0);
     for (uint16_t i = 0; i < 3; i++) {
         peer_desc(p, 1, i, PEER_GPA + PEER_DATA, 40, 0, 0);
@@ -239,7 +198,7 @@ static void test_pipes(void **state)
     int kick[2], call[2];
     uint64_t index = 1, one = 1;
     char buf[64];
-    up(p, FEATURES);
+    peer_up(p, FEATURES);
     assert_int_equal(pipe2(kick, O_CLOEXEC), 0);
     assert_int_equal(pipe2(call, O_CLOEXEC), 0);
     assert_int_equal(peer_ack(p, VU_SET_VRING_KICK, &index, 8, &kick[0], 1), 0);
@@ -271,9 +230,9 @@ static void test_pipes(void **state)
 static void test_full_call(void **state)
 {
     struct peer *p = *state;
-    up(p, FEATURES);
+    peer_up(p, FEATURES);
     assert_int_equal(eventfd_write(p->call[1], UINT64_MAX - 1), 0);
-    offer_one(p, 1, 0);
+    peer_offer_one(p, 1, 0);
     assert_true(peer_wait_used(p, 1, 1));
     assert_int_equal(peer_ring_stop(p, 1), 1);
     peer_stop(p);
@@ -283,7 +242,7 @@ static void test_swap_kick(void **state)
 {
     struct peer *p = *state;
     uint64_t index = 1;
-    up(p, FEATURES);
+    peer_up(p, FEATURES);
     peer_echo(p, 1, "old");
     int fresh = eventfd(0, EFD_CLOEXEC);
     assert_int_equal(peer_ack(p, VU_SET_VRING_KICK, &index, 8, &fresh, 1), 0);
@@ -298,12 +257,12 @@ static void test_without_protocol_features(void **state)
     struct peer *p = *state;
     uint64_t index = 1;
     struct vring r = peer_vring(p, 1);
-    up(p, FEATURES);
+    peer_up(p, FEATURES);
     assert_int_equal(peer_ring_stop(p, 1), 0);
     assert_int_equal(peer_ack_vring(p, VU_SET_VRING_ENABLE, 1, 0), 0);
     /* Without bit 30 there is no ENABLE: the kick is enough. */
     assert_int_equal(peer_ack_u64(p, VU_SET_FEATURES, BIT(VU_F_VERSION_1)), 0);
-    offer_one(p, 1, 0);
+    peer_offer_one(p, 1, 0);
     assert_int_equal(peer_ack(p, VU_SET_VRING_KICK, &index, 8, &p->kick[1], 1), 0);
     assert_true(peer_wait_used(p, 1, 1));
     assert_int_equal(r.used->ring[0].len, 0);
@@ -313,18 +272,18 @@ static void test_without_protocol_features(void **state)
 static void test_unmapped_segment(void **state)
 {
     struct peer *p = *state;
-    up(p, FEATURES);
+    peer_up(p, FEATURES);
     peer_desc(p, 1, 0, PEER_GPA + PEER_MEM - 8, 16, VRING_DESC_F_NEXT, 1);
     peer_desc(p, 1, 1, PEER_GPA + PEER_DATA, 16, VRING_DESC_F_WRITE, 0);
     peer_offer(p, 1, 0);
     peer_kick(p, 1);
     assert_true(peer_wait_used(p, 1, 1));
-    assert_int_equal(count(p, &p->unmapped), 1);
+    assert_int_equal(peer_count(p, &p->unmapped), 1);
     peer_echo(p, 1, "goes on");
     peer_stop(p);
 }
 
-#define unit(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define unit(f) cmocka_unit_test_setup_teardown(f, peer_setup, peer_teardown)
 
 int main(void)
 {

@@ -17,47 +17,6 @@
 #include "tests/unit/vu-peer.h"
 #include "vhost-user/vu-sock.h"
 
-#define BIT(n)   (UINT64_C(1) << (n))
-#define FEATURES (BIT(VU_F_INDIRECT_DESC) | BIT(VU_F_PROTOCOL_FEATURES) | BIT(VU_F_VERSION_1))
-
-static int setup(void **state)
-{
-    struct peer *p = g_new0(struct peer, 1);
-    peer_init(p);
-    *state = p;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    peer_fini(*state);
-    g_free(*state);
-    return 0;
-}
-
-static void up(struct peer *p, uint64_t features)
-{
-    peer_start(p);
-    peer_hello(p, features);
-    peer_ring_up(p, 1);
-}
-
-/* Offer one request that is held, or stays in the ring. */
-static void offer_one(struct peer *p, unsigned q, uint16_t head)
-{
-    peer_desc(p, q, head, PEER_GPA + PEER_DATA, 40, 0, 0);
-    peer_offer(p, q, head);
-    peer_kick(p, q);
-}
-
-static unsigned count(struct peer *p, const unsigned *field)
-{
-    pthread_mutex_lock(&p->lock);
-    unsigned n = *field;
-    pthread_mutex_unlock(&p->lock);
-    return n;
-}
-
 static bool closed(struct peer *p)
 {
     char c;
@@ -73,7 +32,7 @@ static void test_memory_changes_while_running(void **state)
     struct peer *p = *state;
     struct vu_wire_table t = {1, 0, {{PEER_GPA, PEER_MEM, PEER_UADDR, 0}}};
     struct vu_wire_slot more = {0, {PEER_GPA + PEER_MEM, 0x1000, PEER_UADDR + PEER_MEM, 0}};
-    up(p, FEATURES);
+    peer_up(p, FEATURES);
     p->mode = PEER_HOLD;
     memcpy(p->mem + PEER_DATA, "held", 4);
     peer_desc(p, 1, 4, PEER_GPA + PEER_DATA, 4, VRING_DESC_F_NEXT, 5);
@@ -99,10 +58,10 @@ static void test_ring_memory_removed(void **state)
 {
     struct peer *p = *state;
     struct vu_wire_slot s = {0, {PEER_GPA, PEER_MEM, PEER_UADDR, 0}};
-    up(p, FEATURES);
+    peer_up(p, FEATURES);
     peer_echo(p, 1, "there");
     assert_int_not_equal(peer_ack(p, VU_REM_MEM_REG, &s, sizeof(s), NULL, 0), 0);
-    offer_one(p, 1, 0);
+    peer_offer_one(p, 1, 0);
     usleep(20000);
     assert_int_equal(peer_vring(p, 1).used->idx, 1);
     assert_int_equal(peer_ack(p, VU_ADD_MEM_REG, &s, sizeof(s), &p->mem_fd, 1), 0);
@@ -113,7 +72,7 @@ static void test_ring_memory_removed(void **state)
 static void test_memory_file_truncated(void **state)
 {
     struct peer *p = *state;
-    up(p, FEATURES);
+    peer_up(p, FEATURES);
     peer_echo(p, 1, "whole");
     assert_int_equal(ftruncate(p->mem_fd, 0), 0);
     peer_kick(p, 1);
@@ -129,13 +88,13 @@ static void test_memory_file_truncated(void **state)
 static void test_reset_device(void **state)
 {
     struct peer *p = *state;
-    up(p, FEATURES);
+    peer_up(p, FEATURES);
     p->mode = PEER_HOLD;
-    offer_one(p, 1, 0);
+    peer_offer_one(p, 1, 0);
     assert_true(peer_wait_held(p, 1));
     assert_int_equal(peer_ack(p, VU_RESET_DEVICE, NULL, 0, NULL, 0), 0);
     assert_int_equal(peer_vring(p, 1).used->idx, 1);
-    assert_int_equal(count(p, &p->resets), 1);
+    assert_int_equal(peer_count(p, &p->resets), 1);
     p->mode = PEER_ECHO;
     peer_ring_up(p, 1); /* memory and features are still there */
     peer_echo(p, 1, "after reset");
@@ -145,10 +104,10 @@ static void test_reset_device(void **state)
 static void test_closed_in_the_middle(void **state)
 {
     struct peer *p = *state;
-    up(p, FEATURES);
+    peer_up(p, FEATURES);
     p->mode = PEER_HOLD;
-    offer_one(p, 1, 0);
-    offer_one(p, 1, 1);
+    peer_offer_one(p, 1, 0);
+    peer_offer_one(p, 1, 1);
     assert_true(peer_wait_held(p, 2));
     peer_stop(p);
     assert_int_equal(p->run_result, 0);
@@ -159,7 +118,7 @@ static void test_closed_in_the_middle(void **state)
 static void test_told_to_stop(void **state)
 {
     struct peer *p = *state;
-    up(p, FEATURES);
+    peer_up(p, FEATURES);
     peer_echo(p, 1, "busy");
     vu_dev_stop(p->dev);
     assert_true(closed(p));
@@ -171,10 +130,10 @@ static void test_broken_ring(void **state)
 {
     struct peer *p = *state;
     eventfd_t v;
-    up(p, FEATURES);
+    peer_up(p, FEATURES);
     peer_ring_up(p, 2);
     p->mode = PEER_HOLD;
-    offer_one(p, 2, 0);
+    peer_offer_one(p, 2, 0);
     assert_true(peer_wait_held(p, 1));
     peer_offer(p, 1, PEER_NUM + 7);
     peer_kick(p, 1);
@@ -217,7 +176,7 @@ static void test_relisten(void **state)
     assert_non_null(mkdtemp(dir));
     listen_in(p, dir, path, sizeof(path));
     p->cfg.relisten = true;
-    up(p, FEATURES);
+    peer_up(p, FEATURES);
     peer_echo(p, 1, "first");
     peer_offer(p, 1, PEER_NUM);
     peer_kick(p, 1);
@@ -250,7 +209,7 @@ static void test_serves_one_without_relisten(void **state)
     char dir[] = "/tmp/vu-XXXXXX", path[64];
     assert_non_null(mkdtemp(dir));
     listen_in(p, dir, path, sizeof(path));
-    up(p, FEATURES);
+    peer_up(p, FEATURES);
     peer_echo(p, 1, "served");
     assert_int_equal(dial(path), -1);
     peer_stop(p);
@@ -259,7 +218,7 @@ static void test_serves_one_without_relisten(void **state)
     rmdir(dir);
 }
 
-#define unit(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define unit(f) cmocka_unit_test_setup_teardown(f, peer_setup, peer_teardown)
 
 int main(void)
 {

@@ -336,3 +336,42 @@ bool peer_wait_held(struct peer *p, unsigned n)
     }
     return false;
 }
+
+/* ---- what most tests begin with ---- */
+
+int peer_setup(void **state)
+{
+    struct peer *p = g_new0(struct peer, 1);
+    peer_init(p);
+    *state = p;
+    return 0;
+}
+
+int peer_teardown(void **state)
+{
+    peer_fini(*state);
+    g_free(*state);
+    return 0;
+}
+
+void peer_up(struct peer *p, uint64_t features)
+{
+    peer_start(p);
+    peer_hello(p, features);
+    peer_ring_up(p, 1);
+}
+
+void peer_offer_one(struct peer *p, unsigned q, uint16_t head)
+{
+    peer_desc(p, q, head, PEER_GPA + PEER_DATA, 40, 0, 0);
+    peer_offer(p, q, head);
+    peer_kick(p, q);
+}
+
+unsigned peer_count(struct peer *p, const unsigned *field)
+{
+    pthread_mutex_lock(&p->lock);
+    unsigned n = *field;
+    pthread_mutex_unlock(&p->lock);
+    return n;
+}

@@ -25,6 +25,10 @@ enum peer_mode {
     PEER_HOLD, /* keep it for peer_release() */
 };
 
+/* What most tests negotiate. */
+#define BIT(n)   (UINT64_C(1) << (n))
+#define FEATURES (BIT(VU_F_INDIRECT_DESC) | BIT(VU_F_PROTOCOL_FEATURES) | BIT(VU_F_VERSION_1))
+
 struct peer {
     struct vu_config cfg; /* change between peer_init() and peer_start() */
     struct vu_dev *dev;
@@ -88,3 +92,13 @@ void peer_echo(struct peer *p, unsigned q, const char *text);
 void peer_release(struct peer *p);
 /* Wait until @n chains are held. */
 bool peer_wait_held(struct peer *p, unsigned n);
+
+/* cmocka's fixture: a struct peer in *state. */
+int peer_setup(void **state);
+int peer_teardown(void **state);
+/* Start the device, negotiate, and run ring 1. */
+void peer_up(struct peer *p, uint64_t features);
+/* Offer one request that is held, or stays in the ring. */
+void peer_offer_one(struct peer *p, unsigned q, uint16_t head);
+/* A counter of @p, read under its lock. */
+unsigned peer_count(struct peer *p, const unsigned *field);

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * How every part of the sandbox says what failed, and reads a number of the kernel's to say why. */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "sandbox/sb-priv.h"
+#include "virtiofsd/base/auto.h"
+
+G_DEFINE_QUARK(sb - error - quark, sb_error)
+
+bool sb_fail(GError **err, int code, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    g_autofree char *what = g_strdup_vprintf(fmt, ap);
+    va_end(ap);
+    g_set_error(err, SB_ERROR, code, "%s: %s", what, g_strerror(code));
+    return false;
+}
+
+long sb_read_number(const char *path, long fallback)
+{
+    char text[32];
+    AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+    if (n <= 0)
+        return fallback;
+    text[n] = '\0';
+    return strtol(text, NULL, 10);
+}
