@@ -7,6 +7,7 @@
 #   GUEST_PROGS  where meson built the guests' programs (default build/tests/guest)
 #   KEEP=1       leave the private directory behind
 #   SANDBOX, SECCOMP  how the daemons are started (default namespace, kill)
+#   AS_USER=1    the daemons run as an ordinary user, nobody, with a range of sub-ids (from 100000)
 set -uo pipefail
 
 GUEST=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
@@ -78,12 +79,34 @@ finish() {
 
 # ---- daemons ----
 
+# as_user: $AS_NOBODY becomes the words that run a command as nobody, with sub-ids of its own: the files
+# that list them are replaced in a private mount namespace.
+as_user() {
+    local p f
+    for p in setpriv unshare newuidmap newgidmap; do
+        type -P "$p" >/dev/null || skip "no $p (Debian packages util-linux, uidmap)"
+    done
+    for f in subuid subgid; do echo "nobody:100000:65536" >"$T/$f"; done
+    chmod 777 "$T" # the socket is made there
+    # shellcheck disable=SC2016 # the inner shell's
+    AS_NOBODY=(unshare --mount --propagation private sh -c '
+        mount --bind "$0/subuid" /etc/subuid && mount --bind "$0/subgid" /etc/subgid || exit
+        exec setpriv --reuid '"$(id -u nobody)"' --regid '"$(id -g nobody)"' --clear-groups -- "$@"' "$T")
+}
+declare -a AS_NOBODY=()
+
 # daemon NAME DIR [OPTION]…: share DIR as tag NAME; the socket is $T/NAME.sock, the log $T/NAME.log.
 # DAEMON_WRAP may hold a command to run it under, as words of an array.
 declare -a DAEMON_WRAP=()
 daemon() {
     local name=$1 dir=$2
     shift 2
+    if [ -n "${AS_USER:-}" ]; then
+        [ -n "${AS_NOBODY[*]}" ] || as_user
+        DAEMON_WRAP=("${AS_NOBODY[@]}")
+        chown -R 100000:100000 "$dir"
+        set -- "$@" --uid-map=:0:100000:65536: --gid-map=:0:100000:65536:
+    fi
     ${DAEMON_WRAP[@]+"${DAEMON_WRAP[@]}"} "$VIRTIOFSD" --socket-path="$T/$name.sock" --shared-dir="$dir" \
         --tag="$name" --sandbox="${SANDBOX:-namespace}" --seccomp="${SECCOMP:-kill}" "$@" >>"$T/$name.log" 2>&1 &
     DAEMON[$name]=$!

@@ -4,19 +4,8 @@
 . "$(dirname "$0")/lib.sh"
 setup locker
 
-for p in setpriv unshare newuidmap newgidmap; do
-    type -P "$p" >/dev/null || skip "no $p (Debian packages util-linux, uidmap)"
-done
+as_user
 user=$(id -u nobody) group=$(id -g nobody)
-
-# The user's own subordinate ids, in a mount namespace of the daemon's.
-for f in subuid subgid; do echo "nobody:100000:65536" >"$T/$f"; done
-chmod 755 "$T"
-mkdir -m 777 "$T/run" # for the sockets
-# shellcheck disable=SC2016 # the inner shell's
-as_user=(unshare --mount --propagation private sh -c '
-    mount --bind "$0/subuid" /etc/subuid && mount --bind "$0/subgid" /etc/subgid || exit
-    exec setpriv --reuid '"$user"' --regid '"$group"' --clear-groups -- "$@"' "$T")
 
 for share in one many; do
     mkdir "$T/$share"
@@ -27,9 +16,8 @@ echo "of root" >"$T/one/foreign"
 chmod 600 "$T/one/foreign"
 mkdir "$T/two"
 chown 100000:100000 "$T/many" "$T/many/host"
-chmod 777 "$T"
 
-DAEMON_WRAP=("${as_user[@]}")
+DAEMON_WRAP=("${AS_NOBODY[@]}")
 daemon one "$T/one" --xattr
 daemon many "$T/many" --xattr --uid-map=:0:100000:65536: --gid-map=:0:100000:65536:
 DAEMON_WRAP=()
