@@ -37,17 +37,21 @@ static void unmake(struct fs *fs, struct fs_inode *parent, const char *name,
     fs_inode_put(fs, made->inode);
 }
 
+/* What can be said before anything is made. */
+static int check(struct fs *fs, const struct fs_cred *cred, const char *name)
+{
+    int rc = fs_name_check(name);
+    if (rc < 0)
+        return rc;
+    return fs->cfg.readonly ? -EROFS : fs_secctx_check(fs, cred);
+}
+
 /* Check, switch ids, make, look up, label. Between the last two another guest or the host could
  * see the inode without its label; there is no call that makes one with it. */
 static int make(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent,
                 const char *name, const struct recipe *r, struct fs_entry *out)
 {
-    int rc = fs_name_check(name);
-    if (rc < 0)
-        return rc;
-    if (fs->cfg.readonly)
-        return -EROFS;
-    rc = fs_secctx_check(fs, cred);
+    int rc = check(fs, cred, name);
     if (rc < 0)
         return rc;
     int dir = fs_inode_fd(fs, parent);
@@ -205,12 +209,7 @@ static int open_existing(struct fs *fs, struct fs_inode *parent, const char *nam
 int fs_create(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent, const char *name,
               mode_t mode, int flags, unsigned how, struct fs_entry *out, struct fs_opened *opened)
 {
-    int rc = fs_name_check(name);
-    if (rc < 0)
-        return rc;
-    if (fs->cfg.readonly)
-        return -EROFS;
-    rc = fs_secctx_check(fs, cred);
+    int rc = check(fs, cred, name);
     if (rc < 0)
         return rc;
     int clean = fs_open_flags(fs, flags & ~(O_CREAT | O_EXCL));

@@ -24,7 +24,7 @@ void fuse_answer_buf(fuse_req_t req, const void *buf, size_t len)
 
 void fuse_answer_entry(fuse_req_t req, int err, struct fs_entry *e)
 {
-    struct fuse_srv *srv = fuse_req_userdata(req);
+    struct fuse_srv *srv = srv_of(req);
     struct fuse_entry_out out;
 
     if (err) {
@@ -65,7 +65,7 @@ void fuse_answer_create(fuse_req_t req, int err, struct fs_entry *e, const struc
 
 void fuse_answer_open(fuse_req_t req, bool dir, int err, const struct fs_opened *o)
 {
-    struct fuse_srv *srv = fuse_req_userdata(req);
+    struct fuse_srv *srv = srv_of(req);
 
     if (err) {
         fuse_answer_err(req, err);
@@ -78,7 +78,7 @@ void fuse_answer_open(fuse_req_t req, bool dir, int err, const struct fs_opened 
 
 void fuse_answer_attr(fuse_req_t req, int err, const struct fs_attr *a)
 {
-    struct fuse_srv *srv = fuse_req_userdata(req);
+    struct fuse_srv *srv = srv_of(req);
     struct fuse_attr_out out = {0};
 
     if (err) {

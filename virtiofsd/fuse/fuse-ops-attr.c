@@ -6,11 +6,6 @@
 #include <limits.h>
 #include <string.h>
 
-static struct fuse_srv *srv_of(fuse_req_t req)
-{
-    return fuse_req_userdata(req);
-}
-
 static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct fs *fs = srv_of(req)->fs;

@@ -5,11 +5,6 @@
 #include <errno.h>
 #include <string.h>
 
-static struct fuse_srv *srv_of(fuse_req_t req)
-{
-    return fuse_req_userdata(req);
-}
-
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct fs *fs = srv_of(req)->fs;

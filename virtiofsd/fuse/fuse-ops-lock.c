@@ -7,12 +7,6 @@
 #include <string.h>
 #include <sys/file.h>
 
-static struct fs *fs_of(fuse_req_t req)
-{
-    struct fuse_srv *srv = fuse_req_userdata(req);
-    return srv->fs;
-}
-
 /* libfuse turns the wire's inclusive end into a length, with 0 for "to end of file": so the wire's
  * own numbers are taken. */
 static struct fs_lock wire_lock(void)
@@ -26,7 +20,7 @@ static struct fs_lock wire_lock(void)
 static void op_getlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
                      struct flock *unused)
 {
-    struct fs *fs = fs_of(req);
+    struct fs *fs = srv_of(req)->fs;
     struct fs_lock lk = wire_lock();
     struct fs_inode *inode = fs_inode_get(fs, ino);
     int err = -ENOENT;
@@ -48,7 +42,7 @@ static void op_getlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
 static void op_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
                      struct flock *unused, int sleep)
 {
-    struct fs *fs = fs_of(req);
+    struct fs *fs = srv_of(req)->fs;
     struct fs_lock lk = wire_lock();
     struct fs_inode *inode = fs_inode_get(fs, ino);
     int err = -ENOENT;
@@ -62,7 +56,7 @@ static void op_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
 
 static void op_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, int op)
 {
-    struct fs *fs = fs_of(req);
+    struct fs *fs = srv_of(req)->fs;
     struct fs_file *file = fs_file_get(fs, fi->fh, NULL);
     int err = -EBADF;
 

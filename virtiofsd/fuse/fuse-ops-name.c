@@ -5,11 +5,6 @@
 #include <errno.h>
 #include <string.h>
 
-static struct fuse_srv *srv_of(fuse_req_t req)
-{
-    return fuse_req_userdata(req);
-}
-
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     struct fuse_srv *srv = srv_of(req);

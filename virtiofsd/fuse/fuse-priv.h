@@ -109,6 +109,12 @@ void fuse_split_timeout(double t, uint64_t *sec, uint32_t *nsec);
 /* FOPEN_* flags by cache policy. */
 uint32_t fuse_open_flags(const struct fuse_srv *srv, bool dir, const struct fs_opened *o);
 
+/* The server behind libfuse's request. */
+static inline struct fuse_srv *srv_of(fuse_req_t req)
+{
+    return fuse_req_userdata(req);
+}
+
 /* fuse-answer.c: answers of libfuse's callbacks. Each answers the current request and ends @req.
  * @err is 0 or -errno; with an error the rest is not looked at. */
 void fuse_answer_err(fuse_req_t req, int err);
