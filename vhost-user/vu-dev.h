@@ -15,6 +15,7 @@
 #include "virtiofsd/base/chain.h"
 
 struct vu_dev;
+struct vu_backend;
 
 /* What the device implements. All callbacks get vu_config.user. */
 struct vu_dev_ops {
@@ -43,6 +44,9 @@ struct vu_config {
     uint64_t features;  /* device feature bits offered besides the transport's own */
     const uint8_t *config; /* device configuration space, or NULL: do not offer CONFIG */
     unsigned config_len;   /* <= 256 */
+    uint64_t shmem_size;   /* of shared memory region 0, bytes; 0 = offer none */
+    unsigned shmem_bit;    /* the protocol feature that offers it */
+    bool shmem_mem_slots;  /* offer CONFIGURE_MEM_SLOTS in spite of it */
 };
 
 #define VU_MAX_QUEUES     256
@@ -61,6 +65,9 @@ int vu_dev_run(struct vu_dev *dev, GError **err);
 void vu_dev_stop(struct vu_dev *dev);
 
 void vu_dev_free(struct vu_dev *dev);
+
+/* The channel on which to ask the front-end; lives as long as the device. */
+struct vu_backend *vu_dev_backend(struct vu_dev *dev);
 
 /* Parsed use of a ring, for a device that must be stopped: mark the whole device broken with one
  * log line, from any thread; rings stop popping, the connection is closed by the control thread. */

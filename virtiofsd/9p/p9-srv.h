@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The 9P2000.L server: requests in struct chain, answered by the file-system core. Protocol facts:
+ * diod's protocol document and Linux's net/9p.
+ *
+ * A connection is one virtio-9p device or one socket. Its fids hold references of the core, never
+ * path strings. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "virtiofsd/base/chain.h"
+#include "virtiofsd/fs/fs.h"
+
+struct p9_srv;
+struct p9_conn;
+
+struct p9_config {
+    struct fs *fs;      /* not owned */
+    uint32_t max_msize; /* largest message taken, bytes; 4096 .. 16 MiB */
+    unsigned max_fids;  /* per connection */
+    bool readonly;      /* for statfs and early refusals; the core enforces it anyway */
+    bool xattr;
+    /* Everything is done as this user when not UINT32_MAX (sockets); else as the one who attached.
+     */
+    uint32_t squash_uid, squash_gid;
+};
+
+struct p9_srv *p9_srv_new(const struct p9_config *cfg);
+void p9_srv_free(struct p9_srv *srv); /* no connection is left */
+
+struct p9_conn *p9_conn_new(struct p9_srv *srv);
+void p9_conn_free(struct p9_conn *conn); /* all requests are answered; drops all fids */
+
+/* Answer one request: chain_complete() exactly once, in the call or, for locks that wait, later.
+ * chain.in is the T-message, chain.out room for the R-message. May be called from several threads
+ * at once. A chain that has no room for any answer is completed with 0 bytes. */
+void p9_conn_handle(struct p9_conn *conn, struct chain *c);
+
+/* Largest message of this connection now: what Tversion agreed on, or 8192 before. For sockets. */
+uint32_t p9_conn_msize(struct p9_conn *conn);
+
+/* Make requests that wait for a lock end with EINTR. */
+void p9_conn_cancel(struct p9_conn *conn);
+/* The guest is gone: drop all fids. No request runs. */
+void p9_conn_reset(struct p9_conn *conn);
