@@ -16,7 +16,8 @@
  * is refreshed when the file was seen to change, and what the guest stored there is carried back to
  * the file (byte by byte against a twin of what it was, so that the host's own changes stay) at
  * each request that touches the file, and at the latest one timeout later. A part once private
- * stays so until its slot is removed: the guest may be using it.
+ * stays so until its slot is removed: the guest may be using it. It is at most 2 MiB long, which is
+ * all of a slot of Linux; in a longer slot, what the file grows by beyond it is mapped for real.
  *
  * Locks: `order` serialises what is said to the front-end and is held across a round trip; the
  * table's lock is short; each file has a lock of its own for its private pages. Order: order ->
@@ -63,6 +64,7 @@ struct dax_stamp {
     int64_t mtime_ns, ctime_ns;
 };
 
+/* NULL with errno when the sizes are not as above, or there is no memory file. */
 struct dax_window *dax_window_new(const struct dax_config *cfg);
 void dax_window_free(struct dax_window *w); /* nothing else runs; sends nothing */
 uint64_t dax_window_size(const struct dax_window *w);
@@ -81,10 +83,12 @@ struct dax_request {
 
 /* Map. @fd: the file, open O_RDWR (@fd_writable) or O_RDONLY, regular; taken over in any case.
  * All of the request is checked before anything is sent: -EINVAL (alignment, bounds, overflow,
- * partial overlap with a live slot), -ENOSPC (too many slots), -EACCES (@write without a writable
- * descriptor). The same slot of the same file again is an upgrade to writing. Another live slot
- * that lies whole in the range is unmapped first. Otherwise 0 or what ops->map said; on failure
- * nothing of this request stays mapped. */
+ * partial overlap with a live slot, not a regular file), -ENOSPC (too many slots), -EACCES (@write
+ * without a writable descriptor, or none at all that the front-end takes), -EBADF (@fd is -1 and no
+ * descriptor is held, any more: call again with one), -ENODEV (dax_window_start() was not called).
+ * The same slot of the same file again is an upgrade to writing; when it fails, the guest goes on
+ * reading there. Another live slot that lies whole in the range is unmapped first. Otherwise 0 or
+ * what ops->map said; on failure nothing of this request stays mapped. */
 int dax_map(struct dax_window *w, const struct dax_request *rq, int fd, bool fd_writable);
 
 /* What fd dax_map() wants for @file: >= 0 is not needed when the file is mapped already. True when

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Pages of our own in place of what the front-end cannot map. Three copies of each byte: the
+ * file's, the one the guest sees (pool) and what both were when they were last alike (twin). A byte
+ * that differs from its twin in the pool was stored by the guest, one that differs in the file was
+ * changed by others. Only bytes that differ are ever written: the guest stores at any moment. */
+#include "dax/dax-priv.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Bytes compared at a time. */
+#define CHUNK 16384
+
+struct bufs {
+    uint8_t pool[CHUNK], twin[CHUNK], file[CHUNK];
+};
+
+static int sparse_memfd(const char *name, uint64_t size)
+{
+    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0)
+        return -errno;
+    /* Whoever maps it must not make it shorter under us or longer than the window. */
+    if (ftruncate(fd, (off_t)size) < 0 ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
+        int rc = -errno;
+        close(fd);
+        return rc;
+    }
+    return fd;
+}
+
+int dax_private_open(struct dax_window *w)
+{
+    w->pool = sparse_memfd("dax-pool", w->cfg.size);
+    if (w->pool < 0)
+        return w->pool;
+    w->twins = sparse_memfd("dax-twins", w->cfg.size);
+    return MIN(w->twins, 0);
+}
+
+static int punch(int fd, uint64_t at, uint64_t len)
+{
+    int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    return fallocate(fd, mode, (off_t)at, (off_t)len) < 0 ? -errno : 0;
+}
+
+int dax_private_clear(struct dax_window *w, uint64_t at, uint64_t len)
+{
+    int rc = punch(w->pool, at, len);
+    int rc2 = punch(w->twins, at, len);
+    return rc ? rc : rc2;
+}
+
+/* Up to @len bytes; fewer only at the end of the file. The count, or -errno. */
+static ssize_t read_full(int fd, uint8_t *buf, size_t len, uint64_t at)
+{
+    size_t done = 0;
+    while (done < len) {
+        ssize_t n = pread(fd, buf + done, len - done, (off_t)(at + done));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        if (n == 0)
+            break;
+        done += (size_t)n;
+    }
+    return (ssize_t)done;
+}
+
+static int write_full(int fd, const uint8_t *buf, size_t len, uint64_t at)
+{
+    size_t done = 0;
+    while (done < len) {
+        ssize_t n = pwrite(fd, buf + done, len - done, (off_t)(at + done));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? -errno : -EIO;
+        done += (size_t)n;
+    }
+    return 0;
+}
+
+/* Pool and twin of @len bytes at window offset @at. */
+static int read_pages(struct dax_window *w, struct bufs *b, uint64_t at, size_t len)
+{
+    ssize_t n = read_full(w->pool, b->pool, len, at);
+    if (n == (ssize_t)len)
+        n = read_full(w->twins, b->twin, len, at);
+    if (n < 0)
+        return (int)n;
+    return n == (ssize_t)len ? 0 : -EIO;
+}
+
+/* The next run of bytes in which @a and @b differ, from *@i on; false when there is none. */
+static bool next_run(const uint8_t *a, const uint8_t *b, size_t len, size_t *i, size_t *end)
+{
+    while (*i < len && a[*i] == b[*i])
+        ++*i;
+    for (*end = *i; *end < len && a[*end] != b[*end];)
+        ++*end;
+    return *end > *i;
+}
+
+/* Write @fresh over @old where they differ. */
+static int write_runs(int fd, const uint8_t *old, const uint8_t *fresh, size_t len, uint64_t at)
+{
+    int rc = 0;
+    if (memcmp(old, fresh, len) == 0)
+        return 0;
+    for (size_t i = 0, end; rc == 0 && next_run(old, fresh, len, &i, &end); i = end)
+        rc = write_full(fd, fresh + i, end - i, at + i);
+    return rc;
+}
+
+/* The guest's stores in @len bytes to the file at @pos. The file's bytes are written before the
+ * twin's: what fails is tried again. Returns 1 when there were any, 0, or -errno. */
+static int push_chunk(struct dax_window *w, const struct dax_file *f, struct bufs *b, uint64_t at,
+                      uint64_t pos, size_t len)
+{
+    int rc = read_pages(w, b, at, len);
+    if (rc || memcmp(b->pool, b->twin, len) == 0)
+        return rc;
+    rc = write_runs(f->fd, b->twin, b->pool, len, pos);
+    if (rc == 0)
+        rc = write_runs(w->twins, b->twin, b->pool, len, at);
+    return rc ? rc : 1;
+}
+
+/* The file's bytes to the private page. Of the first @shared bytes, those that the guest has stored
+ * and that were not carried back yet stay. */
+static int pull_chunk(struct dax_window *w, const struct dax_file *f, struct bufs *b, uint64_t at,
+                      uint64_t pos, size_t len, size_t shared)
+{
+    ssize_t n = read_full(f->fd, b->file, len, pos);
+    if (n <= 0)
+        return (int)n;
+    len = (size_t)n; /* shorter meanwhile: the next look finds the new size */
+    int rc = read_pages(w, b, at, len);
+    if (rc)
+        return rc;
+    shared = MIN(shared, len);
+    for (size_t i = 0; i < shared; i++)
+        if (b->pool[i] != b->twin[i])
+            b->file[i] = b->pool[i];
+    rc = write_runs(w->pool, b->pool, b->file, len, at);
+    for (size_t i = 0; i < shared; i++)
+        if (b->pool[i] != b->twin[i])
+            b->file[i] = b->twin[i];
+    return rc ? rc : write_runs(w->twins, b->twin, b->file, len, at);
+}
+
+/* Where a private piece is in its file, and how much of it. */
+static uint64_t piece_pos(const struct dax_slot *s, const struct dax_piece *p)
+{
+    return s->foffset + (p->at - s->moffset);
+}
+
+static uint64_t piece_inside(const struct dax_slot *s, const struct dax_piece *p, uint64_t size)
+{
+    uint64_t pos = piece_pos(s, p);
+    return size > pos ? MIN(size - pos, p->len) : 0;
+}
+
+static int push_piece(struct dax_window *w, struct dax_file *f, struct bufs *b,
+                      const struct dax_slot *s, const struct dax_piece *p, uint64_t size)
+{
+    uint64_t len = piece_inside(s, p, MIN(size, f->valid)), pos = piece_pos(s, p);
+    int any = 0;
+    if (p->fresh || !s->write)
+        return 0;
+    for (uint64_t i = 0; i < len; i += CHUNK) {
+        int rc = push_chunk(w, f, b, p->at + i, pos + i, MIN(CHUNK, len - i));
+        if (rc < 0)
+            return rc;
+        any |= rc;
+    }
+    return any;
+}
+
+static int pull_piece(struct dax_window *w, struct dax_file *f, struct bufs *b,
+                      const struct dax_slot *s, struct dax_piece *p, uint64_t size)
+{
+    uint64_t len = piece_inside(s, p, size), pos = piece_pos(s, p);
+    uint64_t before = p->fresh ? 0 : piece_inside(s, p, f->valid);
+    uint64_t shared = s->write ? MIN(before, len) : 0;
+    int rc = 0;
+    if (before > len)
+        rc = dax_private_clear(w, p->at + len, before - len);
+    for (uint64_t i = 0; rc == 0 && i < len; i += CHUNK)
+        rc = pull_chunk(w, f, b, p->at + i, pos + i, MIN(CHUNK, len - i),
+                        shared > i ? MIN(CHUNK, shared - i) : 0);
+    if (rc == 0)
+        p->fresh = false;
+    return rc;
+}
+
+/* All private pieces, until one fails. The results or'ed, or -errno. */
+static int each_piece(struct dax_window *w, struct dax_file *f, struct bufs *b, uint64_t size,
+                      bool pull)
+{
+    int any = 0;
+    for (unsigned i = 0; i < f->slots->len; i++) {
+        const struct dax_slot *s = g_ptr_array_index(f->slots, i);
+        for (unsigned k = 0; k < s->pieces->len; k++) {
+            struct dax_piece *p = &g_array_index(s->pieces, struct dax_piece, k);
+            if (!p->private)
+                continue;
+            int rc = pull ? pull_piece(w, f, b, s, p, size) : push_piece(w, f, b, s, p, size);
+            if (rc < 0)
+                return rc;
+            any |= rc;
+        }
+    }
+    return any;
+}
+
+int dax_private_sync(struct dax_window *w, struct dax_file *f, bool pull)
+{
+    g_autofree struct bufs *b = g_new(struct bufs, 1);
+    struct stat st;
+    if (fstat(f->fd, &st) < 0)
+        return -errno;
+    uint64_t size = (uint64_t)st.st_size;
+    int rc = each_piece(w, f, b, size, false);
+    if (rc < 0)
+        return rc;
+    /* What was stored through one piece may be seen through another. */
+    if (!pull && rc == 0 && size == f->valid)
+        return 0;
+    rc = each_piece(w, f, b, size, true);
+    if (rc == 0)
+        f->valid = size;
+    return rc;
+}
