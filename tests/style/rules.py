@@ -19,12 +19,13 @@ MAY_INCLUDE = [
     ('dax/*', [BASE, 'dax/*.h']),
     ('virtiofsd/fuse/*',
      [BASE, 'virtiofsd/fs/fs.h', 'dax/dax-window.h', 'virtiofsd/fuse/*.h']),
-    ('9p/*', [BASE, 'virtiofsd/fs/fs.h', '9p/*.h']),
+    ('virtiofsd/9p/*', [BASE, 'virtiofsd/fs/fs.h', 'virtiofsd/9p/*.h']),
     ('virtiofsd/options*', [BASE, 'virtiofsd/options*.h']),
     ('virtiofsd/*',
      [BASE, 'virtiofsd/options.h', 'virtiofsd/daemon*.h', 'virtiofsd/fs/fs.h',
       'virtiofsd/fs/fs-xattrmap.h', 'virtiofsd/fs/fs-idmap.h', 'virtiofsd/fuse/fuse-srv.h', 'vhost-user/vu-dev.h', 'vhost-user/vu-sock.h',
-      'vhost-user/vu-backend.h', 'dax/dax-*.h', '9p/p9-srv.h', 'sandbox/sandbox.h']),
+      'vhost-user/vu-backend.h', 'dax/dax-*.h', 'virtiofsd/9p/p9-srv.h', 'virtiofsd/9p/p9-sock.h',
+      'virtiofsd/9p/p9-listen.h', 'sandbox/sandbox.h']),
     # The fake front-end speaks the protocols by itself: sharing the daemon's code would hide its
     # mistakes.
     ('tests/lib/*', ['tests/lib/*.h']),
@@ -32,7 +33,7 @@ MAY_INCLUDE = [
     ('tests/bench/*', ['tests/*.h']),
     ('tests/guest/*', ['tests/*.h']),
     ('tests/*', ['tests/*.h', BASE, 'virtiofsd/fs/*.h', 'virtiofsd/fuse/*.h', 'vhost-user/*.h',
-                 'sandbox/*.h', 'dax/*.h', '9p/*.h', 'virtiofsd/options*.h']),
+                 'sandbox/*.h', 'dax/*.h', 'virtiofsd/9p/*.h', 'virtiofsd/options*.h']),
 ]
 
 # Headers of libraries that only some folders may lean on.
@@ -108,7 +109,7 @@ def header_start(path, text):
         yield 1, 'no "#pragma once"'
 
 
-PROGRAM = ('virtiofsd/', 'vhost-user/', 'sandbox/', 'dax/', '9p/')
+PROGRAM = ('virtiofsd/', 'vhost-user/', 'sandbox/', 'dax/')
 
 
 def tested(files, table):

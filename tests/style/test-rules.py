@@ -42,7 +42,7 @@ class Includes(unittest.TestCase):
         ('dax/dax-vu.c', '#include "vhost-user/vu-dev.h"'),
         ('virtiofsd/fuse/fuse-srv.c', '#include "virtiofsd/fs/fs-priv.h"'),
         ('virtiofsd/fuse/fuse-srv.c', '#include "vhost-user/vu-dev.h"'),
-        ('9p/p9-fid.c', '#include "virtiofsd/fuse/fuse-srv.h"'),
+        ('virtiofsd/9p/p9-fid.c', '#include "virtiofsd/fuse/fuse-srv.h"'),
         ('virtiofsd/options.c', '#include "virtiofsd/fs/fs.h"'),
         ('virtiofsd/daemon.c', '#include "virtiofsd/options-table.h"'),
         ('virtiofsd/daemon.c', '#include "virtiofsd/fs/fs-priv.h"'),

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * One function per kind of address. */
+#include "virtiofsd/9p/p9-listen.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/vm_sockets.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include "virtiofsd/base/auto.h"
+
+#define DEFAULT_PORT 564 /* IANA: 9pfs */
+#define BACKLOG      16
+
+union any_addr {
+    struct sockaddr sa;
+    struct sockaddr_in in;
+    struct sockaddr_in6 in6;
+    struct sockaddr_un un;
+    struct sockaddr_vm vm;
+};
+
+G_GNUC_PRINTF(4, 5)
+static bool fail(GError **err, const char *addr, int code, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    g_autofree char *text = g_strdup_vprintf(fmt, ap);
+    va_end(ap);
+    g_set_error(err, G_FILE_ERROR, (int)g_file_error_from_errno(code), "9P address %s: %s", addr,
+                text);
+    return false;
+}
+
+/* A listening socket on @sa. -1 with @err. */
+static int listen_on(const char *addr, const union any_addr *a, socklen_t len, GError **err)
+{
+    int one = 1;
+    AUTO_FD int fd = socket(a->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    if (fd < 0) {
+        fail(err, addr, errno, "cannot make a socket: %s", g_strerror(errno));
+        return -1;
+    }
+    if (a->sa.sa_family == AF_INET || a->sa.sa_family == AF_INET6) {
+        /* Connections inherit these; in the sandbox no option can be set any more. */
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    }
+    if (a->sa.sa_family == AF_INET6)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
+    if (bind(fd, &a->sa, len) < 0 || listen(fd, BACKLOG) < 0) {
+        fail(err, addr, errno, "cannot listen: %s", g_strerror(errno));
+        return -1;
+    }
+    return steal_fd(&fd);
+}
+
+static bool number(const char *text, unsigned max, unsigned *out)
+{
+    guint64 n;
+    if (!g_ascii_string_to_unsigned(text, 10, 0, max, &n, NULL))
+        return false;
+    *out = (unsigned)n;
+    return true;
+}
+
+/* ---- unix ---- */
+
+static bool find_group(const char *addr, const char *name, gid_t *gid, GError **err)
+{
+    unsigned n;
+    struct group *gr = getgrnam(name);
+
+    if (gr)
+        *gid = gr->gr_gid;
+    else if (number(name, UINT32_MAX - 1, &n))
+        *gid = n;
+    else
+        return fail(err, addr, ENOENT, "no group '%s': name an existing group or a number", name);
+    return true;
+}
+
+/* Remove the file of a socket that nobody listens on any more. */
+static bool remove_stale(const char *addr, const union any_addr *a, GError **err)
+{
+    struct stat st;
+
+    if (lstat(a->un.sun_path, &st) < 0)
+        return errno == ENOENT ||
+               fail(err, addr, errno, "cannot look at it: %s", g_strerror(errno));
+    if (!S_ISSOCK(st.st_mode))
+        return fail(err, addr, EEXIST, "it exists and is no socket: choose another path");
+    AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int rc = fd < 0 ? -1 : connect(fd, &a->sa, sizeof(a->un));
+    if (rc == 0 || (errno != ECONNREFUSED && errno != ENOENT))
+        return fail(err, addr, rc == 0 ? EADDRINUSE : errno,
+                    "it is in use: stop the process that listens on it");
+    if (unlink(a->un.sun_path) < 0 && errno != ENOENT)
+        return fail(err, addr, errno, "cannot remove the stale socket: %s", g_strerror(errno));
+    return true;
+}
+
+static bool open_unix(const char *addr, const char *path, const char *group,
+                      struct p9_endpoint *out, GError **err)
+{
+    union any_addr a = {.un = {.sun_family = AF_UNIX}};
+    gid_t gid = (gid_t)-1;
+
+    if (*path == '\0' || strlen(path) >= sizeof(a.un.sun_path))
+        return fail(err, addr, ENAMETOOLONG, "a path of 1 to %zu bytes must follow",
+                    sizeof(a.un.sun_path) - 1);
+    memcpy(a.un.sun_path, path, strlen(path) + 1);
+    if ((group && !find_group(addr, group, &gid, err)) || !remove_stale(addr, &a, err))
+        return false;
+    mode_t mask = umask(0177);
+    AUTO_FD int fd = listen_on(addr, &a, sizeof(a.un), err);
+    umask(mask);
+    if (fd < 0)
+        return false;
+    if (group && (chown(path, (uid_t)-1, gid) < 0 || chmod(path, 0660) < 0)) {
+        int code = errno;
+        unlink(path);
+        return fail(err, addr, code, "cannot give it to group '%s': %s", group, g_strerror(code));
+    }
+    *out = (struct p9_endpoint){.fd = steal_fd(&fd), .local = true};
+    return true;
+}
+
+/* ---- tcp ---- */
+
+/* "ADDR", "ADDR:PORT", "[ADDR]" or "[ADDR]:PORT". */
+static bool split_host(const char *rest, char **host, unsigned *port)
+{
+    const char *after;
+
+    *port = DEFAULT_PORT;
+    if (rest[0] == '[') {
+        const char *end = strchr(rest, ']');
+        if (!end)
+            return false;
+        *host = g_strndup(rest + 1, (gsize)(end - rest - 1));
+        after = end + 1;
+    } else {
+        after = rest + strcspn(rest, ":");
+        *host = g_strndup(rest, (gsize)(after - rest));
+    }
+    if (*after == '\0')
+        return true;
+    return *after == ':' && number(after + 1, UINT16_MAX, port) && *port > 0;
+}
+
+static bool open_tcp(const char *addr, const char *rest, const char *group, struct p9_endpoint *out,
+                     GError **err)
+{
+    union any_addr a = {0};
+    g_autofree char *host = NULL;
+    unsigned port;
+    socklen_t len = 0;
+
+    if (split_host(rest, &host, &port)) {
+        if (inet_pton(AF_INET, host, &a.in.sin_addr) == 1) {
+            a.in.sin_family = AF_INET;
+            a.in.sin_port = htons((uint16_t)port);
+            len = sizeof(a.in);
+        } else if (inet_pton(AF_INET6, host, &a.in6.sin6_addr) == 1) {
+            a.in6.sin6_family = AF_INET6;
+            a.in6.sin6_port = htons((uint16_t)port);
+            len = sizeof(a.in6);
+        }
+    }
+    if (len == 0)
+        return fail(err, addr, EINVAL,
+                    "a numeric address must follow, and perhaps a port, as in tcp:127.0.0.1:564 "
+                    "or tcp:[::1]:564");
+    *out = (struct p9_endpoint){.fd = listen_on(addr, &a, len, err)};
+    return out->fd >= 0;
+}
+
+/* ---- vsock ---- */
+
+static bool open_vsock(const char *addr, const char *rest, const char *group,
+                       struct p9_endpoint *out, GError **err)
+{
+    union any_addr a = {.vm = {.svm_family = AF_VSOCK}};
+    g_auto(GStrv) part = g_strsplit(rest, ":", 3);
+    unsigned cid = VMADDR_CID_ANY, port;
+
+    if (g_strv_length(part) != 2 || !number(part[1], UINT32_MAX - 1, &port) ||
+        (strcmp(part[0], "any") != 0 && !number(part[0], UINT32_MAX - 1, &cid)))
+        return fail(err, addr, EINVAL,
+                    "a context id (or any) and a port must follow, as in vsock:any:564");
+    a.vm.svm_cid = cid;
+    a.vm.svm_port = port;
+    *out = (struct p9_endpoint){.fd = listen_on(addr, &a, sizeof(a.vm), err)};
+    return out->fd >= 0;
+}
+
+/* ---- inherited ---- */
+
+static int int_option(int fd, int option, int *value)
+{
+    socklen_t len = sizeof(*value);
+    return getsockopt(fd, SOL_SOCKET, option, value, &len);
+}
+
+static bool open_fd(const char *addr, const char *rest, const char *group, struct p9_endpoint *out,
+                    GError **err)
+{
+    int type = 0, domain = 0, accepts = 0, one = 1;
+    unsigned n;
+
+    if (!number(rest, INT32_MAX, &n))
+        return fail(err, addr, EINVAL, "the number of a descriptor must follow");
+    int fd = (int)n;
+    if (int_option(fd, SO_TYPE, &type) < 0 || int_option(fd, SO_DOMAIN, &domain) < 0 ||
+        int_option(fd, SO_ACCEPTCONN, &accepts) < 0)
+        return fail(err, addr, errno, "%s; pass a stream socket", g_strerror(errno));
+    if (type != SOCK_STREAM)
+        return fail(err, addr, EINVAL, "it is not a stream socket");
+    if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ||
+        (accepts && fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0))
+        return fail(err, addr, errno, "%s", g_strerror(errno));
+    if (domain == AF_INET || domain == AF_INET6)
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    *out = (struct p9_endpoint){.fd = fd, .connected = !accepts, .local = domain == AF_UNIX};
+    return true;
+}
+
+/* ---- all ---- */
+
+static const struct kind {
+    const char *prefix;
+    bool (*open)(const char *addr, const char *rest, const char *group, struct p9_endpoint *out,
+                 GError **err);
+} kinds[] = {
+    {"unix:", open_unix},
+    {"tcp:", open_tcp},
+    {"vsock:", open_vsock},
+    {"fd:", open_fd},
+};
+
+bool p9_listen_open(const char *addr, const char *group, struct p9_endpoint *out, GError **err)
+{
+    for (unsigned i = 0; i < G_N_ELEMENTS(kinds); i++) {
+        if (g_str_has_prefix(addr, kinds[i].prefix))
+            return kinds[i].open(addr, addr + strlen(kinds[i].prefix), group, out, err);
+    }
+    return fail(err, addr, EINVAL,
+                "unknown; give unix:PATH, tcp:ADDR:PORT, vsock:CID:PORT or fd:N");
+}
+
+int p9_listen_inherited(const char *addr)
+{
+    unsigned n;
+    return g_str_has_prefix(addr, "fd:") && number(addr + 3, INT32_MAX, &n) ? (int)n : -1;
+}

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Connections come and go; the pool. */
+#include "virtiofsd/9p/p9-sock.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "virtiofsd/9p/p9-stream.h"
+#include "virtiofsd/base/auto.h"
+#include "virtiofsd/base/log.h"
+
+#define ACCEPT_RETRY_MS 200
+#define QUIT_ID         UINT64_MAX
+#define MAX_PEER_GROUPS 256
+
+struct p9_sock {
+    struct p9_sock_config cfg;
+    GArray *endpoints; /* struct p9_endpoint */
+    uid_t uid;         /* who we are */
+    int epoll_fd;
+    int wake_fd; /* eventfd: p9_sock_run() looks what there is to do */
+    int quit_fd; /* eventfd: the pool ends */
+    atomic_bool stop;
+    GPtrArray *pool; /* GThread */
+
+    pthread_mutex_t lock; /* never held while a stream's is taken, nor the other way */
+    pthread_cond_t changed;
+    struct p9_stream *streams[P9_SOCK_MAX_CONNS]; /* each with a reference */
+    uint32_t gens[P9_SOCK_MAX_CONNS];             /* tell a slot's users apart */
+    unsigned n_streams;                           /* not yet freed */
+};
+
+static void wake(int fd)
+{
+    uint64_t one = 1;
+    (void)!write(fd, &one, sizeof(one));
+}
+
+/* ---- connections ---- */
+
+/* The stream that epoll means, with a reference; NULL when it is closed meanwhile. */
+static struct p9_stream *stream_get(struct p9_sock *s, uint64_t id)
+{
+    AUTO_LOCK(&s->lock);
+    struct p9_stream *st = s->streams[(uint32_t)id % P9_SOCK_MAX_CONNS];
+    if (!st || st->id != id)
+        return NULL;
+    atomic_fetch_add(&st->refs, 1);
+    return st;
+}
+
+static void stream_gone(void *user)
+{
+    struct p9_sock *s = user;
+
+    AUTO_LOCK(&s->lock);
+    s->n_streams--;
+    pthread_cond_broadcast(&s->changed);
+    wake(s->wake_fd);
+}
+
+/* Take @st out of the table and end it. Only one caller does that for a stream. */
+static void stream_end(struct p9_sock *s, struct p9_stream *st)
+{
+    pthread_mutex_lock(&s->lock);
+    s->streams[(uint32_t)st->id % P9_SOCK_MAX_CONNS] = NULL;
+    pthread_mutex_unlock(&s->lock);
+    p9_stream_close(st);
+    p9_stream_unref(st);
+}
+
+static int free_slot_locked(const struct p9_sock *s)
+{
+    for (int i = 0; i < P9_SOCK_MAX_CONNS; i++) {
+        if (!s->streams[i])
+            return i;
+    }
+    return -1;
+}
+
+/* Serve the connected socket @fd (taken over). */
+static void stream_begin(struct p9_sock *s, int fd, bool local)
+{
+    pthread_mutex_lock(&s->lock);
+    int slot = s->n_streams < P9_SOCK_MAX_CONNS ? free_slot_locked(s) : -1;
+    if (slot < 0) {
+        pthread_mutex_unlock(&s->lock);
+        log_guest_warn("more than %d 9P connections: one refused", P9_SOCK_MAX_CONNS);
+        close(fd);
+        return;
+    }
+    uint64_t id = (uint64_t)++s->gens[slot] << 32 | (uint32_t)slot;
+    struct p9_conn *conn = p9_conn_new(local ? s->cfg.local : s->cfg.remote);
+    struct p9_stream *st =
+        p9_stream_new(conn, fd, s->epoll_fd, id, s->cfg.threads - 1, stream_gone, s);
+    atomic_fetch_add(&st->refs, 1); /* ours, until it is started */
+    s->streams[slot] = st;
+    s->n_streams++;
+    pthread_mutex_unlock(&s->lock);
+
+    log_debug("9P connection opened");
+    int rc = p9_stream_start(st);
+    if (rc < 0) {
+        log_guest_warn("9P connection: %s", g_strerror(-rc));
+        stream_end(s, st);
+    }
+    p9_stream_unref(st);
+}
+
+/* Whether the peer of a unix socket may connect: we, root, or the group. What its path's mode says
+ * is not enough for a socket that was made by somebody else. */
+static bool peer_allowed(const struct p9_sock *s, int fd)
+{
+    struct ucred cred;
+    gid_t groups[MAX_PEER_GROUPS];
+    socklen_t len = sizeof(cred), glen = sizeof(groups);
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
+        return false;
+    if (cred.uid == s->uid || cred.uid == 0)
+        return true;
+    if (s->cfg.group == (gid_t)-1)
+        return false;
+    if (cred.gid == s->cfg.group)
+        return true;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &glen) < 0)
+        return false;
+    for (unsigned i = 0; i < glen / sizeof(groups[0]); i++) {
+        if (groups[i] == s->cfg.group)
+            return true;
+    }
+    return false;
+}
+
+/* ---- accepting ---- */
+
+static void accept_one(struct p9_sock *s, const struct p9_endpoint *ep)
+{
+    AUTO_FD int fd = accept4(ep->fd, NULL, NULL, SOCK_CLOEXEC);
+
+    if (fd < 0) {
+        if (errno == EINTR || errno == EAGAIN || errno == ECONNABORTED)
+            return;
+        log_guest_warn("cannot accept a 9P connection: %s", g_strerror(errno));
+        struct pollfd p = {s->wake_fd, POLLIN, 0};
+        poll(&p, 1, ACCEPT_RETRY_MS);
+        return;
+    }
+    if (ep->local && !peer_allowed(s, fd)) {
+        log_guest_warn("9P connection refused: neither our user, root nor the group");
+        return;
+    }
+    stream_begin(s, steal_fd(&fd), ep->local);
+}
+
+static bool over(struct p9_sock *s, unsigned n_listening)
+{
+    AUTO_LOCK(&s->lock);
+    return atomic_load(&s->stop) || (n_listening == 0 && s->n_streams == 0);
+}
+
+/* Begin inherited connections; the listening sockets become @p, their number is returned. */
+static unsigned begin(struct p9_sock *s, struct pollfd *p, struct p9_endpoint **listening)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < s->endpoints->len; i++) {
+        struct p9_endpoint *ep = &g_array_index(s->endpoints, struct p9_endpoint, i);
+        if (ep->connected) {
+            stream_begin(s, steal_fd(&ep->fd), ep->local);
+            continue;
+        }
+        p[n] = (struct pollfd){ep->fd, POLLIN, 0};
+        listening[n++] = ep;
+    }
+    return n;
+}
+
+static void serve(struct p9_sock *s)
+{
+    g_autofree struct pollfd *p = g_new0(struct pollfd, s->endpoints->len + 1);
+    g_autofree struct p9_endpoint **ep = g_new0(struct p9_endpoint *, s->endpoints->len + 1);
+    unsigned n = begin(s, p, ep);
+    uint64_t value;
+
+    p[n] = (struct pollfd){s->wake_fd, POLLIN, 0};
+    while (!over(s, n)) {
+        if (poll(p, n + 1, -1) <= 0)
+            continue;
+        if (p[n].revents)
+            (void)!read(s->wake_fd, &value, sizeof(value));
+        for (unsigned i = 0; i < n; i++) {
+            if (p[i].revents)
+                accept_one(s, ep[i]);
+        }
+    }
+}
+
+/* ---- the pool ---- */
+
+static gpointer pool_main(gpointer arg)
+{
+    struct p9_sock *s = arg;
+    struct epoll_event ev;
+
+    if (s->cfg.thread_start)
+        s->cfg.thread_start(s->cfg.user);
+    for (;;) {
+        if (epoll_wait(s->epoll_fd, &ev, 1, -1) <= 0)
+            continue;
+        if (ev.data.u64 == QUIT_ID)
+            return NULL;
+        struct p9_stream *st = stream_get(s, ev.data.u64);
+        if (!st)
+            continue;
+        if (!p9_stream_event(st, ev.events)) {
+            log_debug("9P connection closed");
+            stream_end(s, st);
+        }
+        p9_stream_unref(st);
+    }
+}
+
+static bool pool_start(struct p9_sock *s, GError **err)
+{
+    struct epoll_event ev = {.events = EPOLLIN, .data.u64 = QUIT_ID};
+
+    if (s->epoll_fd < 0 || s->wake_fd < 0 || s->quit_fd < 0 ||
+        epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, s->quit_fd, &ev) < 0) {
+        g_set_error(err, G_FILE_ERROR, G_FILE_ERROR_MFILE,
+                    "no descriptors for the 9P sockets: raise --rlimit-nofile");
+        return false;
+    }
+    for (unsigned i = 0; i < s->cfg.threads; i++) {
+        GThread *t = g_thread_try_new("9p-sock", pool_main, s, err);
+        if (!t)
+            return false;
+        g_ptr_array_add(s->pool, t);
+    }
+    return true;
+}
+
+/* End the pool, then what it had connected. */
+static void pool_end(struct p9_sock *s)
+{
+    wake(s->quit_fd);
+    for (unsigned i = 0; i < s->pool->len; i++)
+        g_thread_join(s->pool->pdata[i]);
+    g_ptr_array_set_size(s->pool, 0);
+    for (unsigned i = 0; i < P9_SOCK_MAX_CONNS; i++) {
+        if (s->streams[i])
+            stream_end(s, s->streams[i]);
+    }
+    AUTO_LOCK(&s->lock);
+    while (s->n_streams > 0)
+        pthread_cond_wait(&s->changed, &s->lock);
+}
+
+int p9_sock_run(struct p9_sock *s, GError **err)
+{
+    bool ok = pool_start(s, err);
+
+    if (ok)
+        serve(s);
+    pool_end(s);
+    return ok ? 0 : -1;
+}
+
+/* ---- life ---- */
+
+struct p9_sock *p9_sock_new(const struct p9_sock_config *cfg)
+{
+    struct p9_sock *s = g_new0(struct p9_sock, 1);
+
+    s->cfg = *cfg;
+    s->cfg.threads = MAX(cfg->threads, 2);
+    s->uid = geteuid();
+    s->endpoints = g_array_new(FALSE, FALSE, sizeof(struct p9_endpoint));
+    s->pool = g_ptr_array_new();
+    s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    s->quit_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_cond_init(&s->changed, NULL);
+    return s;
+}
+
+static void close_fd(int fd)
+{
+    if (fd >= 0)
+        close(fd);
+}
+
+void p9_sock_free(struct p9_sock *s)
+{
+    if (!s)
+        return;
+    for (unsigned i = 0; i < s->endpoints->len; i++)
+        close_fd(g_array_index(s->endpoints, struct p9_endpoint, i).fd);
+    g_array_unref(s->endpoints);
+    g_ptr_array_unref(s->pool);
+    close_fd(s->epoll_fd);
+    close_fd(s->wake_fd);
+    close_fd(s->quit_fd);
+    pthread_mutex_destroy(&s->lock);
+    pthread_cond_destroy(&s->changed);
+    g_free(s);
+}
+
+void p9_sock_add(struct p9_sock *s, const struct p9_endpoint *ep)
+{
+    g_array_append_val(s->endpoints, *ep);
+}
+
+void p9_sock_stop(struct p9_sock *s)
+{
+    int saved = errno;
+    atomic_store(&s->stop, true);
+    wake(s->wake_fd);
+    errno = saved;
+}
