@@ -5,7 +5,7 @@
 packages_build=(gcc libc6-dev meson ninja-build pkg-config
     libfuse3-dev libglib2.0-dev libcap-ng-dev libseccomp-dev libcmocka-dev)
 # shellcheck disable=SC2034
-packages_guest=(user-mode-linux busybox-static)
+packages_guest=(user-mode-linux busybox-static xz-utils)
 # shellcheck disable=SC2034
 packages_check=(attr clang clang-format clang-tidy fio libclang-rt-14-dev procps python3 shellcheck strace
     stress-ng uidmap)

@@ -7,6 +7,8 @@
 #   GUEST_PROGS  where meson built the guests' programs (default build/tests/guest)
 #   KEEP=1       leave the private directory behind
 #   SANDBOX, SECCOMP  how the daemons are started (default namespace, kill)
+#   GUEST_KERNEL  boot this kernel in QEMU 11.1 (x86_64-6.1, x86_64-7, aarch64-7: see qemu-root), where shares
+#                can have a DAX window; default: User-Mode Linux
 #   AS_USER=1    the daemons run as an ordinary user, nobody, with a range of sub-ids (from 100000)
 set -uo pipefail
 
@@ -25,8 +27,12 @@ skip() { echo "skipped: $*"; exit 77; }
 setup() {
     local p programs=()
     [ "$(id -u)" = 0 ] || skip "guest tests run as root (owners, devices, privileged attributes)"
-    type -P "${LINUX_UML:-linux.uml}" >/dev/null || skip "no linux.uml (Debian package user-mode-linux)"
     type -P busybox >/dev/null || skip "no busybox (Debian package busybox-static)"
+    if [ -n "${GUEST_KERNEL:-}" ]; then
+        setup_qemu
+    else
+        type -P "${LINUX_UML:-linux.uml}" >/dev/null || skip "no linux.uml (Debian package user-mode-linux)"
+    fi
     [ -x "$VIRTIOFSD" ] || { echo "no daemon at $VIRTIOFSD: build it first"; exit 1; }
     T=$(mktemp -d "${TMPDIR:-/tmp}/guest.XXXXXX")
     trap teardown EXIT
@@ -43,6 +49,19 @@ setup() {
     "$GUEST/mk-initramfs" "$T/initramfs" ${programs[@]+"${programs[@]}"} || exit 1
     mkdir "$T/share"
 }
+
+# QEMU and the kernel, made or found; what mk-initramfs and boot want of them.
+setup_qemu() {
+    local dir
+    export QEMU_CACHE=${QEMU_CACHE:-$TOP/.cache/qemu}
+    dir=$QEMU_CACHE/kernels/$GUEST_KERNEL
+    "$GUEST/qemu-root" "$GUEST_KERNEL" || exit
+    export MODULES=$dir/modules
+    [ ! -e "$dir/busybox" ] || export BUSYBOX=$dir/busybox
+    BOOT=("$GUEST/run-qemu" -a "${GUEST_KERNEL%-*}" -k "${GUEST_KERNEL#*-}")
+    DEVICE=-x
+}
+BOOT=("$GUEST/run-guest") DEVICE=-s
 
 teardown() {
     local name
@@ -157,20 +176,25 @@ await_host() {
 
 # ---- guests ----
 
-# boot GUEST [-m MEM] [-t SECONDS] TAG… <<script: start a guest with these daemons' devices in the
-# background. The script sees $T/GUEST as /ctl and the words of guest-lib.sh.
+# boot GUEST [-m MEM] [-t SECONDS] [run-guest's or run-qemu's other options] TAG… <<script: start a guest with
+# these daemons' devices in the background. The script sees $T/GUEST as /ctl and the words of guest-lib.sh.
 boot() {
     local guest=$1 args=() tag
     shift
     mkdir -p "$T/$guest"
     while [ "${1#-}" != "$1" ]; do
+        if [ "$1" = -R ]; then
+            args+=("$1")
+            shift
+            continue
+        fi
         args+=("$1" "$2")
         shift 2
     done
-    for tag in "$@"; do args+=(-s "$T/$tag.sock"); done
+    for tag in "$@"; do args+=("$DEVICE" "$T/$tag.sock"); done
     cat "$GUEST/guest-lib.sh" - >"$T/$guest/job"
     rm -f "$T/$guest/out"
-    "$GUEST/run-guest" -d "$T/$guest" -i "$T/initramfs" ${args[@]+"${args[@]}"} "$T/$guest/job" >"$T/$guest/out" 2>&1 &
+    "${BOOT[@]}" -d "$T/$guest" -i "$T/initramfs" ${args[@]+"${args[@]}"} "$T/$guest/job" >"$T/$guest/out" 2>&1 &
     BOOTED[$guest]=$!
 }
 
