@@ -90,6 +90,7 @@ int vu_ctrl_vring_stop(struct vu_dev *dev, struct vu_msg *msg, struct vu_reply *
     struct vu_queue *q = queue_of(dev, v.index);
     if (!q)
         return -ENOENT;
+    vu_backend_pause(&dev->backend); /* what waits for the front-end would wait for ever */
     q->kick_set = false;
     vu_queue_update(q);
     vu_queue_drain(q, -1);
@@ -148,6 +149,8 @@ int vu_ctrl_vring_err(struct vu_dev *dev, struct vu_msg *msg, struct vu_reply *r
  * the host must not hang the front-end with it, so the wait is bounded. */
 static int enable(struct vu_queue *q, bool on)
 {
+    if (q->enabled && !on)
+        vu_backend_pause(&q->dev->backend);
     q->enabled = on;
     int rc = vu_queue_update(q);
     if (!on)
@@ -193,6 +196,7 @@ int vu_ctrl_apply_features(struct vu_dev *dev)
 
 void vu_ctrl_reset(struct vu_dev *dev)
 {
+    vu_backend_pause(&dev->backend);
     /* All at once first, so that they drain side by side. */
     for (unsigned i = 0; i < dev->cfg.num_queues; i++) {
         dev->queues[i].enabled = false;

@@ -7,7 +7,7 @@
 /* The answer to a question. */
 struct vu_reply {
     size_t len;
-    uint8_t payload[VU_CONFIG_HDR + VU_CONFIG_MAX];
+    uint8_t payload[VU_MAX_REPLY];
 };
 
 /* dev->features changed: tell the rings. */

@@ -21,9 +21,14 @@ uint64_t vu_ctrl_features(const struct vu_dev *dev)
 
 uint64_t vu_ctrl_protocol(const struct vu_dev *dev)
 {
+    const struct vu_config *cfg = &dev->cfg;
+    uint64_t shmem = cfg->shmem_size ? BIT(cfg->shmem_bit) | BIT(VU_PROTO_BACKEND_SEND_FD) : 0;
+    /* QEMU 11.1 with memory slots: it aborts when mappings and memory are more than 512, and a
+     * device reset while something is mapped is its end. */
+    bool slots = !cfg->shmem_size || cfg->shmem_mem_slots;
     return BIT(VU_PROTO_MQ) | BIT(VU_PROTO_REPLY_ACK) | BIT(VU_PROTO_BACKEND_REQ) |
-           BIT(VU_PROTO_RESET_DEVICE) | BIT(VU_PROTO_MEM_SLOTS) | BIT(VU_PROTO_STATUS) |
-           (dev->cfg.config ? BIT(VU_PROTO_CONFIG) : 0);
+           BIT(VU_PROTO_RESET_DEVICE) | BIT(VU_PROTO_STATUS) | shmem |
+           (slots ? BIT(VU_PROTO_MEM_SLOTS) : 0) | (cfg->config ? BIT(VU_PROTO_CONFIG) : 0);
 }
 
 static uint64_t get_u64(const struct vu_msg *msg)
@@ -72,6 +77,12 @@ static int set_protocol(struct vu_dev *dev, struct vu_msg *msg, struct vu_reply 
     if (bits & ~vu_ctrl_protocol(dev))
         return -EINVAL;
     dev->protocol = bits;
+    const uint64_t usable = BIT(VU_PROTO_BACKEND_REQ) | BIT(VU_PROTO_REPLY_ACK);
+    /* The dialect with another bit has no question for the size: that is the front-end's own. */
+    bool shmem = dev->cfg.shmem_size && dev->cfg.shmem_bit != VU_PROTO_SHMEM &&
+                 (bits & BIT(dev->cfg.shmem_bit));
+    vu_backend_negotiated(&dev->backend, (bits & usable) == usable,
+                          bits & BIT(VU_PROTO_BACKEND_SEND_FD), shmem);
     return 0;
 }
 
@@ -200,6 +211,19 @@ static int rem_mem_reg(struct vu_dev *dev, struct vu_msg *msg, struct vu_reply *
     return rc < 0 ? rc : use_table(dev, mem);
 }
 
+/* ---- shared memory ---- */
+
+static int get_shmem(struct vu_dev *dev, struct vu_msg *msg, struct vu_reply *r)
+{
+    struct vu_wire_shmem s = {.nregions = 1, .size = {dev->cfg.shmem_size}};
+    if (!dev->cfg.shmem_size || !(dev->protocol & BIT(dev->cfg.shmem_bit)))
+        return -EOPNOTSUPP;
+    vu_backend_asked_shmem(&dev->backend);
+    memcpy(r->payload, &s, sizeof(s));
+    r->len = sizeof(s);
+    return 0;
+}
+
 /* ---- the table ---- */
 
 struct vu_handler {
@@ -242,6 +266,7 @@ static const struct vu_handler handlers[] = {
     [VU_REM_MEM_REG]           = {"REM_MEM_REG", 40, 40, 0, 1, false, rem_mem_reg},
     [VU_SET_STATUS]            = {"SET_STATUS", U64, 0, 0, false, set_status},
     [VU_GET_STATUS]            = {"GET_STATUS", NONE, 0, 0, true, get_status},
+    [VU_GET_SHMEM_CONFIG]      = {"GET_SHMEM_CONFIG", NONE, 0, 0, true, get_shmem},
 };
 /* clang-format on */
 

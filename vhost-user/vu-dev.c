@@ -24,7 +24,7 @@ struct vu_dev *vu_dev_new(const struct vu_config *cfg)
         dev->cfg.config = dev->config;
     }
     dev->conn_fd = -1;
-    dev->backend.fd = -1;
+    vu_backend_init(&dev->backend);
     dev->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     dev->lost.wake_fd = dev->wake_fd;
     dev->queues = g_new0(struct vu_queue, cfg->num_queues);
@@ -45,6 +45,7 @@ void vu_dev_free(struct vu_dev *dev)
     close_fd(&dev->cfg.listen_fd);
     close_fd(&dev->cfg.conn_fd);
     close_fd(&dev->wake_fd);
+    vu_backend_fini(&dev->backend);
     g_free(dev->queues);
     g_free(dev);
 }
@@ -56,6 +57,11 @@ void vu_dev_stop(struct vu_dev *dev)
     atomic_store(&dev->stop, true);
     (void)!write(dev->wake_fd, &one, sizeof(one));
     errno = saved;
+}
+
+struct vu_backend *vu_dev_backend(struct vu_dev *dev)
+{
+    return &dev->backend;
 }
 
 void vu_dev_break(struct vu_dev *dev, const char *fmt, ...)
@@ -126,6 +132,7 @@ static void disconnect(struct vu_dev *dev)
         for (unsigned i = 0; i < dev->cfg.num_queues; i++)
             vu_queue_signal_err(&dev->queues[i]);
     }
+    vu_backend_pause(&dev->backend);
     close_fd(&dev->conn_fd);
     vu_ctrl_reset(dev);
     for (unsigned i = 0; i < dev->cfg.num_queues; i++)

@@ -95,7 +95,7 @@ void vu_msg_clear(struct vu_msg *msg)
 int vu_msg_reply(int fd, uint32_t request, const void *payload, size_t len)
 {
     struct vu_hdr hdr = {request, VU_VERSION | VU_REPLY, (uint32_t)len};
-    uint8_t buf[sizeof(hdr) + VU_CONFIG_HDR + VU_CONFIG_MAX];
+    uint8_t buf[sizeof(hdr) + VU_MAX_REPLY];
     size_t total = sizeof(hdr) + len, sent = 0;
 
     if (total > sizeof(buf))

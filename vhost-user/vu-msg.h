@@ -8,7 +8,8 @@
 #include "vhost-user/vu-wire.h"
 
 #define VU_MAX_PAYLOAD 4096 /* more is no message of this device */
-#define VU_MAX_FDS     253  /* the kernel's limit per message */
+#define VU_MAX_REPLY   sizeof(struct vu_wire_shmem)
+#define VU_MAX_FDS     253 /* the kernel's limit per message */
 
 /* A message on its way in. All zero is an empty one. */
 struct vu_msg {

@@ -2,14 +2,16 @@
  * What the files of the back-end share: the device. */
 #pragma once
 
-#include "vhost-user/vu-backend.h"
+#include "vhost-user/vu-backend-priv.h"
 #include "vhost-user/vu-dev.h"
 #include "vhost-user/vu-msg.h"
 #include "vhost-user/vu-pool.h"
 #include "vhost-user/vu-queue.h"
 
 /* Locks: a queue's lock, the pool's lock and the back-end channel's are leaves; none is taken
- * while another is held. All but the atomics belongs to the control thread. */
+ * while another is held, but the channel's under a queue's. (The channel's turn is held across a
+ * round trip; the control thread never takes it.) All but the atomics belongs to the control
+ * thread. */
 struct vu_dev {
     struct vu_config cfg;
     uint8_t config[VU_CONFIG_MAX];

@@ -200,6 +200,7 @@ static int start(struct vu_queue *q)
         old = aim_used(q);
         if (q->fresh)
             start_fresh(q);
+        vu_backend_resume(&q->dev->backend); /* before the first request */
         q->run = true;
         atomic_store(&q->attention, true);
         pthread_cond_broadcast(&q->changed);

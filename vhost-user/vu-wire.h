@@ -31,6 +31,14 @@ enum vu_request {
     VU_REM_MEM_REG = 38,
     VU_SET_STATUS = 39,
     VU_GET_STATUS = 40,
+    VU_GET_SHMEM_CONFIG = 44,
+};
+
+/* requests of ours, on the back-end channel */
+enum vu_backend_request {
+    VU_BACKEND_SHARED_OBJECT_REMOVE = 7,
+    VU_BACKEND_SHMEM_MAP = 9,
+    VU_BACKEND_SHMEM_UNMAP = 10,
 };
 
 /* header flags */
@@ -45,9 +53,11 @@ enum {
     VU_PROTO_REPLY_ACK = 3,
     VU_PROTO_BACKEND_REQ = 5,
     VU_PROTO_CONFIG = 9,
+    VU_PROTO_BACKEND_SEND_FD = 10,
     VU_PROTO_RESET_DEVICE = 13,
     VU_PROTO_MEM_SLOTS = 15,
     VU_PROTO_STATUS = 16,
+    VU_PROTO_SHMEM = 22,
 };
 
 /* virtio feature bits that belong to the transport */
@@ -107,10 +117,27 @@ struct vu_wire_config {
     uint8_t data[VU_CONFIG_MAX];
 };
 
+/* Of region i, whose number (shmid) is i. */
+#define VU_SHMEM_REGIONS 256
+
+struct vu_wire_shmem {
+    uint32_t nregions; /* with a size that is not 0 */
+    uint32_t pad;
+    uint64_t size[VU_SHMEM_REGIONS];
+};
+
+/* The answer to a request of ours. */
+struct vu_ask_reply {
+    struct vu_hdr hdr;
+    uint64_t value;
+} __attribute__((packed, aligned(4)));
+
 #define VU_CONFIG_HDR 12 /* bytes of struct vu_wire_config before the data */
 
 _Static_assert(sizeof(struct vu_hdr) == 12, "wire header");
 _Static_assert(sizeof(struct vu_wire_table) == 264, "wire table");
 _Static_assert(sizeof(struct vu_wire_slot) == 40, "wire slot");
 _Static_assert(sizeof(struct vu_wire_addr) == 40, "wire address");
+_Static_assert(sizeof(struct vu_wire_shmem) == 2056, "wire shared memory");
+_Static_assert(sizeof(struct vu_ask_reply) == 20, "wire answer");
 _Static_assert(sizeof(struct vu_wire_config) == 268, "wire config");
