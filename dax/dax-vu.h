@@ -17,7 +17,8 @@ unsigned dax_dialect_bit(const struct dax_dialect *d);
 /* Whether CONFIGURE_MEM_SLOTS may be offered together with the window. */
 bool dax_dialect_mem_slots(const struct dax_dialect *d);
 
-/* Binds the dialect to a channel; the two stay the caller's and live longer. */
+/* Binds the dialect to a channel; the two stay the caller's and live longer. Call it before the
+ * sandbox is entered: the files that the probe maps are made here, which needs /proc. */
 struct dax_vu *dax_vu_new(const struct dax_dialect *d, struct vu_backend *channel);
 void dax_vu_free(struct dax_vu *v);
 extern const struct dax_ops dax_vu_ops; /* user = struct dax_vu */

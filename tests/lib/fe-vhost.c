@@ -225,10 +225,43 @@ int fe_vhost_start_ring(struct fe_vhost *v, unsigned index)
     return e;
 }
 
+#define USUAL       (VU_F_INDIRECT | VU_F_EVENT_IDX | VU_F_PROTOCOL | VU_F_VERSION_1)
+#define USUAL_PROTO (VU_PF_MQ | VU_PF_REPLY_ACK | VU_PF_RESET_DEVICE | VU_PF_CONFIG)
+
+int fe_vhost_get_shmem(struct fe_vhost *v, struct fe_vu_shmem *s)
+{
+    struct fe_vu_msg reply;
+    int e = fe_vhost_send(v, VU_GET_SHMEM_CONFIG, 0, NULL, 0, NULL, 0);
+    if (e == 0)
+        e = recv_reply(v, VU_GET_SHMEM_CONFIG, sizeof(*s), &reply);
+    if (e == 0)
+        memcpy(s, reply.raw, sizeof(*s));
+    return e;
+}
+
+int fe_vhost_start_shmem(struct fe_vhost *v, struct fe_mem *m, unsigned nrings, unsigned size,
+                         int channel, uint64_t extra, uint64_t *window, bool run)
+{
+    struct fe_vu_shmem s = {0};
+    int e = fe_vhost_negotiate(v, USUAL, USUAL_PROTO | VU_PF_BACKEND_REQ | VU_PF_SEND_FD | extra);
+    if (e == 0)
+        e = fe_vhost_ack(v, VU_SET_BACKEND_REQ_FD, NULL, 0, &channel, 1);
+    if (e == 0 && window) {
+        e = fe_vhost_get_shmem(v, &s);
+        *window = s.size[0];
+    }
+    if (e == 0)
+        e = fe_vhost_mem_table(v, m);
+    if (e == 0)
+        e = fe_vhost_make_rings(v, m, nrings, size);
+    for (unsigned i = 0; e == 0 && run && i < nrings; i++)
+        e = fe_vhost_start_ring(v, i);
+    return e;
+}
+
 int fe_vhost_start(struct fe_vhost *v, struct fe_mem *m, unsigned nrings, unsigned size)
 {
-    int e = fe_vhost_negotiate(v, VU_F_INDIRECT | VU_F_EVENT_IDX | VU_F_PROTOCOL | VU_F_VERSION_1,
-                               VU_PF_MQ | VU_PF_REPLY_ACK | VU_PF_RESET_DEVICE | VU_PF_CONFIG);
+    int e = fe_vhost_negotiate(v, USUAL, USUAL_PROTO);
     if (e == 0)
         e = fe_vhost_mem_table(v, m);
     if (e == 0)

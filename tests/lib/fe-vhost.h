@@ -39,6 +39,7 @@ enum fe_vu {
     VU_REM_MEM_REG = 38,
     VU_SET_STATUS = 39,
     VU_GET_STATUS = 40,
+    VU_GET_SHMEM_CONFIG = 44,
 };
 
 #define VU_VERSION    0x1u
@@ -54,9 +55,11 @@ enum fe_vu {
 #define VU_PF_REPLY_ACK    (1ULL << 3)
 #define VU_PF_BACKEND_REQ  (1ULL << 5)
 #define VU_PF_CONFIG       (1ULL << 9)
+#define VU_PF_SEND_FD      (1ULL << 10)
 #define VU_PF_RESET_DEVICE (1ULL << 13)
 #define VU_PF_MEM_SLOTS    (1ULL << 15)
 #define VU_PF_STATUS       (1ULL << 16)
+#define VU_PF_SHMEM        (1ULL << 22)
 
 struct fe_vu_hdr {
     uint32_t request, flags, size;
@@ -140,3 +143,17 @@ int fe_vhost_make_rings(struct fe_vhost *v, struct fe_mem *m, unsigned n, unsign
 int fe_vhost_start_ring(struct fe_vhost *v, unsigned index);
 /* Everything from a connected socket to @nrings running rings with the usual features. */
 int fe_vhost_start(struct fe_vhost *v, struct fe_mem *m, unsigned nrings, unsigned size);
+
+struct fe_vu_shmem {
+    uint32_t n, pad;
+    uint64_t size[256];
+};
+
+/* GET_SHMEM_CONFIG. */
+int fe_vhost_get_shmem(struct fe_vhost *v, struct fe_vu_shmem *s);
+/* Like fe_vhost_start(), with the back-end channel @channel (stays the caller's; see fe-shmem.h)
+ * and shared memory negotiated by all of @extra that is offered (VU_PF_SHMEM, or another bit).
+ * Asks for the regions when @window is not NULL and puts the size of region 0 there. The rings are
+ * made, but started only when @run. */
+int fe_vhost_start_shmem(struct fe_vhost *v, struct fe_mem *m, unsigned nrings, unsigned size,
+                         int channel, uint64_t extra, uint64_t *window, bool run);
