@@ -291,7 +291,8 @@ static void drop_owners(struct fs *fs, const struct fs_inode *inode)
 
 void fs_locks_forget(struct fs *fs, struct fs_inode *inode)
 {
-    atomic_fetch_and(&inode->flags, (uint8_t)~INODE_LOCKS);
+    if (atomic_load(&fs->tree->views) == 0) /* else another client may have locks on it */
+        atomic_fetch_and(&inode->flags, (uint8_t)~INODE_LOCKS);
     drop_owners(fs, inode);
 }
 
