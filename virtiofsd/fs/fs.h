@@ -298,3 +298,6 @@ void fs_setlk_wait(struct fs *fs, struct fs_inode *inode, uint64_t owner, const 
 void fs_flock_wait(struct fs *fs, struct fs_file *file, int op, fs_lock_done_fn *done, void *user);
 /* End all waits with -EINTR; returns when every done() has been called. */
 void fs_locks_cancel(struct fs *fs);
+/* The same for the one wait whose done() gets @user (not NULL); nothing when there is none (any
+ * more). */
+void fs_lock_cancel(struct fs *fs, const void *user);
