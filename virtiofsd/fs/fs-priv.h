@@ -3,7 +3,7 @@
  *
  * Locks, in the order in which they may be taken; all but fs_dir.lock guard memory only and are
  * never held across a system call on the shared tree:
- *   fs_dir.lock (one open directory) -> fs.locks.lock -> fs_tree.table_lock
+ *   fs_dir.lock (one open directory) -> fs.locks.lock -> fs.table_lock
  *   fs.files_lock is a leaf. */
 #pragma once
 
@@ -28,6 +28,7 @@ struct fs_mnt {
     _Atomic int fd;  /* real descriptor inside the mount for open_by_handle_at(), -1 = not yet */
     atomic_bool no_handles;
     _Atomic uint64_t layout; /* struct fs_layout: where a handle holds the inode number */
+    _Atomic uint32_t map;    /* FS_MAP_* of its files, 0 = not yet known: fs-map.c */
 };
 
 /* Where the handles of one mount hold the inode number: learnt from a handle and a number that are
@@ -68,6 +69,7 @@ struct fs_inode {
     uint8_t type;  /* S_IFMT >> 12 */
     _Atomic uint8_t flags;
     _Atomic uint8_t fresh; /* how new the last looked-up children were: see fs_lookup() */
+    _Atomic uint8_t map;   /* how it can be mapped: fs-map.c */
 };
 
 #define INODE_REF ((uint64_t)1 << 32)
@@ -98,25 +100,6 @@ struct fs_locks {
     unsigned n_waiters;
 };
 
-/* What all views of a tree share: the inodes, and the descriptors that they and all open files
- * cost. */
-struct fs_tree {
-    atomic_uint views; /* besides the first */
-    _Atomic uint64_t inode_fds;
-    _Atomic uint64_t other_fds; /* open files and lock descriptors */
-    atomic_uint dir_bufs;
-
-    pthread_mutex_t table_lock;
-    struct fs_table inodes;
-    uint32_t *buckets;
-    uint32_t n_buckets; /* power of two */
-    uint64_t n_inodes;
-    uint32_t next_gen;
-    uint32_t hand; /* of the clock sweep */
-    struct fs_mnt *mnts;
-    uint32_t next_salt;
-};
-
 struct fs {
     struct fs_config cfg;
     bool handles; /* file handles are in use */
@@ -131,8 +114,19 @@ struct fs {
     uint64_t inode_fds_soft; /* with handles: beyond it unused descriptors are closed */
     uint64_t inode_fds_hard;
     uint64_t other_fds_hard;
-    struct fs_tree *tree;
-    bool view; /* made by fs_view(): the tree and the descriptors of cfg are another's */
+    _Atomic uint64_t inode_fds;
+    _Atomic uint64_t other_fds; /* open files and lock descriptors */
+    atomic_uint dir_bufs;
+
+    pthread_mutex_t table_lock;
+    struct fs_table inodes;
+    uint32_t *buckets;
+    uint32_t n_buckets; /* power of two */
+    uint64_t n_inodes;
+    uint32_t next_gen;
+    uint32_t hand; /* of the clock sweep */
+    struct fs_mnt *mnts;
+    uint32_t next_salt;
     struct fs_inode *root;
 
     pthread_mutex_t files_lock;
@@ -291,6 +285,11 @@ uint64_t fs_digest(const struct statx *stx);
 int fs_inode_open(struct fs *fs, struct fs_inode *inode, int flags);
 /* The guest's open(2) flags reduced to what is passed on, or -errno. */
 int fs_open_flags(const struct fs *fs, int flags);
+
+/* ---- fs-map.c ---- */
+
+/* Whether fs_map_open() was called for it. */
+bool fs_map_opened(const struct fs_inode *inode);
 
 /* ---- fs-dir.c ---- */
 

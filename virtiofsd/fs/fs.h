@@ -58,15 +58,8 @@ struct fs_config {
 struct fs *fs_new(const struct fs_config *cfg, GError **err);
 void fs_free(struct fs *fs);
 
-/* Another client of the same tree: it shares the inodes, the root, the policies and the bounds of
- * descriptors, and has open files, locks and lock owners of its own. One client's fs_reset() leaves
- * the others' alone, its handles and owners mean nothing to them, and their locks exclude each
- * other. Lookups (fs_inode_remember()) belong to the first; a view holds plain references. Free
- * views first. NULL only when there is no address space for its tables. */
-struct fs *fs_view(struct fs *fs);
-
-/* Drop all state of this client: lookups, open files, locks; waiting locks are cancelled. No other
- * call of this client may run. The root stays. */
+/* Drop all guest state: lookups, open files, locks; waiting locks are cancelled. No other call may
+ * run. The root stays. */
 void fs_reset(struct fs *fs);
 
 /* Whether the guest knows POSIX ACLs: only then it sees and sets the attributes that hold them.
@@ -104,6 +97,7 @@ struct fs_attr {
     uint64_t mnt_id;
     struct timespec btime; /* birth time; zero when the file system has none */
     bool submount;         /* another file system begins here (only with announce_submounts) */
+    bool fixed;            /* immutable, append-only or sealed: never written in place */
 };
 
 /* Result of every verb that names an inode: a reference that the caller must pass to
@@ -123,8 +117,10 @@ mode_t fs_inode_type(const struct fs_inode *inode); /* S_IFMT part; never change
 
 /* Turn one reference into one guest lookup: what FUSE's FORGET gives back. */
 void fs_inode_remember(struct fs *fs, struct fs_inode *inode);
-/* The guest gives back @n lookups of @id. Unknown ids and too large counts do no harm. */
-void fs_forget(struct fs *fs, uint64_t id, uint64_t n);
+/* The guest gives back @n lookups of @id. Unknown ids and too large counts do no harm. Returns
+ * whether these were the last and the inode was opened for mapping: what is mapped under this id
+ * may go, for the file gets another id if it is ever found again. */
+bool fs_forget(struct fs *fs, uint64_t id, uint64_t n);
 
 /* ---- names ---- */
 
@@ -238,6 +234,29 @@ int fs_fsync(struct fs *fs, struct fs_file *file, bool datasync);
 /* syncfs(2) of the file system that holds @inode. */
 int fs_syncfs(struct fs *fs, struct fs_inode *inode);
 
+/* ---- files mapped by somebody else ---- */
+
+enum {
+    FS_MAP = 1 << 0,       /* a mapping shows the file as the host sees it */
+    FS_MAP_WRITE = 1 << 1, /* it can be opened for writing: share, mount, permission allow it */
+    FS_MAP_SLOW = 1 << 2,  /* on a network or in another process: faults take long */
+};
+
+/* What can be done with @inode: FS_MAP_*; 0: not to be mapped at all (no regular file, layered and
+ * pseudo file systems). Found out once for each inode. @attr: its attributes, if they are at hand,
+ * or NULL. */
+unsigned fs_map_kind(struct fs *fs, struct fs_inode *inode, const struct fs_attr *attr);
+/* Descriptor of a regular file, O_RDWR or O_RDONLY, for mapping. It is the caller's and not
+ * counted. -errno: -EROFS on a read-only share, -EISDIR, -EINVAL, that of open(2). */
+int fs_map_open(struct fs *fs, struct fs_inode *inode, bool write);
+/* The guest is going to store through a mapping: as before a write, file capabilities end. */
+int fs_map_store(struct fs *fs, struct fs_inode *inode);
+
+/* A note of the protocol's own on an inode, of 4 bits that can be set but not cleared; 0 at
+ * first. */
+unsigned fs_inode_mark(const struct fs_inode *inode);
+void fs_inode_set_mark(struct fs_inode *inode, unsigned mark);
+
 /* ---- directories ---- */
 
 struct fs_dirent {
@@ -298,6 +317,3 @@ void fs_setlk_wait(struct fs *fs, struct fs_inode *inode, uint64_t owner, const 
 void fs_flock_wait(struct fs *fs, struct fs_file *file, int op, fs_lock_done_fn *done, void *user);
 /* End all waits with -EINTR; returns when every done() has been called. */
 void fs_locks_cancel(struct fs *fs);
-/* The same for the one wait whose done() gets @user (not NULL); nothing when there is none (any
- * more). */
-void fs_lock_cancel(struct fs *fs, const void *user);
