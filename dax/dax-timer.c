@@ -62,7 +62,7 @@ static void *timer_main(void *arg)
     struct dax_window *w = arg;
     pthread_setname_np(pthread_self(), "dax");
     if (w->cfg.thread_start)
-        w->cfg.thread_start(w->cfg.user);
+        w->cfg.thread_start(w->cfg.thread_user);
     pthread_mutex_lock(&w->table);
     while (!w->timer.stop) {
         if (w->private == 0) {

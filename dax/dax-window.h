@@ -56,6 +56,7 @@ struct dax_config {
     unsigned max_slots; /* most slots at once; 0 = size / 2 MiB, but at least 64 */
     double timeout;     /* seconds a private page may differ from its file; 0 = by requests only */
     void (*thread_start)(void *user); /* first call in the thread that does it; may be NULL */
+    void *thread_user;                /* for thread_start */
 };
 
 /* A file as it was seen last: what changes when its bytes do. */

@@ -29,6 +29,7 @@ static void make(struct fixture *f, uint32_t opcode)
     f->srv.se = (struct fuse_session *)f; /* INIT was done; never followed here */
     f->srv.flags = FUSE_POSIX_LOCKS;
     f->srv.cfg.xattr = true;
+    f->srv.dax.on = true;
     rq->srv = &f->srv;
     rq->chain = &f->chain;
     rq->op = op;
@@ -279,6 +280,11 @@ static void test_switched_off(void **state)
     for (size_t i = 0; i < G_N_ELEMENTS(lock); i++) {
         make(f, lock[i]);
         f->srv.flags = 0;
+        assert_int_equal(fuse_check(&f->rq), -ENOSYS);
+    }
+    for (uint32_t op = FUSE_SETUPMAPPING; op <= FUSE_REMOVEMAPPING; op++) {
+        make(f, op);
+        f->srv.dax.on = false;
         assert_int_equal(fuse_check(&f->rq), -ENOSYS);
     }
 }

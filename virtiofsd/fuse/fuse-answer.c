@@ -22,21 +22,23 @@ void fuse_answer_buf(fuse_req_t req, const void *buf, size_t len)
     answer(req, buf, len);
 }
 
-void fuse_answer_entry(fuse_req_t req, int err, struct fs_entry *e)
+void fuse_answer_entry(fuse_req_t req, int err, const char *name, struct fs_entry *e)
 {
     struct fuse_srv *srv = srv_of(req);
     struct fuse_entry_out out;
 
+    if (err == 0)
+        err = fuse_fill_entry(srv, &out, name, e);
     if (err) {
         fuse_answer_err(req, err);
         return;
     }
-    fuse_fill_entry(srv, &out, e);
     if (!answer(req, &out, sizeof(out)))
         fs_forget(srv->fs, out.nodeid, 1);
 }
 
-void fuse_rq_reply_create(struct fuse_rq *rq, struct fs_entry *e, const struct fs_opened *o)
+void fuse_rq_reply_create(struct fuse_rq *rq, const char *name, struct fs_entry *e,
+                          const struct fs_opened *o)
 {
     struct fuse_srv *srv = rq->srv;
     struct {
@@ -44,7 +46,12 @@ void fuse_rq_reply_create(struct fuse_rq *rq, struct fs_entry *e, const struct f
         struct fuse_open_out open;
     } out = {0};
 
-    fuse_fill_entry(srv, &out.entry, e);
+    int err = fuse_fill_entry(srv, &out.entry, name, e);
+    if (err) {
+        fs_release(srv->fs, o->fh);
+        fuse_rq_reply_err(rq, err);
+        return;
+    }
     out.open.fh = o->fh;
     out.open.open_flags = fuse_open_flags(srv, false, o);
     if (!fuse_rq_reply_buf(rq, &out, sizeof(out))) {
@@ -53,13 +60,14 @@ void fuse_rq_reply_create(struct fuse_rq *rq, struct fs_entry *e, const struct f
     }
 }
 
-void fuse_answer_create(fuse_req_t req, int err, struct fs_entry *e, const struct fs_opened *o)
+void fuse_answer_create(fuse_req_t req, int err, const char *name, struct fs_entry *e,
+                        const struct fs_opened *o)
 {
     if (err) {
         fuse_answer_err(req, err);
         return;
     }
-    fuse_rq_reply_create(fuse_rq_current(), e, o);
+    fuse_rq_reply_create(fuse_rq_current(), name, e, o);
     fuse_reply_none(req);
 }
 
@@ -76,16 +84,17 @@ void fuse_answer_open(fuse_req_t req, bool dir, int err, const struct fs_opened 
         fs_release(srv->fs, o->fh);
 }
 
-void fuse_answer_attr(fuse_req_t req, int err, const struct fs_attr *a)
+void fuse_answer_attr(fuse_req_t req, int err, struct fs_inode *inode, const struct fs_attr *a)
 {
     struct fuse_srv *srv = srv_of(req);
     struct fuse_attr_out out = {0};
 
+    if (err == 0)
+        err = fuse_fill_attr(srv, &out.attr, inode, NULL, a);
     if (err) {
         fuse_answer_err(req, err);
         return;
     }
     fuse_split_timeout(srv->cfg.timeout, &out.attr_valid, &out.attr_valid_nsec);
-    fuse_fill_attr(&out.attr, a);
     answer(req, &out, sizeof(out));
 }

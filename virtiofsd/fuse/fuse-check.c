@@ -15,13 +15,18 @@ enum {
     REPLY_CREATE = sizeof(struct fuse_entry_out) + sizeof(struct fuse_open_out),
 };
 
-/* Opcodes that are not here (IOCTL, POLL, BMAP, the DAX pair without a window, CUSE) are answered
- * with ENOSYS, which the guest remembers. */
+/* What requests mean for files that the guest has mapped: those that read, and those that change.
+ */
+#define LOOKS   FUSE_OP_STORE
+#define CHANGES (FUSE_OP_STORE | FUSE_OP_CHANGE)
+
+/* Opcodes that are not here (IOCTL, POLL, BMAP, CUSE) are answered with ENOSYS, which the guest
+ * remembers. */
 const struct fuse_op fuse_ops[FUSE_WIRE_OPS] = {
     [FUSE_LOOKUP] = {"LOOKUP", 0, 1, 0, REPLY_ENTRY},
     [FUSE_FORGET] = {"FORGET", SZ(fuse_forget_in), 0, FUSE_OP_NOREPLY, 0, fuse_do_forget},
-    [FUSE_GETATTR] = {"GETATTR", SZ(fuse_getattr_in), 0, 0, REPLY_ATTR},
-    [FUSE_SETATTR] = {"SETATTR", SZ(fuse_setattr_in), 0, 0, REPLY_ATTR},
+    [FUSE_GETATTR] = {"GETATTR", SZ(fuse_getattr_in), 0, LOOKS, REPLY_ATTR},
+    [FUSE_SETATTR] = {"SETATTR", SZ(fuse_setattr_in), 0, CHANGES, REPLY_ATTR},
     [FUSE_READLINK] = {"READLINK", 0, 0, 0, 1},
     [FUSE_SYMLINK] = {"SYMLINK", 0, 2, FUSE_OP_EXT, REPLY_ENTRY},
     [FUSE_MKNOD] = {"MKNOD", SZ(fuse_mknod_in), 1, FUSE_OP_EXT, REPLY_ENTRY},
@@ -30,17 +35,18 @@ const struct fuse_op fuse_ops[FUSE_WIRE_OPS] = {
     [FUSE_RMDIR] = {"RMDIR", 0, 1, 0, 0},
     [FUSE_RENAME] = {"RENAME", SZ(fuse_rename_in), 2, 0, 0},
     [FUSE_LINK] = {"LINK", SZ(fuse_link_in), 1, 0, REPLY_ENTRY},
-    [FUSE_OPEN] = {"OPEN", SZ(fuse_open_in), 0, 0, REPLY_OPEN},
-    [FUSE_READ] = {"READ", SZ(fuse_read_in), 0, 0, 0, fuse_do_read},
-    [FUSE_WRITE] = {"WRITE", SZ(fuse_write_in), 0, FUSE_OP_DATA, SZ(fuse_write_out), fuse_do_write},
+    [FUSE_OPEN] = {"OPEN", SZ(fuse_open_in), 0, CHANGES, REPLY_OPEN},
+    [FUSE_READ] = {"READ", SZ(fuse_read_in), 0, LOOKS, 0, fuse_do_read},
+    [FUSE_WRITE] = {"WRITE", SZ(fuse_write_in), 0, FUSE_OP_DATA | CHANGES, SZ(fuse_write_out),
+                    fuse_do_write},
     [FUSE_STATFS] = {"STATFS", 0, 0, 0, SZ(fuse_statfs_out)},
-    [FUSE_RELEASE] = {"RELEASE", SZ(fuse_release_in), 0, 0, 0},
-    [FUSE_FSYNC] = {"FSYNC", SZ(fuse_fsync_in), 0, FUSE_OP_SLOW, 0},
+    [FUSE_RELEASE] = {"RELEASE", SZ(fuse_release_in), 0, LOOKS, 0},
+    [FUSE_FSYNC] = {"FSYNC", SZ(fuse_fsync_in), 0, FUSE_OP_SLOW | LOOKS, 0},
     [FUSE_SETXATTR] = {"SETXATTR", 0, 0, FUSE_OP_ANYLEN | FUSE_OP_XATTR, 0, fuse_do_setxattr},
     [FUSE_GETXATTR] = {"GETXATTR", SZ(fuse_getxattr_in), 1, FUSE_OP_XATTR, SZ(fuse_getxattr_out)},
     [FUSE_LISTXATTR] = {"LISTXATTR", SZ(fuse_getxattr_in), 0, FUSE_OP_XATTR, SZ(fuse_getxattr_out)},
     [FUSE_REMOVEXATTR] = {"REMOVEXATTR", 0, 1, FUSE_OP_XATTR, 0},
-    [FUSE_FLUSH] = {"FLUSH", SZ(fuse_flush_in), 0, 0, 0},
+    [FUSE_FLUSH] = {"FLUSH", SZ(fuse_flush_in), 0, LOOKS, 0},
     [FUSE_INIT] = {"INIT", 8, 0, FUSE_OP_ANYLEN | FUSE_OP_NOINIT | FUSE_OP_NOID | FUSE_OP_ALONE,
                    SZ(fuse_init_out), fuse_do_init},
     [FUSE_OPENDIR] = {"OPENDIR", SZ(fuse_open_in), 0, 0, REPLY_OPEN},
@@ -60,17 +66,22 @@ const struct fuse_op fuse_ops[FUSE_WIRE_OPS] = {
     [FUSE_BATCH_FORGET] = {"BATCH_FORGET", SZ(fuse_batch_forget_in), 0,
                            FUSE_OP_NOREPLY | FUSE_OP_ANYLEN | FUSE_OP_NOID, 0,
                            fuse_do_batch_forget},
-    [FUSE_FALLOCATE] = {"FALLOCATE", SZ(fuse_fallocate_in), 0, FUSE_OP_SLOW, 0},
+    [FUSE_FALLOCATE] = {"FALLOCATE", SZ(fuse_fallocate_in), 0, FUSE_OP_SLOW | CHANGES, 0},
     [FUSE_READDIRPLUS] = {"READDIRPLUS", SZ(fuse_read_in), 0, 0, 0, fuse_do_readdir},
     [FUSE_RENAME2] = {"RENAME2", SZ(fuse_rename2_in), 2, 0, 0},
-    [FUSE_LSEEK] = {"LSEEK", SZ(fuse_lseek_in), 0, 0, SZ(fuse_lseek_out)},
-    [FUSE_COPY_FILE_RANGE] = {"COPY_FILE_RANGE", SZ(fuse_copy_file_range_in), 0, FUSE_OP_SLOW,
-                              SZ(fuse_write_out), fuse_do_copy_range},
+    [FUSE_LSEEK] = {"LSEEK", SZ(fuse_lseek_in), 0, LOOKS, SZ(fuse_lseek_out)},
+    [FUSE_COPY_FILE_RANGE] = {"COPY_FILE_RANGE", SZ(fuse_copy_file_range_in), 0,
+                              FUSE_OP_SLOW | CHANGES, SZ(fuse_write_out), fuse_do_copy_range},
+    [FUSE_SETUPMAPPING] = {"SETUPMAPPING", SZ(fuse_setupmapping_in), 0, FUSE_OP_DAX | FUSE_OP_SLOW,
+                           0, fuse_do_setupmapping},
+    [FUSE_REMOVEMAPPING] = {"REMOVEMAPPING", SZ(fuse_removemapping_in), 0,
+                            FUSE_OP_DAX | FUSE_OP_SLOW | FUSE_OP_ANYLEN, 0, fuse_do_removemapping},
     [FUSE_SYNCFS] = {"SYNCFS", SZ(fuse_syncfs_in), 0, FUSE_OP_SLOW, 0, fuse_do_syncfs},
     [FUSE_TMPFILE] = {"TMPFILE", SZ(fuse_create_in), 1, FUSE_OP_EXT, REPLY_CREATE, fuse_do_tmpfile},
-    [FUSE_STATX] = {"STATX", SZ(fuse_statx_in), 0, 0, SZ(fuse_statx_out), fuse_do_statx},
-    [FUSE_COPY_FILE_RANGE_64] = {"COPY_FILE_RANGE_64", SZ(fuse_copy_file_range_in), 0, FUSE_OP_SLOW,
-                                 SZ(fuse_copy_file_range_out), fuse_do_copy_range},
+    [FUSE_STATX] = {"STATX", SZ(fuse_statx_in), 0, LOOKS, SZ(fuse_statx_out), fuse_do_statx},
+    [FUSE_COPY_FILE_RANGE_64] = {"COPY_FILE_RANGE_64", SZ(fuse_copy_file_range_in), 0,
+                                 FUSE_OP_SLOW | CHANGES, SZ(fuse_copy_file_range_out),
+                                 fuse_do_copy_range},
 };
 
 /* Split the extensions off the end of the body: total_extlen counts 8-byte units. */
@@ -138,6 +149,8 @@ int fuse_check(struct fuse_rq *rq)
     if ((op->flags & FUSE_OP_XATTR) && !rq->srv->cfg.xattr)
         return -ENOSYS;
     if ((op->flags & FUSE_OP_LOCK) && !(rq->srv->flags & (FUSE_POSIX_LOCKS | FUSE_FLOCK_LOCKS)))
+        return -ENOSYS;
+    if ((op->flags & FUSE_OP_DAX) && !rq->srv->dax.on)
         return -ENOSYS;
     if (rq->in->nodeid == 0 && !(op->flags & FUSE_OP_NOID))
         return -EINVAL;

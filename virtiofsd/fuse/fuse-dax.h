@@ -1,5 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Which files may use the DAX window, by the operator's policy and what would fail or be slower. */
+ * Which files may use the DAX window, by the operator's policy and what would fail or be slower.
+ *
+ * Linux has no way back: when a mapping is refused, read() fails and an access to memory is SIGBUS.
+ * So FUSE_ATTR_DAX is shown only for files that can surely be mapped: not on layered or pseudo file
+ * systems, and open for writing where the front-end takes nothing less. A guest mounted with
+ * dax=always asks for every file; what cannot be mapped then is an error and a line in the log.
+ *
+ * While a program is mapped with a descriptor that may write, the host cannot execute it (ETXTBSY),
+ * and a program that the host is executing cannot be mapped so. */
 #pragma once
 
 #include <stdbool.h>

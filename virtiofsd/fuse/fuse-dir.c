@@ -26,8 +26,9 @@ static bool emit(void *user, const struct fs_dirent *d, struct fs_entry *entry)
     uint8_t *p = r->buf + r->used;
     if (r->plus) {
         struct fuse_entry_out out = {0};
-        if (entry)
-            fuse_fill_entry(r->srv, &out, entry);
+        /* Without attributes that may be shown: the name alone. */
+        if (entry && fuse_fill_entry(r->srv, &out, d->name, entry) != 0)
+            out = (struct fuse_entry_out){0};
         memcpy(p, &out, sizeof(out));
         p += sizeof(out);
     }

@@ -130,7 +130,7 @@ void fuse_do_forget(struct fuse_rq *rq)
     struct fuse_forget_in arg;
 
     memcpy(&arg, rq->body, sizeof(arg));
-    fs_forget(rq->srv->fs, rq->in->nodeid, arg.nlookup);
+    fuse_dax_forget(rq->srv, rq->in->nodeid, arg.nlookup);
     fuse_rq_reply_none(rq);
 }
 
@@ -145,7 +145,7 @@ void fuse_do_batch_forget(struct fuse_rq *rq)
         log_guest_warn("BATCH_FORGET of %u entries has only %zu", arg.count, room);
     for (size_t i = 0; i < MIN(arg.count, room); i++) {
         memcpy(&one, rq->body + sizeof(arg) + i * sizeof(one), sizeof(one));
-        fs_forget(rq->srv->fs, one.nodeid, one.nlookup);
+        fuse_dax_forget(rq->srv, one.nodeid, one.nlookup);
     }
     fuse_rq_reply_none(rq);
 }
@@ -208,7 +208,7 @@ void fuse_do_tmpfile(struct fuse_rq *rq)
         fuse_rq_reply_err(rq, err);
         return;
     }
-    fuse_rq_reply_create(rq, &entry, &opened);
+    fuse_rq_reply_create(rq, NULL, &entry, &opened);
 }
 
 static struct fuse_sx_time sx_time(const struct statx_timestamp *t)
@@ -260,6 +260,8 @@ void fuse_do_statx(struct fuse_rq *rq)
     if (file)
         fs_file_put(fs, file);
     fs_inode_put(fs, inode);
+    if (err == 0 && rq->srv->dax.on)
+        err = fuse_dax_after(rq); /* of others: the size is shown */
     if (err) {
         fuse_rq_reply_err(rq, err);
         return;

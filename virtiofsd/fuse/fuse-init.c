@@ -121,6 +121,7 @@ void fuse_do_init(struct fuse_rq *rq)
 
     /* A guest that was reset does not say DESTROY. */
     fuse_srv_drop_session(srv);
+    granted |= fuse_dax_init(srv, welcome ? capable : 0);
     fs_reset(srv->fs);
     if (!welcome) {
         fuse_rq_reply_err(rq, -EPROTO);
@@ -142,6 +143,7 @@ void fuse_do_init(struct fuse_rq *rq)
     out.congestion_threshold = G_MAXUINT16 / 4 * 3;
     out.max_write = MAX_WRITE;
     out.time_gran = 1;
+    out.map_alignment = fuse_dax_alignment(srv);
     if (srv->flags & FUSE_MAX_PAGES)
         out.max_pages = max_pages();
     log_guest(LOG_LVL_INFO, "guest mounted: FUSE %u.%u, flags %#" G_GINT64_MODIFIER "x", init.major,
@@ -158,6 +160,7 @@ void fuse_do_destroy(struct fuse_rq *rq)
         return;
     }
     fuse_srv_drop_session(rq->srv);
+    fuse_dax_destroy(rq->srv);
     fs_reset(rq->srv->fs);
     log_guest(LOG_LVL_INFO, "guest unmounted");
     fuse_rq_reply_err(rq, 0);

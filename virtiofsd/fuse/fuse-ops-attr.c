@@ -20,8 +20,8 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
     int err = fs_getattr(fs, inode, file, &attr);
     if (file)
         fs_file_put(fs, file);
+    fuse_answer_attr(req, err, inode, &attr);
     fs_inode_put(fs, inode);
-    fuse_answer_attr(req, err, &attr);
 }
 
 /* The wire's valid bits, read from the request itself: libfuse filters out those it does not know.
@@ -74,8 +74,8 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *unused, int 
     int err = fs_setattr(fs, inode, file, &set, &attr);
     if (file)
         fs_file_put(fs, file);
+    fuse_answer_attr(req, err, inode, &attr);
     fs_inode_put(fs, inode);
-    fuse_answer_attr(req, err, &attr);
 }
 
 static void op_readlink(fuse_req_t req, fuse_ino_t ino)

@@ -23,7 +23,7 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
         fuse_answer_buf(req, &none, sizeof(none));
         return;
     }
-    fuse_answer_entry(req, err, &e);
+    fuse_answer_entry(req, err, name, &e);
 }
 
 /* What mknod, mkdir, symlink and create have in common: a parent, and who asks. */
@@ -42,10 +42,10 @@ static bool make_begin(fuse_req_t req, fuse_ino_t parent, mode_t umask_, struct 
     return m->dir != NULL;
 }
 
-static void make_end(fuse_req_t req, struct make *m, int err, struct fs_entry *e)
+static void make_end(fuse_req_t req, struct make *m, int err, const char *name, struct fs_entry *e)
 {
     fs_inode_put(srv_of(req)->fs, m->dir);
-    fuse_answer_entry(req, err, e);
+    fuse_answer_entry(req, err, name, e);
 }
 
 static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
@@ -56,7 +56,7 @@ static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
     if (!make_begin(req, parent, fuse_req_ctx(req)->umask, &m))
         return;
     int err = fs_mknod(srv_of(req)->fs, m.cred, m.dir, name, mode, rdev, &e);
-    make_end(req, &m, err, &e);
+    make_end(req, &m, err, name, &e);
 }
 
 static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
@@ -67,7 +67,7 @@ static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
     if (!make_begin(req, parent, fuse_req_ctx(req)->umask, &m))
         return;
     int err = fs_mkdir(srv_of(req)->fs, m.cred, m.dir, name, mode, &e);
-    make_end(req, &m, err, &e);
+    make_end(req, &m, err, name, &e);
 }
 
 static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
@@ -78,7 +78,7 @@ static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, co
     if (!make_begin(req, parent, 0, &m))
         return;
     int err = fs_symlink(srv_of(req)->fs, m.cred, m.dir, name, target, &e);
-    make_end(req, &m, err, &e);
+    make_end(req, &m, err, name, &e);
 }
 
 static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
@@ -97,7 +97,7 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
     unsigned how = arg.open_flags & FUSE_OPEN_KILL_SUIDGID ? FS_OPEN_KILL_SUIDGID : 0;
     int err = fs_create(srv->fs, m.cred, m.dir, name, mode, fi->flags, how, &e, &opened);
     fs_inode_put(srv->fs, m.dir);
-    fuse_answer_create(req, err, &e, &opened);
+    fuse_answer_create(req, err, name, &e, &opened);
 }
 
 static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
@@ -112,7 +112,7 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const cha
         fs_inode_put(fs, inode);
     if (dir)
         fs_inode_put(fs, dir);
-    fuse_answer_entry(req, err, &e);
+    fuse_answer_entry(req, err, name, &e);
 }
 
 static void remove_name(fuse_req_t req, fuse_ino_t parent, const char *name,

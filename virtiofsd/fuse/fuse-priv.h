@@ -26,6 +26,12 @@ struct fuse_srv {
     pthread_rwlock_t lock;
     struct fuse_session *se; /* libfuse's view of this mount; NULL before INIT */
     uint64_t flags;          /* INIT flags granted */
+    struct {
+        bool on;          /* the guest may map: a window is there and was negotiated */
+        bool show;        /* and learns which files to map by their attributes */
+        bool readonly_fd; /* struct dax_caps */
+        uint64_t granule; /* bytes: what offsets and lengths are multiples of */
+    } dax;
 };
 
 /* One request being handled; there is one such object per thread, reused. */
@@ -55,6 +61,9 @@ enum {
     FUSE_OP_ALONE = 1 << 7,   /* no other request may run meanwhile */
     FUSE_OP_XATTR = 1 << 8,   /* ENOSYS, which the guest remembers, when xattrs are off */
     FUSE_OP_LOCK = 1 << 9,    /* the same when no kind of lock was negotiated */
+    FUSE_OP_DAX = 1 << 10,    /* the same when there is no DAX window */
+    FUSE_OP_STORE = 1 << 11,  /* what the guest stored in private pages belongs in the file first */
+    FUSE_OP_CHANGE = 1 << 12, /* the file changes: the window must know before the answer */
 };
 
 /* One row per opcode. */
@@ -101,10 +110,13 @@ static inline unsigned fuse_kill_of(uint32_t uid)
     return uid != 0 ? FS_WRITE_KILL_SUIDGID : 0;
 }
 
-/* Wire forms. */
-void fuse_fill_attr(struct fuse_attr *out, const struct fs_attr *a);
-/* Also turns the entry's reference into a guest lookup. */
-void fuse_fill_entry(struct fuse_srv *srv, struct fuse_entry_out *out, struct fs_entry *e);
+/* Wire forms. @name: under which the inode was found, or NULL. 0, or -EIO: the attributes must not
+ * be shown, because the window could not follow. */
+int fuse_fill_attr(struct fuse_srv *srv, struct fuse_attr *out, struct fs_inode *inode,
+                   const char *name, const struct fs_attr *a);
+/* Also turns the entry's reference into a guest lookup; on failure it is put. */
+int fuse_fill_entry(struct fuse_srv *srv, struct fuse_entry_out *out, const char *name,
+                    struct fs_entry *e);
 void fuse_split_timeout(double t, uint64_t *sec, uint32_t *nsec);
 /* FOPEN_* flags by cache policy. */
 uint32_t fuse_open_flags(const struct fuse_srv *srv, bool dir, const struct fs_opened *o);
@@ -119,13 +131,15 @@ static inline struct fuse_srv *srv_of(fuse_req_t req)
  * @err is 0 or -errno; with an error the rest is not looked at. */
 void fuse_answer_err(fuse_req_t req, int err);
 void fuse_answer_buf(fuse_req_t req, const void *buf, size_t len);
-void fuse_answer_entry(fuse_req_t req, int err, struct fs_entry *e);
-void fuse_answer_create(fuse_req_t req, int err, struct fs_entry *e, const struct fs_opened *o);
+void fuse_answer_entry(fuse_req_t req, int err, const char *name, struct fs_entry *e);
+void fuse_answer_create(fuse_req_t req, int err, const char *name, struct fs_entry *e,
+                        const struct fs_opened *o);
 void fuse_answer_open(fuse_req_t req, bool dir, int err, const struct fs_opened *o);
-void fuse_answer_attr(fuse_req_t req, int err, const struct fs_attr *a);
+void fuse_answer_attr(fuse_req_t req, int err, struct fs_inode *inode, const struct fs_attr *a);
 
-/* The answer to CREATE and TMPFILE; undoes both when it has no room. */
-void fuse_rq_reply_create(struct fuse_rq *rq, struct fs_entry *e, const struct fs_opened *o);
+/* The answer to CREATE and TMPFILE (no @name); undoes both when it has no room. */
+void fuse_rq_reply_create(struct fuse_rq *rq, const char *name, struct fs_entry *e,
+                          const struct fs_opened *o);
 
 /* fuse-session.c: a libfuse session that believes it has seen the guest's INIT. NULL on failure. */
 struct fuse_session *fuse_session_make(struct fuse_srv *srv, uint32_t minor);
@@ -150,6 +164,30 @@ void fuse_do_setlkw(struct fuse_rq *rq);
 
 /* fuse-dir.c */
 void fuse_do_readdir(struct fuse_rq *rq);
+
+/* fuse-dax.c */
+void fuse_do_setupmapping(struct fuse_rq *rq);
+void fuse_do_removemapping(struct fuse_rq *rq);
+/* INIT: forget the earlier mount's mappings and find out what can be had. Returns the flags to
+ * grant of those that the guest is @capable of. */
+uint64_t fuse_dax_init(struct fuse_srv *srv, uint64_t capable);
+/* log2 of the granule, for the answer to INIT. */
+uint16_t fuse_dax_alignment(const struct fuse_srv *srv);
+void fuse_dax_destroy(struct fuse_srv *srv);
+void fuse_dax_reset(struct fuse_srv *srv);
+/* fs_forget(), and what was mapped of the inode. */
+void fuse_dax_forget(struct fuse_srv *srv, uint64_t id, uint64_t n);
+/* The guest is about to be shown @a: bring the window up to date and add FUSE_ATTR_DAX to *flags if
+ * the policy takes the file. 0 or -EIO. */
+int fuse_dax_show(struct fuse_srv *srv, struct fs_inode *inode, const char *name,
+                  const struct fs_attr *a, uint32_t *flags);
+/* For operations with FUSE_OP_STORE, before, and with FUSE_OP_CHANGE, after they were done. 0 or
+ * the -errno to answer instead. Only while a window is on. */
+int fuse_dax_before(struct fuse_rq *rq);
+int fuse_dax_after(struct fuse_rq *rq);
+/* Parts of the policy, for tests: FS_MAP_* and names. */
+bool fuse_dax_kind_fits(const struct fuse_srv *srv, unsigned kind);
+bool fuse_dax_name_fits(const struct fuse_dax_config *cfg, const char *name);
 
 /* fuse-ops-*.c: fill in libfuse's table of callbacks. */
 void fuse_ops_name_init(struct fuse_lowlevel_ops *ops);

@@ -51,8 +51,18 @@ static void reply_header(struct fuse_rq *rq, size_t payload, int err)
     chain_complete(c, oh.len);
 }
 
+/* The request was done: what the DAX window must learn before the guest does. */
+static int finish(struct fuse_rq *rq)
+{
+    if (G_LIKELY(!rq->srv->dax.on) || !rq->op || !(rq->op->flags & FUSE_OP_CHANGE))
+        return 0;
+    return fuse_dax_after(rq);
+}
+
 void fuse_rq_reply_err(struct fuse_rq *rq, int err)
 {
+    if (err == 0)
+        err = finish(rq);
     log_debug("%s nodeid %" G_GUINT64_FORMAT ": %s", rq->op ? rq->op->name : "?", rq->in->nodeid,
               err ? g_strerror(-err) : "ok");
     reply_header(rq, 0, err);
@@ -67,8 +77,9 @@ bool fuse_rq_reply_buf(struct fuse_rq *rq, const void *buf, size_t len)
 {
     struct chain *c = rq->chain;
 
-    if (len > fuse_rq_space(rq)) {
-        fuse_rq_reply_err(rq, -EIO);
+    int err = len > fuse_rq_space(rq) ? -EIO : finish(rq);
+    if (err) {
+        fuse_rq_reply_err(rq, err);
         return false;
     }
     iov_from_buf(c->out, c->out_cnt, sizeof(struct fuse_out_header), buf, len);
@@ -90,7 +101,8 @@ void fuse_split_timeout(double t, uint64_t *sec, uint32_t *nsec)
     *nsec = (uint32_t)((t - (double)*sec) * 1e9);
 }
 
-void fuse_fill_attr(struct fuse_attr *out, const struct fs_attr *a)
+int fuse_fill_attr(struct fuse_srv *srv, struct fuse_attr *out, struct fs_inode *inode,
+                   const char *name, const struct fs_attr *a)
 {
     const struct stat *st = &a->st;
 
@@ -112,16 +124,22 @@ void fuse_fill_attr(struct fuse_attr *out, const struct fs_attr *a)
         .blksize = (uint32_t)st->st_blksize,
         .flags = a->submount ? FUSE_ATTR_SUBMOUNT : 0,
     };
+    return fuse_dax_show(srv, inode, name, a, &out->flags);
 }
 
-void fuse_fill_entry(struct fuse_srv *srv, struct fuse_entry_out *out, struct fs_entry *e)
+int fuse_fill_entry(struct fuse_srv *srv, struct fuse_entry_out *out, const char *name,
+                    struct fs_entry *e)
 {
     *out = (struct fuse_entry_out){.nodeid = fs_inode_id(e->inode)};
     fuse_split_timeout(srv->cfg.timeout, &out->entry_valid, &out->entry_valid_nsec);
     out->attr_valid = out->entry_valid;
     out->attr_valid_nsec = out->entry_valid_nsec;
-    fuse_fill_attr(&out->attr, &e->attr);
-    fs_inode_remember(srv->fs, e->inode);
+    int err = fuse_fill_attr(srv, &out->attr, e->inode, name, &e->attr);
+    if (err)
+        fs_inode_put(srv->fs, e->inode);
+    else
+        fs_inode_remember(srv->fs, e->inode);
+    return err;
 }
 
 uint32_t fuse_open_flags(const struct fuse_srv *srv, bool dir, const struct fs_opened *o)
@@ -294,6 +312,8 @@ void fuse_srv_handle(struct fuse_srv *srv, struct chain *c)
     int err = rq->op ? fuse_check(rq) : -ENOSYS;
     if (err == 0 && without_reply(rq) && !(rq->op->flags & FUSE_OP_NOREPLY))
         err = -EINVAL; /* never act when the guest cannot learn of it */
+    if (err == 0 && G_UNLIKELY(srv->dax.on) && (rq->op->flags & FUSE_OP_STORE))
+        err = fuse_dax_before(rq);
     if (err == 0) {
         if (rq->op->flags & FUSE_OP_SLOW)
             chain_flush(c);
@@ -324,6 +344,7 @@ void fuse_srv_reset(struct fuse_srv *srv)
 {
     pthread_rwlock_wrlock(&srv->lock);
     fuse_srv_drop_session(srv);
+    fuse_dax_reset(srv);
     fs_reset(srv->fs);
     pthread_rwlock_unlock(&srv->lock);
 }

@@ -10,6 +10,7 @@
 
 #include "virtiofsd/base/chain.h"
 #include "virtiofsd/fs/fs.h"
+#include "virtiofsd/fuse/fuse-dax.h"
 
 struct fuse_srv;
 
@@ -21,6 +22,7 @@ struct fuse_srv_config {
     int sink_fd;   /* /dev/null, open for writing: what libfuse itself says goes there. Not owned */
     void (*mounted)(void); /* called after each answer to INIT, in its thread; may be NULL */
     enum fs_cache cache;
+    bool readonly;           /* the core refuses all changes */
     double timeout;          /* seconds that the guest may trust names and attributes */
     double negative_timeout; /* seconds that the guest may trust absence; 0 = never */
     bool readdirplus;
@@ -33,6 +35,7 @@ struct fuse_srv_config {
     bool announce_submounts;
     enum fuse_ask posix_acl;    /* only with xattr */
     enum fuse_ask security_ctx; /* take the guest's security context for new inodes */
+    struct fuse_dax_config dax; /* pattern lists are not owned */
 };
 
 struct fuse_srv *fuse_srv_new(const struct fuse_srv_config *cfg);

@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The DAX window as seen from FUSE: the policy, what other requests must tell the window, and
+ * SETUPMAPPING and REMOVEMAPPING. */
+#include "virtiofsd/fuse/fuse-priv.h"
+
+#include <errno.h>
+#include <fnmatch.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "dax/dax-window.h"
+#include "virtiofsd/base/log.h"
+
+/* Notes on an inode: its name was compared with the patterns, and fits. */
+enum { NAME_SEEN = 1 << 0, NAME_TAKEN = 1 << 1 };
+
+/* ---- life ---- */
+
+/* Whether the front-end lets any file of the share be mapped. */
+static bool any_file(const struct fuse_srv *srv)
+{
+    return srv->dax.readonly_fd || !srv->cfg.readonly;
+}
+
+uint64_t fuse_dax_init(struct fuse_srv *srv, uint64_t capable)
+{
+    const struct fuse_dax_config *cfg = &srv->cfg.dax;
+    struct dax_caps caps;
+
+    srv->dax.on = srv->dax.show = false;
+    if (!cfg->window)
+        return 0;
+    dax_unmap_all(cfg->window); /* of the guest before, which may not have said DESTROY */
+    if (cfg->policy == FUSE_DAX_NEVER || !(capable & FUSE_MAP_ALIGNMENT))
+        return 0;
+    if (dax_window_start(cfg->window, &caps) != 0) /* which says why */
+        return 0;
+    srv->dax.on = true;
+    srv->dax.readonly_fd = caps.readonly_fd;
+    srv->dax.granule = (uint64_t)sysconf(_SC_PAGESIZE);
+    srv->dax.show = capable & FUSE_HAS_INODE_DAX && any_file(srv);
+    if (!any_file(srv))
+        log_warn("the share is read-only and the front-end maps only files open for writing: the "
+                 "DAX window stays unused");
+    return FUSE_MAP_ALIGNMENT | (capable & FUSE_HAS_INODE_DAX);
+}
+
+uint16_t fuse_dax_alignment(const struct fuse_srv *srv)
+{
+    return srv->dax.on ? (uint16_t)g_bit_nth_lsf((gulong)srv->dax.granule, -1) : 0;
+}
+
+void fuse_dax_destroy(struct fuse_srv *srv)
+{
+    if (srv->cfg.dax.window)
+        dax_unmap_all(srv->cfg.dax.window);
+    srv->dax.on = srv->dax.show = false;
+}
+
+void fuse_dax_reset(struct fuse_srv *srv)
+{
+    if (srv->cfg.dax.window)
+        dax_window_forget(srv->cfg.dax.window, true);
+    srv->dax.on = srv->dax.show = false;
+}
+
+void fuse_dax_forget(struct fuse_srv *srv, uint64_t id, uint64_t n)
+{
+    if (fs_forget(srv->fs, id, n) && srv->cfg.dax.window)
+        dax_unmap_file(srv->cfg.dax.window, id);
+}
+
+/* ---- policy ---- */
+
+static bool matches(const char *const *patterns, const char *name)
+{
+    for (; *patterns; patterns++)
+        if (fnmatch(*patterns, name, 0) == 0)
+            return true;
+    return false;
+}
+
+bool fuse_dax_name_fits(const struct fuse_dax_config *cfg, const char *name)
+{
+    return (!cfg->include || matches(cfg->include, name)) &&
+           !(cfg->exclude && matches(cfg->exclude, name));
+}
+
+/* By the name under which the inode was found first: a renamed file keeps what it got. One that
+ * never had a name fits only where no name is asked for. */
+static bool name_fits(struct fuse_srv *srv, struct fs_inode *inode, const char *name)
+{
+    const struct fuse_dax_config *cfg = &srv->cfg.dax;
+
+    if (!cfg->include && !cfg->exclude)
+        return true;
+    unsigned mark = fs_inode_mark(inode);
+    if (!(mark & NAME_SEEN)) {
+        if (!name)
+            return !cfg->include;
+        mark = fuse_dax_name_fits(cfg, name) ? NAME_SEEN | NAME_TAKEN : NAME_SEEN;
+        fs_inode_set_mark(inode, mark);
+    }
+    return mark & NAME_TAKEN;
+}
+
+bool fuse_dax_kind_fits(const struct fuse_srv *srv, unsigned kind)
+{
+    if (!(kind & FS_MAP) || !((kind & FS_MAP_WRITE) || srv->dax.readonly_fd))
+        return false;
+    return srv->cfg.dax.policy == FUSE_DAX_ALWAYS || !(kind & FS_MAP_SLOW);
+}
+
+static bool takes(struct fuse_srv *srv, struct fs_inode *inode, const char *name,
+                  const struct fs_attr *a)
+{
+    const struct fuse_dax_config *cfg = &srv->cfg.dax;
+
+    if (!srv->dax.show)
+        return false;
+    bool fits = name_fits(srv, inode, name); /* in any case: the name may not come again */
+    if (cfg->policy == FUSE_DAX_AUTO && (uint64_t)a->st.st_size < MAX(cfg->min_size, 1))
+        return false;
+    return fits && fuse_dax_kind_fits(srv, fs_map_kind(srv->fs, inode, a));
+}
+
+/* ---- what other requests tell the window ---- */
+
+static int64_t ns_of(const struct timespec *t)
+{
+    return (int64_t)((uint64_t)t->tv_sec * 1000000000u + (uint64_t)t->tv_nsec);
+}
+
+/* An error of the window, as the guest hears it. */
+static int failed(const char *what, uint64_t id, int err)
+{
+    log_guest_warn("DAX: %s of node %#" G_GINT64_MODIFIER "x: %s", what, id, g_strerror(-err));
+    return -EIO;
+}
+
+int fuse_dax_show(struct fuse_srv *srv, struct fs_inode *inode, const char *name,
+                  const struct fs_attr *a, uint32_t *flags)
+{
+    if (!srv->dax.on || !S_ISREG(a->st.st_mode))
+        return 0;
+    uint64_t id = fs_inode_id(inode);
+    if (takes(srv, inode, name, a))
+        *flags |= FUSE_ATTR_DAX;
+    if (!dax_is_mapped(srv->cfg.dax.window, id))
+        return 0;
+    struct dax_stamp stamp = {
+        .size = (uint64_t)a->st.st_size,
+        .mtime_ns = ns_of(&a->st.st_mtim),
+        .ctime_ns = ns_of(&a->st.st_ctim),
+    };
+    int err = dax_seen(srv->cfg.dax.window, id, &stamp);
+    return err ? failed("attributes", id, err) : 0;
+}
+
+/* The file that a request changes, and where it may be another one, the file that it reads. */
+static uint64_t changed_file(const struct fuse_rq *rq)
+{
+    struct fuse_copy_file_range_in copy;
+
+    if (rq->in->opcode != FUSE_COPY_FILE_RANGE && rq->in->opcode != FUSE_COPY_FILE_RANGE_64)
+        return rq->in->nodeid;
+    memcpy(&copy, rq->body, sizeof(copy));
+    return copy.nodeid_out;
+}
+
+/* Opening a file changes it only when it is cut. */
+static bool touches(const struct fuse_rq *rq)
+{
+    struct fuse_open_in open;
+
+    if (rq->in->opcode != FUSE_OPEN)
+        return true;
+    memcpy(&open, rq->body, sizeof(open));
+    return open.flags & O_TRUNC;
+}
+
+int fuse_dax_before(struct fuse_rq *rq)
+{
+    struct dax_window *w = rq->srv->cfg.dax.window;
+    uint64_t from = rq->in->nodeid, to = changed_file(rq);
+
+    if (!touches(rq))
+        return 0;
+    int err = dax_is_mapped(w, from) ? dax_store(w, from) : 0;
+    if (to != from && dax_is_mapped(w, to)) {
+        int also = dax_store(w, to);
+        err = err ? err : also;
+    }
+    if (!err)
+        return 0;
+    failed("storing to the file", from, err);
+    return rq->in->opcode == FUSE_RELEASE ? 0 : err; /* the handle must go in any case */
+}
+
+int fuse_dax_after(struct fuse_rq *rq)
+{
+    struct dax_window *w = rq->srv->cfg.dax.window;
+    uint64_t id = changed_file(rq);
+
+    if (!touches(rq) || !dax_is_mapped(w, id))
+        return 0;
+    int err = dax_changed(w, id);
+    return err ? failed("a change", id, err) : 0;
+}
+
+/* ---- the two operations ---- */
+
+/* What the guest asks for in the window is whole pages inside it. */
+static bool range_fits(const struct fuse_srv *srv, uint64_t moffset, uint64_t len)
+{
+    uint64_t size = dax_window_size(srv->cfg.dax.window);
+
+    return len > 0 && (moffset | len) % srv->dax.granule == 0 && len <= size &&
+           moffset <= size - len;
+}
+
+static int check_setup(const struct fuse_srv *srv, const struct fuse_setupmapping_in *arg)
+{
+    const uint64_t known = FUSE_SETUPMAPPING_FLAG_READ | FUSE_SETUPMAPPING_FLAG_WRITE;
+
+    if (arg->flags == 0 || (arg->flags & ~known) || !range_fits(srv, arg->moffset, arg->len))
+        return -EINVAL;
+    if (arg->foffset % srv->dax.granule != 0 || arg->foffset > (uint64_t)INT64_MAX - arg->len)
+        return -EINVAL;
+    return (arg->flags & FUSE_SETUPMAPPING_FLAG_WRITE) && srv->cfg.readonly ? -EROFS : 0;
+}
+
+/* Map with a descriptor of the wanted kind, or with the one that the window holds already. */
+static int map_as(struct fuse_srv *srv, struct fs_inode *inode, const struct dax_request *rq,
+                  bool writable)
+{
+    struct dax_window *w = srv->cfg.dax.window;
+
+    if (dax_has_file(w, rq->file, writable)) {
+        int err = dax_map(w, rq, -1, writable);
+        if (err != -EBADF) /* else it went meanwhile */
+            return err;
+    }
+    int fd = fs_map_open(srv->fs, inode, writable);
+    return fd < 0 ? fd : dax_map(w, rq, fd, writable);
+}
+
+/* Open for writing where that may be, so that the guest's first store needs no other mapping; and
+ * for reading only where the front-end takes that. */
+static int map_file(struct fuse_srv *srv, struct fs_inode *inode, const struct dax_request *rq)
+{
+    unsigned kind = fs_map_kind(srv->fs, inode, NULL);
+    int err = -EACCES;
+
+    if (!(kind & FS_MAP))
+        return -EOPNOTSUPP;
+    if (rq->write && (err = fs_map_store(srv->fs, inode)) < 0)
+        return err;
+    if (kind & FS_MAP_WRITE) {
+        err = map_as(srv, inode, rq, true);
+        /* What has changed since it was found to be writable is known by now. */
+        if (err == 0 || (fs_map_kind(srv->fs, inode, NULL) & FS_MAP_WRITE))
+            return err;
+    }
+    return !rq->write && srv->dax.readonly_fd ? map_as(srv, inode, rq, false) : err;
+}
+
+void fuse_do_setupmapping(struct fuse_rq *rq)
+{
+    struct fuse_srv *srv = rq->srv;
+    struct fuse_setupmapping_in arg;
+
+    memcpy(&arg, rq->body, sizeof(arg));
+    int err = check_setup(srv, &arg);
+    if (err) {
+        fuse_rq_reply_err(rq, err);
+        return;
+    }
+    /* The handle is of no use: Linux sends none. */
+    struct fs_inode *inode = fs_inode_get(srv->fs, rq->in->nodeid);
+    if (!inode) {
+        fuse_rq_reply_err(rq, -ENOENT);
+        return;
+    }
+    struct dax_request want = {
+        .file = rq->in->nodeid,
+        .foffset = arg.foffset,
+        .moffset = arg.moffset,
+        .len = arg.len,
+        .write = arg.flags & FUSE_SETUPMAPPING_FLAG_WRITE,
+    };
+    err = S_ISREG(fs_inode_type(inode)) ? map_file(srv, inode, &want) : -EINVAL;
+    fs_inode_put(srv->fs, inode);
+    if (err)
+        log_guest_warn("DAX: node %#" G_GINT64_MODIFIER "x at %" G_GUINT64_FORMAT
+                       " cannot be mapped for %s: %s",
+                       want.file, want.foffset, want.write ? "writing" : "reading",
+                       g_strerror(-err));
+    fuse_rq_reply_err(rq, err);
+}
+
+/* Entry @i of a REMOVEMAPPING. */
+static struct fuse_removemapping_one range_at(const struct fuse_rq *rq, size_t i)
+{
+    struct fuse_removemapping_one one;
+
+    memcpy(&one, rq->body + sizeof(struct fuse_removemapping_in) + i * sizeof(one), sizeof(one));
+    return one;
+}
+
+static int check_remove(const struct fuse_rq *rq, size_t count)
+{
+    size_t room = rq->body_len - sizeof(struct fuse_removemapping_in);
+
+    if (count == 0 || room / sizeof(struct fuse_removemapping_one) != count ||
+        room % sizeof(struct fuse_removemapping_one) != 0)
+        return -EINVAL;
+    for (size_t i = 0; i < count; i++) {
+        struct fuse_removemapping_one one = range_at(rq, i);
+        if (!range_fits(rq->srv, one.moffset, one.len))
+            return -EINVAL;
+    }
+    return 0;
+}
+
+void fuse_do_removemapping(struct fuse_rq *rq)
+{
+    struct fuse_removemapping_in arg;
+
+    memcpy(&arg, rq->body, sizeof(arg));
+    int err = check_remove(rq, arg.count);
+    if (err) {
+        fuse_rq_reply_err(rq, err);
+        return;
+    }
+    /* The guest uses the ranges again whatever we say, so one failure keeps no other. */
+    for (size_t i = 0; i < arg.count; i++) {
+        struct fuse_removemapping_one one = range_at(rq, i);
+        int rc = dax_unmap(rq->srv->cfg.dax.window, one.moffset, one.len);
+        err = err ? err : rc;
+    }
+    fuse_rq_reply_err(rq, err);
+}
