@@ -30,6 +30,14 @@ _virtiofsd()
             COMPREPLY=($(compgen -W 'never metadata auto always' -- "$cur"))
             return
             ;;
+        --dax-policy)
+            COMPREPLY=($(compgen -W 'auto always never' -- "$cur"))
+            return
+            ;;
+        --dax-dialect)
+            COMPREPLY=($(compgen -W 'auto standard qemu crosvm alioth' -- "$cur"))
+            return
+            ;;
         --posix-acl | --security-label)
             COMPREPLY=($(compgen -W 'never auto always' -- "$cur"))
             return
@@ -47,7 +55,8 @@ _virtiofsd()
             return
             ;;
         --tag | --fd | --num-request-queues | --queue-size | --thread-pool-size | --poll-us | \
-            --timeout | --negative-timeout | --modcaps | --uid-map | --gid-map | \
+            --timeout | --negative-timeout | \
+            --dax-window | --dax-min-size | --dax-include | --dax-exclude | --modcaps | --uid-map | --gid-map | \
             --xattrmap | --translate-uid | --translate-gid | \
             --rlimit-nofile | --max-fds | --max-inodes | --max-lock-waiters | -o)
             return
@@ -61,6 +70,7 @@ _virtiofsd()
         --socket-path= --socket-group= --fd= --relisten
         --num-request-queues= --queue-size= --thread-pool-size= --poll-us=
         --cache= --timeout= --negative-timeout= --allow-mmap --writeback --no-readdirplus
+        --dax-window= --dax-policy= --dax-min-size= --dax-include= --dax-exclude= --dax-dialect=
         --xattr --no-posix-lock --no-flock --no-killpriv-v2
         --xattrmap= --posix-acl= --security-label= --translate-uid= --translate-gid=
         --sandbox= --seccomp= --modcaps= --uid-map= --gid-map=

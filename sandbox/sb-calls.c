@@ -113,7 +113,7 @@ const struct sb_call sb_calls[] = {
     {"signalfd4", C, "signals of the control loop"},
     {"poll", C | W | L, "wait on few descriptors"},
     {"ppoll", C | W | L, "the same"},
-    {"memfd_create", C, "the record of requests in flight"},
+    {"memfd_create", C | W, "the record of requests in flight, pages of the DAX window"},
 
     /* Memory; guest memory, too. */
     {"mmap", C | W | L, "guest memory, heap, stacks", COND_NO_EXEC},

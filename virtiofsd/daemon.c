@@ -16,14 +16,15 @@
 #include "virtiofsd/base/auto.h"
 #include "virtiofsd/base/log.h"
 #include "virtiofsd/base/trim.h"
+#include "virtiofsd/daemon-dax.h"
 #include "virtiofsd/fs/fs-idmap.h"
 #include "virtiofsd/fs/fs-xattrmap.h"
 #include "virtiofsd/fs/fs.h"
 #include "virtiofsd/fuse/fuse-srv.h"
 
-/* Owns everything. Lock order, outermost first: ring -> FUSE negotiation -> open-file table ->
- * inode table -> one open directory. None is held across a system call on the shared tree but the
- * last. */
+/* Owns everything. Lock order, outermost first: ring -> FUSE negotiation -> DAX window (three:
+ * dax/dax-window.h) -> open-file table -> inode table -> one open directory. None is held across a
+ * system call on the shared tree but the window's and the last. */
 struct daemon {
     const struct options *o;
     int listen_fd; /* -1 once handed over */
@@ -36,6 +37,7 @@ struct daemon {
     struct fs *fs;
     struct fuse_srv *fuse;
     struct vu_dev *dev;
+    struct daemon_dax dax;
 };
 
 /* For the signal handler only: whom to stop, and whether that was asked before there was a device.
@@ -65,10 +67,10 @@ static void set_signals(void)
 /* ---- descriptors ---- */
 
 /* Kept back for sockets, kick and call descriptors and memory regions of the control path, so that
- * a guest that opens until it gets ENFILE takes nothing from it. */
+ * a guest that opens until it gets ENFILE takes nothing from it; and for what it maps. */
 static uint64_t reserved_fds(const struct options *o)
 {
-    return 128 + 4ull * o->max_request_queues;
+    return 128 + 4ull * o->max_request_queues + daemon_dax_fds(o);
 }
 
 static uint64_t nr_open(void)
@@ -299,6 +301,7 @@ static bool make_fs(struct daemon *d, const struct sb_result *sb, GError **err)
         .sink_fd = d->null_fd,
         .mounted = settle,
         .cache = fc.cache,
+        .readonly = o->readonly,
         .timeout = o->timeout,
         .negative_timeout = o->negative_timeout,
         .readdirplus = o->readdirplus,
@@ -312,6 +315,7 @@ static bool make_fs(struct daemon *d, const struct sb_result *sb, GError **err)
         .posix_acl = ask[o->posix_acl],
         .security_ctx = ask[o->security_label],
     };
+    daemon_dax_policy(&d->dax, o, &sc.dax);
     d->fuse = fuse_srv_new(&sc);
     return true;
 }
@@ -361,14 +365,15 @@ static void make_dev(struct daemon *d)
         .conn_fd = steal_fd(&d->conn_fd),
         .relisten = o->relisten,
         .num_queues = 1 + o->max_request_queues,
-        .hiprio = 1,
         .max_queue_size = o->queue_size,
         .pool_size = o->thread_pool_size,
         .poll_us = o->poll_us,
         .config = o->tag ? config : NULL,
         .config_len = o->tag ? sizeof(config) : 0,
     };
+    daemon_dax_device(o, &vc);
     d->dev = vu_dev_new(&vc);
+    daemon_dax_prepare(&d->dax, o, d->dev);
 }
 
 /* ---- order ---- */
@@ -383,18 +388,20 @@ static int start(struct daemon *d, GError **err)
                     "/dev/null: %s; the daemon needs it", g_strerror(errno));
         return -1;
     }
-    struct sb_result sb;
-    if (!enter_sandbox(d, &sb, err) || !make_fs(d, &sb, err))
-        return -1;
     make_dev(d);
+    struct sb_result sb;
+    if (!enter_sandbox(d, &sb, err) || !daemon_dax_start(&d->dax, d->o, dev_thread_start, d, err) ||
+        !make_fs(d, &sb, err))
+        return -1;
     return 0;
 }
 
 static void stop(struct daemon *d)
 {
     signal_dev = NULL;
-    vu_dev_free(d->dev);
     fuse_srv_free(d->fuse);
+    daemon_dax_free(&d->dax);
+    vu_dev_free(d->dev);
     fs_free(d->fs);
     fs_xattrmap_free(d->xattrmap);
     fs_idmap_free(d->uids);

@@ -3,61 +3,12 @@
 
 #include <string.h>
 
-static const struct opt_word cache_words[] = {
-    {"never", OPT_CACHE_NEVER},
-    {"metadata", OPT_CACHE_METADATA},
-    {"auto", OPT_CACHE_AUTO},
-    {"always", OPT_CACHE_ALWAYS},
-    {"none", OPT_CACHE_NEVER, true}, /* the C daemon's name for never */
-    {NULL},
-};
-
-static const struct opt_word handles_words[] = {
-    {"never", OPT_HANDLES_NEVER},
-    {"prefer", OPT_HANDLES_PREFER},
-    {"mandatory", OPT_HANDLES_MANDATORY},
-    {"fallback", OPT_HANDLES_PREFER, true}, /* the Rust daemon's old name for prefer */
-    {NULL},
-};
-
-static const struct opt_word sandbox_words[] = {
-    {"namespace", OPT_SANDBOX_NAMESPACE},
-    {"chroot", OPT_SANDBOX_CHROOT},
-    {"none", OPT_SANDBOX_NONE},
-    {NULL},
-};
-
-static const struct opt_word seccomp_words[] = {
-    {"kill", OPT_SECCOMP_KILL},
-    {"log", OPT_SECCOMP_LOG},
-    {"trap", OPT_SECCOMP_TRAP},
-    {"none", OPT_SECCOMP_NONE},
-    {NULL},
-};
-
-static const struct opt_word ask_words[] = {
-    {"never", OPT_ASK_NEVER},
-    {"auto", OPT_ASK_AUTO},
-    {"always", OPT_ASK_ALWAYS},
-    {NULL},
-};
-
-static const struct opt_word level_words[] = {
-    {"off", LOG_LVL_OFF},
-    {"error", LOG_LVL_ERROR},
-    {"warn", LOG_LVL_WARN},
-    {"info", LOG_LVL_INFO},
-    {"debug", LOG_LVL_DEBUG},
-    {"trace", LOG_LVL_DEBUG, true}, /* the Rust daemon's finest */
-    {"err", LOG_LVL_ERROR, true},   /* the C daemon's */
-    {NULL},
-};
-
 const char *const opt_group_titles[OPT_GROUP_COUNT] = {
     [OPT_GROUP_SHARE] = "Share",
     [OPT_GROUP_CONNECTION] = "Connection to the hypervisor",
     [OPT_GROUP_QUEUES] = "Queues and threads",
     [OPT_GROUP_CACHE] = "Caching in the guest",
+    [OPT_GROUP_DAX] = "DAX window: guests map pieces of files",
     [OPT_GROUP_FEATURES] = "Features for the guest",
     [OPT_GROUP_SANDBOX] = "Sandbox",
     [OPT_GROUP_BOUNDS] = "Bounds",
@@ -107,7 +58,7 @@ const struct opt_def opt_table[] = {
      .type = OPT_WORD,
      .group = OPT_GROUP_SHARE,
      FIELD(inode_file_handles),
-     .words = handles_words,
+     .words = opt_handles_words,
      .help = "never: hold one descriptor per inode that the guest knows;\n"
              "prefer: hold a file handle where the file system and our capabilities\n"
              "allow; mandatory: always, or fail [default: prefer]"},
@@ -205,7 +156,7 @@ const struct opt_def opt_table[] = {
      .group = OPT_GROUP_CACHE,
      .flags = OPT_OLD_NAME,
      FIELD(cache),
-     .words = cache_words,
+     .words = opt_cache_words,
      .help = "never: the guest caches nothing;\n"
              "metadata: names and attributes for a day, no file data;\n"
              "auto: names and attributes for a second, data while the file is unchanged;\n"
@@ -249,6 +200,60 @@ const struct opt_def opt_table[] = {
      .help = "Send attributes along with directory entries [default: on, off with\n"
              "--cache=never]"},
 
+    /* DAX window. */
+    {.name = "dax-window",
+     .arg = "SIZE",
+     .type = OPT_SIZE,
+     .group = OPT_GROUP_DAX,
+     .flags = OPT_POWER_OF_2 | OPT_ZERO_TOO,
+     FIELD(dax_window),
+     .min = 2 << 20,
+     .max = UINT64_C(1) << 40,
+     .help = "Offer guests a window of that size through which they map pieces of files\n"
+             "and share the host's page cache; 0: none [default: 0]"},
+    {.name = "dax-policy",
+     .arg = "POLICY",
+     .type = OPT_WORD,
+     .group = OPT_GROUP_DAX,
+     FIELD(dax_policy),
+     .words = opt_dax_policy_words,
+     .help = "Which files the guest is told to map (unless it mounts with dax=always):\n"
+             "auto: where it works and is faster; always: wherever it works;\n"
+             "never: no window at all [default: auto]"},
+    {.name = "dax-min-size",
+     .arg = "SIZE",
+     .type = OPT_SIZE,
+     .group = OPT_GROUP_DAX,
+     FIELD(dax_min_size),
+     .min = 0,
+     .max = INT64_MAX,
+     .help = "Smaller files are not mapped with --dax-policy=auto [default: 64K]"},
+    {.name = "dax-include",
+     .arg = "PATTERN",
+     .type = OPT_TEXTS,
+     .group = OPT_GROUP_DAX,
+     FIELD(dax_include),
+     .min = 1,
+     .max = 255,
+     .help = "Only files with such a name, as in --dax-include='*.so*'. May be given\n"
+             "several times"},
+    {.name = "dax-exclude",
+     .arg = "PATTERN",
+     .type = OPT_TEXTS,
+     .group = OPT_GROUP_DAX,
+     FIELD(dax_exclude),
+     .min = 1,
+     .max = 255,
+     .help = "No files with such a name. May be given several times"},
+    {.name = "dax-dialect",
+     .arg = "NAME",
+     .type = OPT_WORD,
+     .group = OPT_GROUP_DAX,
+     FIELD(dax_dialect),
+     .words = opt_dax_dialect_words,
+     .help = "How the hypervisor wants to be spoken to about the window: auto, standard,\n"
+             "qemu, crosvm or alioth [default: auto]"},
+
     /* Features. */
     {.name = "xattr",
      .type = OPT_SWITCH,
@@ -291,7 +296,7 @@ const struct opt_def opt_table[] = {
      .group = OPT_GROUP_FEATURES,
      .flags = OPT_OLD_NAME | OPT_VALUE_MAY_LACK,
      FIELD(posix_acl),
-     .words = ask_words,
+     .words = opt_ask_words,
      .lack = "always",
      .help = "POSIX access control lists: never, auto (if the guest knows them) or\n"
              "always (else it may not mount); implies --xattr [default: never]"},
@@ -301,7 +306,7 @@ const struct opt_def opt_table[] = {
      .group = OPT_GROUP_FEATURES,
      .flags = OPT_OLD_NAME | OPT_VALUE_MAY_LACK,
      FIELD(security_label),
-     .words = ask_words,
+     .words = opt_ask_words,
      .lack = "always",
      .help = "Give new files the security label that the guest sends along: never,\n"
              "auto, always; implies --xattr [default: never]"},
@@ -332,7 +337,7 @@ const struct opt_def opt_table[] = {
      .group = OPT_GROUP_SANDBOX,
      .flags = OPT_OLD_NAME,
      FIELD(sandbox),
-     .words = sandbox_words,
+     .words = opt_sandbox_words,
      .help = "namespace: own mount, pid and network namespaces, DIR as the root;\n"
              "chroot: only change the root, for containers; none: only inside another\n"
              "sandbox [default: namespace]"},
@@ -341,7 +346,7 @@ const struct opt_def opt_table[] = {
      .type = OPT_WORD,
      .group = OPT_GROUP_SANDBOX,
      FIELD(seccomp),
-     .words = seccomp_words,
+     .words = opt_seccomp_words,
      .help = "On a system call that we never make: kill, log, trap, or none to run\n"
              "without a filter [default: kill]"},
     {.name = "modcaps",
@@ -412,7 +417,7 @@ const struct opt_def opt_table[] = {
      .group = OPT_GROUP_LOG,
      .flags = OPT_OLD_NAME,
      FIELD(log_level),
-     .words = level_words,
+     .words = opt_level_words,
      .help = "off, error, warn, info or debug [default: info]"},
     {.name = "syslog",
      .type = OPT_SWITCH,

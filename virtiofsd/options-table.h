@@ -13,6 +13,7 @@ enum opt_type {
     OPT_SWITCH,  /* bool; "--no-NAME" is its opposite */
     OPT_WORD,    /* one of .words, into an enum */
     OPT_NUMBER,  /* .min .. .max, into an integer of .size bytes */
+    OPT_SIZE,    /* like OPT_NUMBER, in bytes, with K, M, G or T for powers of 1024 */
     OPT_SECONDS, /* .min .. .max with a fraction, into a double */
     OPT_STRING,  /* .min .. .max bytes, into a char * */
     OPT_TEXTS,   /* like OPT_STRING, appended to a GPtrArray */
@@ -31,6 +32,7 @@ enum opt_group {
     OPT_GROUP_CONNECTION,
     OPT_GROUP_QUEUES,
     OPT_GROUP_CACHE,
+    OPT_GROUP_DAX,
     OPT_GROUP_FEATURES,
     OPT_GROUP_SANDBOX,
     OPT_GROUP_BOUNDS,
@@ -51,6 +53,7 @@ enum {
     OPT_POWER_OF_2 = 1 << 1,
     OPT_OLD_NAME = 1 << 2,       /* also a word of -o LIST, with '_' for '-' */
     OPT_VALUE_MAY_LACK = 1 << 3, /* --NAME alone means .lack */
+    OPT_ZERO_TOO = 1 << 4,       /* 0 is a value besides .min .. .max */
 };
 
 struct opt_def {
@@ -67,6 +70,15 @@ struct opt_def {
     const char *alias, *alias_value;
     const char *help; /* lines; NULL: not shown */
 };
+
+extern const struct opt_word opt_cache_words[];
+extern const struct opt_word opt_handles_words[];
+extern const struct opt_word opt_sandbox_words[];
+extern const struct opt_word opt_seccomp_words[];
+extern const struct opt_word opt_ask_words[];
+extern const struct opt_word opt_level_words[];
+extern const struct opt_word opt_dax_policy_words[];
+extern const struct opt_word opt_dax_dialect_words[];
 
 extern const struct opt_def opt_table[];
 extern const unsigned opt_table_len;

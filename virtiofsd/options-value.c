@@ -20,9 +20,34 @@ static char *words_text(const struct opt_word *words)
     return g_string_free(s, FALSE);
 }
 
+/* "2M", "1T": as short as it can be said exactly. */
+static char *size_text(uint64_t n)
+{
+    const char *unit = " KMGTP";
+
+    if (n == INT64_MAX)
+        return g_strdup("8E");
+    while (n >= 1024 && n % 1024 == 0 && unit[1]) {
+        n /= 1024;
+        unit++;
+    }
+    return g_strdup_printf("%" G_GUINT64_FORMAT "%.*s", n, *unit == ' ' ? 0 : 1, unit);
+}
+
+static char *sizes_text(const struct opt_def *def)
+{
+    g_autofree char *min = size_text(def->min), *max = size_text(def->max);
+
+    return g_strdup_printf("%s%s from %s to %s, in bytes or with K, M, G or T behind it",
+                           def->flags & OPT_ZERO_TOO ? "0, or " : "",
+                           def->flags & OPT_POWER_OF_2 ? "a power of two" : "a size", min, max);
+}
+
 char *opt_allowed(const struct opt_def *def)
 {
     switch (def->type) {
+    case OPT_SIZE:
+        return sizes_text(def);
     case OPT_WORD:
         return words_text(def->words);
     case OPT_NUMBER:
@@ -65,6 +90,29 @@ static bool set_number(struct options *out, const struct opt_def *def, const cha
         *(uint64_t *)G_STRUCT_MEMBER_P(out, def->offset) = n;
     else
         *(uint32_t *)G_STRUCT_MEMBER_P(out, def->offset) = (uint32_t)n;
+    return true;
+}
+
+/* Digits, and perhaps a letter for a power of 1024. */
+static bool set_size(struct options *out, const struct opt_def *def, const char *value)
+{
+    static const char units[] = "KMGT";
+    size_t len = strspn(value, "0123456789");
+    const char *unit = value[len] ? strchr(units, g_ascii_toupper(value[len])) : NULL;
+    unsigned shift = unit ? 10 * (unsigned)(unit - units + 1) : 0;
+    g_autofree char *digits = g_strndup(value, len);
+    guint64 n;
+
+    if (value[len] && (!unit || value[len + 1]))
+        return false;
+    if (!g_ascii_string_to_unsigned(digits, 10, 0, def->max >> shift, &n, NULL))
+        return false;
+    n <<= shift;
+    if (n < def->min && !(n == 0 && (def->flags & OPT_ZERO_TOO)))
+        return false;
+    if (def->flags & OPT_POWER_OF_2 && (n & (n - 1)) != 0)
+        return false;
+    *(uint64_t *)G_STRUCT_MEMBER_P(out, def->offset) = n;
     return true;
 }
 
@@ -133,6 +181,8 @@ static bool set_value(struct options *out, const struct opt_def *def, const char
         return set_word(out, def, value);
     case OPT_NUMBER:
         return set_number(out, def, value);
+    case OPT_SIZE:
+        return set_size(out, def, value);
     case OPT_SECONDS:
         return set_seconds(out, def, value);
     case OPT_STRING:

@@ -52,6 +52,9 @@ static void set_defaults(struct options *o)
         .timeout = UNSET,
         .negative_timeout = UNSET,
         .readdirplus = true,
+        .dax_min_size = 64 << 10,
+        .dax_include = g_ptr_array_new_null_terminated(0, g_free, TRUE),
+        .dax_exclude = g_ptr_array_new_null_terminated(0, g_free, TRUE),
         .posix_lock = true,
         .flock = true,
         .killpriv_v2 = true,
@@ -79,6 +82,8 @@ void options_free(struct options *o)
     g_free(o->modcaps);
     g_array_unref(o->uid_map);
     g_array_unref(o->gid_map);
+    g_ptr_array_unref(o->dax_include);
+    g_ptr_array_unref(o->dax_exclude);
     g_ptr_array_unref(o->translate_uid);
     g_ptr_array_unref(o->translate_gid);
     g_ptr_array_unref(o->notes);
@@ -218,6 +223,10 @@ static enum options_result check_needed(const struct options *o, GError **err)
                    "--socket-group=%s needs --socket-path: with --fd the socket exists "
                    "already",
                    o->socket_group);
+    if (o->dax_window > 0 && !o->tag)
+        g_ptr_array_add(o->notes, g_strdup("--dax-window without --tag: front-ends that have a "
+                                           "window (QEMU's generic device) ask us for the tag, "
+                                           "and without one their guests find nothing to mount"));
     if (o->sandbox != OPT_SANDBOX_NAMESPACE && (o->uid_map->len > 0 || o->gid_map->len > 0))
         return bad(err, "--uid-map and --gid-map need --sandbox=namespace: the user namespace "
                         "does the mapping");

@@ -17,6 +17,14 @@ enum opt_sandbox { OPT_SANDBOX_NAMESPACE, OPT_SANDBOX_CHROOT, OPT_SANDBOX_NONE }
 enum opt_seccomp { OPT_SECCOMP_KILL, OPT_SECCOMP_LOG, OPT_SECCOMP_TRAP, OPT_SECCOMP_NONE };
 /* Whether to ask the guest for a feature: no, if it has it, or insist. */
 enum opt_ask { OPT_ASK_NEVER, OPT_ASK_AUTO, OPT_ASK_ALWAYS };
+enum opt_dax_policy { OPT_DAX_AUTO, OPT_DAX_ALWAYS, OPT_DAX_NEVER };
+enum opt_dax_dialect {
+    OPT_DIALECT_AUTO,
+    OPT_DIALECT_STANDARD,
+    OPT_DIALECT_QEMU,
+    OPT_DIALECT_CROSVM,
+    OPT_DIALECT_ALIOTH,
+};
 
 /* One range of --uid-map or --gid-map. Both ends stay below 2^32 - 1. */
 struct opt_id_map {
@@ -63,6 +71,14 @@ struct options {
     bool allow_mmap;         /* shared mappings with cache never and metadata */
     bool writeback;
     bool readdirplus; /* default true; false with cache never */
+
+    /* DAX window. */
+    uint64_t dax_window; /* bytes, a power of two from 2 MiB; 0: none */
+    enum opt_dax_policy dax_policy;
+    enum opt_dax_dialect dax_dialect;
+    uint64_t dax_min_size;  /* bytes; default 64 KiB */
+    GPtrArray *dax_include; /* shell patterns of names, NULL behind them; empty: all */
+    GPtrArray *dax_exclude;
 
     /* Features for the guest. */
     bool xattr;       /* also when something of the following needs it */

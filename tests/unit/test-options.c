@@ -433,12 +433,14 @@ static void test_table(void **state)
                       : d->type == OPT_WORD                                  ? sizeof(unsigned)
                       : d->type == OPT_SECONDS                               ? sizeof(double)
                       : pointer                                              ? sizeof(void *)
+                      : d->type == OPT_SIZE                                  ? sizeof(uint64_t)
                       : d->type == OPT_NUMBER && d->size == sizeof(uint64_t) ? sizeof(uint64_t)
                       : d->type == OPT_NUMBER                                ? sizeof(uint32_t)
                                                                              : 0;
         if (d->size != want)
             fail_msg("%s: field has %zu bytes, not %zu", name, d->size, want);
-        if ((d->type == OPT_NUMBER || d->type == OPT_STRING || d->type == OPT_TEXTS) &&
+        if ((d->type == OPT_NUMBER || d->type == OPT_SIZE || d->type == OPT_STRING ||
+             d->type == OPT_TEXTS) &&
             d->max <= d->min)
             fail_msg("%s: no range", name);
         if (d->size == 4 && d->type == OPT_NUMBER && d->max > UINT32_MAX)

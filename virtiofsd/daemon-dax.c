@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "virtiofsd/daemon-dax.h"
+
+#include <unistd.h>
+
+#include "dax/dax-vu.h"
+#include "dax/dax-window.h"
+
+/* Linux maps 2 MiB at a time. */
+#define PIECE (UINT64_C(2) << 20)
+
+/* Mappings at once, whatever the size of the window: each may hold a descriptor. */
+#define SLOTS_MIN 64
+#define SLOTS_MAX 65536
+
+/* Seconds that a store of the guest to a page of ours may take to the file at most. */
+#define CARRY_MIN 0.1
+#define CARRY_MAX 1.0
+
+static const struct dax_dialect *dialect_of(const struct options *o)
+{
+    static const char *const names[] = {
+        [OPT_DIALECT_AUTO] = "auto",     [OPT_DIALECT_STANDARD] = "standard",
+        [OPT_DIALECT_QEMU] = "qemu",     [OPT_DIALECT_CROSVM] = "crosvm",
+        [OPT_DIALECT_ALIOTH] = "alioth",
+    };
+    return dax_dialect_find(names[o->dax_dialect]);
+}
+
+static bool wanted(const struct options *o)
+{
+    return o->dax_window > 0 && o->dax_policy != OPT_DAX_NEVER;
+}
+
+static unsigned slots(const struct options *o)
+{
+    return (unsigned)CLAMP(o->dax_window / PIECE, SLOTS_MIN, SLOTS_MAX);
+}
+
+uint64_t daemon_dax_fds(const struct options *o)
+{
+    return wanted(o) ? slots(o) + 16 : 0;
+}
+
+void daemon_dax_device(const struct options *o, struct vu_config *vc)
+{
+    if (!wanted(o))
+        return;
+    vc->shmem_size = o->dax_window;
+    vc->shmem_bit = dax_dialect_bit(dialect_of(o));
+    vc->shmem_mem_slots = dax_dialect_mem_slots(dialect_of(o));
+}
+
+void daemon_dax_prepare(struct daemon_dax *x, const struct options *o, struct vu_dev *dev)
+{
+    if (wanted(o))
+        x->vu = dax_vu_new(dialect_of(o), vu_dev_backend(dev));
+}
+
+bool daemon_dax_start(struct daemon_dax *x, const struct options *o,
+                      void (*thread_start)(void *user), void *user, GError **err)
+{
+    if (!wanted(o))
+        return true;
+    struct dax_config cfg = {
+        .ops = &dax_vu_ops,
+        .user = x->vu,
+        .size = o->dax_window,
+        .granule = (uint64_t)sysconf(_SC_PAGESIZE),
+        .max_slots = slots(o),
+        .timeout = CLAMP(o->timeout, CARRY_MIN, CARRY_MAX),
+        .thread_start = thread_start,
+        .thread_user = user,
+    };
+    x->window = x->vu ? dax_window_new(&cfg) : NULL;
+    if (!x->window)
+        g_set_error(err, G_FILE_ERROR, G_FILE_ERROR_NOMEM,
+                    "--dax-window: no memory files could be made for it");
+    return x->window != NULL;
+}
+
+void daemon_dax_policy(const struct daemon_dax *x, const struct options *o,
+                       struct fuse_dax_config *out)
+{
+    static const enum fuse_dax_policy policy[] = {
+        [OPT_DAX_AUTO] = FUSE_DAX_AUTO,
+        [OPT_DAX_ALWAYS] = FUSE_DAX_ALWAYS,
+        [OPT_DAX_NEVER] = FUSE_DAX_NEVER,
+    };
+    *out = (struct fuse_dax_config){
+        .window = x->window,
+        .policy = policy[o->dax_policy],
+        .min_size = o->dax_min_size,
+        .include = o->dax_include->len ? (const char *const *)o->dax_include->pdata : NULL,
+        .exclude = o->dax_exclude->len ? (const char *const *)o->dax_exclude->pdata : NULL,
+    };
+}
+
+void daemon_dax_free(struct daemon_dax *x)
+{
+    if (x->window)
+        dax_window_free(x->window);
+    if (x->vu)
+        dax_vu_free(x->vu);
+    *x = (struct daemon_dax){0};
+}
