@@ -168,6 +168,40 @@ static int use_table(struct vu_dev *dev, struct vu_mem *mem)
     return rc;
 }
 
+/* QEMU takes each mapping in the window for guest memory and tells us of it, if there is room in
+ * the table. It is none for us: no ring or buffer belongs there (a request that points there fails
+ * like one that points nowhere), and files of the share are not kept from being shortened. */
+static bool is_window(struct vu_dev *dev, int fd)
+{
+    return dev->cfg.shmem_size && vu_backend_sent(&dev->backend, fd);
+}
+
+/* Leave the window out of a table and its descriptors. */
+static void drop_window(struct vu_dev *dev, struct vu_wire_table *t, int *fds)
+{
+    unsigned kept = 0;
+    for (unsigned i = 0; i < t->nregions; i++) {
+        if (is_window(dev, fds[i]))
+            continue;
+        t->region[kept] = t->region[i];
+        /* Changed places, all are closed with the message. */
+        int fd = fds[kept];
+        fds[kept++] = fds[i];
+        fds[i] = fd;
+    }
+    t->nregions = kept;
+}
+
+/* Whether the device has exactly this table. It comes again and again while the window changes, and
+ * what is mapped already should not fault in anew. */
+static bool have_table(const struct vu_dev *dev, const struct vu_wire_table *t, const int *fds)
+{
+    bool same = dev->mem && dev->mem->cnt == t->nregions;
+    for (unsigned i = 0; same && i < t->nregions; i++)
+        same = vu_mem_has(dev->mem, &t->region[i], fds[i]);
+    return same;
+}
+
 /* The payload may be longer than its regions need: User-Mode Linux 6.1 sends room for two. */
 static int set_mem_table(struct vu_dev *dev, struct vu_msg *msg, struct vu_reply *r)
 {
@@ -177,6 +211,9 @@ static int set_mem_table(struct vu_dev *dev, struct vu_msg *msg, struct vu_reply
     if (t.nregions == 0 || t.nregions > VU_TABLE_REGIONS || msg->nfds != t.nregions ||
         msg->hdr.size < offsetof(struct vu_wire_table, region) + t.nregions * sizeof(t.region[0]))
         return -EINVAL;
+    drop_window(dev, &t, msg->fds);
+    if (t.nregions == 0 || have_table(dev, &t, msg->fds))
+        return 0;
     for (unsigned i = 0; i < t.nregions; i++) {
         struct vu_mem *more;
         int rc = vu_mem_add(mem, &t.region[i], msg->fds[i], &dev->lost, &more);
@@ -198,6 +235,8 @@ static int add_mem_reg(struct vu_dev *dev, struct vu_msg *msg, struct vu_reply *
     struct vu_wire_slot s;
     struct vu_mem *mem;
     memcpy(&s, msg->payload, sizeof(s));
+    if (is_window(dev, msg->fds[0]))
+        return 0;
     int rc = vu_mem_add(dev->mem, &s.region, msg->fds[0], &dev->lost, &mem);
     return rc < 0 ? rc : use_table(dev, mem);
 }
@@ -208,6 +247,8 @@ static int rem_mem_reg(struct vu_dev *dev, struct vu_msg *msg, struct vu_reply *
     struct vu_mem *mem;
     memcpy(&s, msg->payload, sizeof(s));
     int rc = vu_mem_remove(dev->mem, &s.region, &mem);
+    if (rc == -ENOENT && vu_backend_has_shmem(&dev->backend))
+        return 0; /* of the window, perhaps */
     return rc < 0 ? rc : use_table(dev, mem);
 }
 

@@ -76,7 +76,7 @@ static int check_region(const struct vu_mem *old, const struct vu_wire_region *r
 }
 
 /* Page size of the file: huge page files must be mapped in units of theirs. */
-static int file_page(int fd, uint64_t need, size_t *page)
+static int file_page(int fd, uint64_t need, size_t *page, struct vu_map *of)
 {
     struct stat st;
     struct statfs fs;
@@ -84,6 +84,8 @@ static int file_page(int fd, uint64_t need, size_t *page)
         return -errno;
     if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size < need)
         return -EINVAL;
+    of->dev = st.st_dev;
+    of->ino = st.st_ino;
     *page = (size_t)sysconf(_SC_PAGESIZE);
     if (fstatfs(fd, &fs) == 0 && fs.f_type == HUGETLBFS_MAGIC)
         *page = (size_t)fs.f_bsize;
@@ -94,7 +96,8 @@ static int map_file(const struct vu_wire_region *r, int fd, struct vu_sigbus_sin
                     struct vu_region *out)
 {
     size_t page = 0;
-    int rc = file_page(fd, r->mmap_offset + r->size, &page);
+    struct vu_map of = {.offset = r->mmap_offset};
+    int rc = file_page(fd, r->mmap_offset + r->size, &page, &of);
     if (rc < 0)
         return rc;
     uint64_t start = r->mmap_offset & ~(uint64_t)(page - 1);
@@ -110,7 +113,7 @@ static int map_file(const struct vu_wire_region *r, int fd, struct vu_sigbus_sin
         munmap(base, len);
         return slot;
     }
-    struct vu_map *map = g_new(struct vu_map, 1);
+    struct vu_map *map = g_memdup2(&of, sizeof(of));
     atomic_init(&map->refs, 1);
     map->base = base;
     map->len = len;
@@ -160,6 +163,18 @@ int vu_mem_remove(const struct vu_mem *old, const struct vu_wire_region *r, stru
     }
     *out = mem;
     return 0;
+}
+
+bool vu_mem_has(const struct vu_mem *mem, const struct vu_wire_region *r, int fd)
+{
+    struct stat st;
+    for (unsigned i = 0; mem && i < mem->cnt; i++) {
+        const struct vu_region *o = &mem->region[i];
+        if (o->gpa == r->gpa && o->size == r->size && o->uaddr == r->uaddr)
+            return o->map->offset == r->mmap_offset && fstat(fd, &st) == 0 &&
+                   st.st_dev == o->map->dev && st.st_ino == o->map->ino;
+    }
+    return false;
 }
 
 const struct vu_region *vu_mem_find(const struct vu_mem *mem, uint64_t gpa, unsigned *hint)

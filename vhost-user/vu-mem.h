@@ -6,8 +6,10 @@
 #pragma once
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "vhost-user/vu-sigbus.h"
 #include "vhost-user/vu-wire.h"
@@ -18,6 +20,9 @@ struct vu_map {
     void *base;
     size_t len;
     unsigned slot; /* in the SIGBUS registry */
+    dev_t dev;     /* of which file; while mapped its number is not given to another */
+    ino_t ino;
+    uint64_t offset; /* of the region in the file */
 };
 
 struct vu_region {
@@ -42,6 +47,9 @@ int vu_mem_add(const struct vu_mem *old, const struct vu_wire_region *r, int fd,
 /* Make a table without the region that has gpa, uaddr and size of @r. *@out becomes NULL when
  * nothing is left. Returns 0 or -ENOENT. */
 int vu_mem_remove(const struct vu_mem *old, const struct vu_wire_region *r, struct vu_mem **out);
+
+/* Whether region @r of the file @fd is in @mem (NULL: no) as it is. */
+bool vu_mem_has(const struct vu_mem *mem, const struct vu_wire_region *r, int fd);
 
 struct vu_mem *vu_mem_ref(struct vu_mem *mem); /* NULL stays NULL */
 void vu_mem_unref(struct vu_mem *mem);
