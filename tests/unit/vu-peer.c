@@ -30,6 +30,8 @@ static void on_handle(void *user, struct chain *c)
 {
     struct peer *p = user;
     bool hold = p->mode == PEER_HOLD;
+    if (p->work)
+        p->work(p, c);
     pthread_mutex_lock(&p->lock);
     p->handled++;
     p->unmapped += c->unmapped;
