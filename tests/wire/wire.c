@@ -187,6 +187,17 @@ void wire_rings_n(struct wire *w, unsigned nrings)
     fe_fuse_init(&w->f, &w->v);
 }
 
+void wire_rings_shmem(struct wire *w, int channel)
+{
+    uint64_t window = 0;
+    wire_connect(w);
+    assert_int_equal(fe_mem_init(&w->mem, MEM_SIZE0, MEM_BUFS, MEM_BUFS), 0);
+    assert_int_equal(
+        fe_vhost_start_shmem(&w->v, &w->mem, 2, WIRE_QUEUE, channel, VU_PF_SHMEM, &window, true),
+        0);
+    fe_fuse_init(&w->f, &w->v);
+}
+
 void wire_hangup(struct wire *w)
 {
     fe_vhost_close(&w->v);

@@ -55,6 +55,8 @@ void wire_connect(struct wire *w);
 /* wire_connect(), memory, rings running: hiprio and one request queue, or @nrings in all. */
 void wire_rings(struct wire *w);
 void wire_rings_n(struct wire *w, unsigned nrings);
+/* The same with a back-end channel and a window (tests/lib/fe-shmem.h). */
+void wire_rings_shmem(struct wire *w, int channel);
 /* Close the connection, free memory and rings. */
 void wire_hangup(struct wire *w);
 /* wire_hangup() and expect the daemon to end by itself with @code; prints its log when not, or when

@@ -254,10 +254,9 @@ static int map_file(struct fuse_srv *srv, struct fs_inode *inode, const struct d
 
     if (!(kind & FS_MAP))
         return -EOPNOTSUPP;
-    if (rq->write && (err = fs_map_store(srv->fs, inode)) < 0)
-        return err;
     if (kind & FS_MAP_WRITE) {
-        err = map_as(srv, inode, rq, true);
+        err = rq->write ? fs_map_store(srv->fs, inode) : 0;
+        err = err ? err : map_as(srv, inode, rq, true);
         /* What has changed since it was found to be writable is known by now. */
         if (err == 0 || (fs_map_kind(srv->fs, inode, NULL) & FS_MAP_WRITE))
             return err;
