@@ -4,8 +4,8 @@
  *
  * Threads: the control thread runs vu_dev_run() and answers every front-end message. Each ring that
  * was started has a worker thread of its own, which pops chains and calls ops->handle. With
- * pool_size > 0 the request queues' chains are handled by that many pool threads instead (hiprio is
- * always handled in place, so that FORGETs never wait). */
+ * pool_size > 0 the chains are handled by that many pool threads instead, but those of the first
+ * `hiprio` queues, which are always handled in place (virtio-fs: so that FORGETs never wait). */
 #pragma once
 
 #include <glib.h>
@@ -37,11 +37,12 @@ struct vu_config {
     int listen_fd;           /* listening socket, or -1 */
     int conn_fd;             /* connected socket when there is no listening one, or -1 */
     bool relisten;           /* serve a new connection after the front-end went away */
-    unsigned num_queues;     /* virtqueues in all, hiprio included: 2 .. VU_MAX_QUEUES */
+    unsigned num_queues;     /* virtqueues in all, hiprio included: 1 .. VU_MAX_QUEUES */
+    unsigned hiprio;         /* queues that the pool leaves alone, from the first on */
     unsigned max_queue_size; /* power of two, largest SET_VRING_NUM taken */
-    unsigned pool_size; /* threads shared by the request queues; 0 = work in the queue's thread */
-    unsigned poll_us;   /* busy-poll a ring this long before sleeping; 0 = never */
-    uint64_t features;  /* device feature bits offered besides the transport's own */
+    unsigned pool_size;    /* threads shared by the other queues; 0 = work in the queue's thread */
+    unsigned poll_us;      /* busy-poll a ring this long before sleeping; 0 = never */
+    uint64_t features;     /* device feature bits offered besides the transport's own */
     const uint8_t *config; /* device configuration space, or NULL: do not offer CONFIG */
     unsigned config_len;   /* <= 256 */
     uint64_t shmem_size;   /* of shared memory region 0, bytes; 0 = offer none */

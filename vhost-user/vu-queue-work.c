@@ -151,7 +151,7 @@ static bool serve_one(struct vu_queue *q)
     }
     q->taken++;
     ch->c.queue = q->index;
-    if (q->index > 0 && q->dev->pool)
+    if (q->index >= cfg->hiprio && q->dev->pool)
         vu_pool_push(q->dev->pool, ch);
     else
         cfg->ops->handle(cfg->user, &ch->c);

@@ -365,6 +365,7 @@ static void make_dev(struct daemon *d)
         .conn_fd = steal_fd(&d->conn_fd),
         .relisten = o->relisten,
         .num_queues = 1 + o->max_request_queues,
+        .hiprio = 1,
         .max_queue_size = o->queue_size,
         .pool_size = o->thread_pool_size,
         .poll_us = o->poll_us,

@@ -298,6 +298,7 @@ static struct vu_dev *make_device(uint8_t setup)
                                           .conn_fd = -1,
                                           .relisten = true,
                                           .num_queues = 3,
+                                          .hiprio = 1,
                                           .max_queue_size = 1024,
                                           .pool_size = setup & 1 ? 2 : 0,
                                           .poll_us = setup & 2 ? 50 : 0,

@@ -166,6 +166,22 @@ static void test_pool(void **state)
     peer_stop(p);
 }
 
+/* A device whose only queue is an ordinary one (virtio-9p). */
+static void test_one_queue(void **state)
+{
+    struct peer *p = *state;
+    p->cfg.pool_size = 2;
+    p->cfg.num_queues = 1;
+    p->cfg.hiprio = 0;
+    peer_start(p);
+    peer_hello(p, FEATURES);
+    peer_ring_up(p, 0);
+    for (unsigned i = 0; i < 20; i++)
+        peer_echo(p, 0, "only");
+    assert_int_not_equal(peer_ack_vring(p, VU_SET_VRING_NUM, 1, PEER_NUM), 0);
+    peer_stop(p);
+}
+
 static void test_poll(void **state)
 {
     struct peer *p = *state;
@@ -297,6 +313,7 @@ int main(void)
         unit(test_stop_leaves_what_was_not_taken),
         unit(test_held_requests_stall_nothing),
         unit(test_pool),
+        unit(test_one_queue),
         unit(test_poll),
         unit(test_no_kick_fd),
         unit(test_pipes),

@@ -106,6 +106,7 @@ void peer_init(struct peer *p)
                                 .listen_fd = -1,
                                 .conn_fd = sv[1],
                                 .num_queues = PEER_QUEUES,
+                                .hiprio = 1,
                                 .max_queue_size = 1024};
 }
 

@@ -31,7 +31,7 @@ struct chain {
     /* Some segment lies outside the memory we have mapped; such segments are left out of the
      * lists and the sums, so the only right answer is an error. */
     bool unmapped;
-    unsigned queue; /* index of the virtqueue; 0 = hiprio */
+    unsigned queue; /* index of the virtqueue (virtio-fs: 0 = hiprio); 0 for sockets */
 };
 
 static inline void chain_complete(struct chain *c, size_t len)

@@ -49,7 +49,7 @@ static void drop_buf(struct fs *fs, struct fs_dir *d)
         return;
     free(d->buf);
     d->buf = NULL;
-    atomic_fetch_sub(&fs->dir_bufs, 1);
+    atomic_fetch_sub(&fs->tree->dir_bufs, 1);
 }
 
 void fs_dir_free(struct fs *fs, struct fs_dir *d)
@@ -61,10 +61,10 @@ void fs_dir_free(struct fs *fs, struct fs_dir *d)
 
 static void take_buf(struct fs *fs, struct fs_dir *d)
 {
-    if (atomic_fetch_add(&fs->dir_bufs, 1) < BUFS_MAX)
+    if (atomic_fetch_add(&fs->tree->dir_bufs, 1) < BUFS_MAX)
         d->buf = malloc(BUF_SIZE);
     if (!d->buf)
-        atomic_fetch_sub(&fs->dir_bufs, 1);
+        atomic_fetch_sub(&fs->tree->dir_bufs, 1);
 }
 
 /* What a read in progress works on. */

@@ -203,7 +203,7 @@ void fs_inode_adopt_fd(struct fs *fs, struct fs_inode *inode, int *fd)
     while (fs_state_fd(s) < 0) {
         uint64_t want = (s & ~(uint64_t)UINT32_MAX) | (uint32_t)*fd;
         if (atomic_compare_exchange_weak(&inode->state, &s, want)) {
-            atomic_fetch_add_explicit(&fs->inode_fds, 1, memory_order_relaxed);
+            atomic_fetch_add_explicit(&fs->tree->inode_fds, 1, memory_order_relaxed);
             *fd = -1;
             return;
         }
@@ -225,11 +225,11 @@ int fs_handle_open(struct fs *fs, struct fs_inode *inode, int flags)
 
 int fs_inode_reopen(struct fs *fs, struct fs_inode *inode)
 {
-    uint64_t fds = atomic_load_explicit(&fs->inode_fds, memory_order_relaxed);
-    uint64_t other = atomic_load_explicit(&fs->other_fds, memory_order_relaxed);
+    uint64_t fds = atomic_load_explicit(&fs->tree->inode_fds, memory_order_relaxed);
+    uint64_t other = atomic_load_explicit(&fs->tree->other_fds, memory_order_relaxed);
     if (fds >= fs->inode_fds_hard || fds + other >= fs->cfg.max_fds) {
         fs_sweep(fs);
-        fds = atomic_load_explicit(&fs->inode_fds, memory_order_relaxed);
+        fds = atomic_load_explicit(&fs->tree->inode_fds, memory_order_relaxed);
         if (fds >= fs->inode_fds_hard)
             return -ENFILE;
     }
@@ -261,22 +261,22 @@ static uint64_t reach(const struct fs *fs)
 {
     uint64_t moves =
         fs->inode_fds_hard > fs->inode_fds_soft ? fs->inode_fds_hard - fs->inode_fds_soft : 1;
-    return SWEEP_LOOK + 4 * (uint64_t)fs->n_inodes / moves;
+    return SWEEP_LOOK + 4 * (uint64_t)fs->tree->n_inodes / moves;
 }
 
 /* Move the hand to the next inode that may go and take a reference on it. */
 static struct fs_inode *pick(struct fs *fs)
 {
-    AUTO_LOCK(&fs->table_lock);
-    uint32_t high = atomic_load(&fs->inodes.high);
+    AUTO_LOCK(&fs->tree->table_lock);
+    uint32_t high = atomic_load(&fs->tree->inodes.high);
     uint64_t look = reach(fs);
 
     for (uint64_t n = 0; n < look; n++) {
-        if (fs->hand >= high)
-            fs->hand = FS_ROOT_ID + 1;
-        if (fs->hand >= high)
+        if (fs->tree->hand >= high)
+            fs->tree->hand = FS_ROOT_ID + 1;
+        if (fs->tree->hand >= high)
             return NULL;
-        struct fs_inode *i = fs_table_at(&fs->inodes, fs->hand++);
+        struct fs_inode *i = fs_table_at(&fs->tree->inodes, fs->tree->hand++);
         if (may_go(fs, i))
             return fs_inode_ref(i);
     }
@@ -312,7 +312,7 @@ static void close_picked(struct fs *fs, struct fs_inode *inode)
     bool young = fs_inode_is_young(inode), closed = false;
 
     if (prepare(fs, inode, fd, &handle) == 0) {
-        AUTO_LOCK(&fs->table_lock);
+        AUTO_LOCK(&fs->tree->table_lock);
         /* Nobody but us and, since they cannot end without the lock, the guest's lookups. */
         uint64_t alone = 2 * INODE_REF | (uint32_t)fd;
         if (!inode->handle)
@@ -330,7 +330,7 @@ static void close_picked(struct fs *fs, struct fs_inode *inode)
         return;
     }
     close(fd);
-    atomic_fetch_sub_explicit(&fs->inode_fds, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&fs->tree->inode_fds, 1, memory_order_relaxed);
 }
 
 void fs_sweep(struct fs *fs)
@@ -338,7 +338,7 @@ void fs_sweep(struct fs *fs)
     if (!fs->handles)
         return;
     for (int n = 0; n < SWEEP_CLOSE; n++) {
-        if (atomic_load_explicit(&fs->inode_fds, memory_order_relaxed) <= fs->inode_fds_soft)
+        if (atomic_load_explicit(&fs->tree->inode_fds, memory_order_relaxed) <= fs->inode_fds_soft)
             return;
         struct fs_inode *inode = pick(fs);
         if (!inode)

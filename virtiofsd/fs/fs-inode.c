@@ -23,7 +23,7 @@ static void grave_close(struct fs *fs, struct grave *g)
 {
     if (g->fd >= 0) {
         close(g->fd);
-        atomic_fetch_sub_explicit(&fs->inode_fds, 1, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&fs->tree->inode_fds, 1, memory_order_relaxed);
     }
     if (g->mnt_fd >= 0)
         close(g->mnt_fd);
@@ -35,14 +35,14 @@ int fs_inodes_init(struct fs *fs)
     uint32_t max = INODES_MAX;
     if (fs->cfg.max_inodes && fs->cfg.max_inodes < max - 2)
         max = (uint32_t)fs->cfg.max_inodes + 2;
-    fs->n_buckets = BUCKETS_FIRST;
-    fs->buckets = calloc(fs->n_buckets, sizeof(*fs->buckets));
-    fs->next_gen = 1;
-    fs->hand = FS_ROOT_ID + 1;
-    if (!fs->buckets)
+    fs->tree->n_buckets = BUCKETS_FIRST;
+    fs->tree->buckets = calloc(fs->tree->n_buckets, sizeof(*fs->tree->buckets));
+    fs->tree->next_gen = 1;
+    fs->tree->hand = FS_ROOT_ID + 1;
+    if (!fs->tree->buckets)
         return -ENOMEM;
-    return fs_table_init(&fs->inodes, sizeof(struct fs_inode), offsetof(struct fs_inode, next),
-                         max);
+    return fs_table_init(&fs->tree->inodes, sizeof(struct fs_inode),
+                         offsetof(struct fs_inode, next), max);
 }
 
 /* ---- mounts ---- */
@@ -52,7 +52,7 @@ static struct fs_mnt *mnt_find_locked(struct fs *fs, const struct fs_inode *near
 {
     if (near && near->mnt->dev == dev && near->mnt->mnt_id == mnt_id)
         return near->mnt;
-    for (struct fs_mnt *m = fs->mnts; m; m = m->next)
+    for (struct fs_mnt *m = fs->tree->mnts; m; m = m->next)
         if (m->dev == dev && m->mnt_id == mnt_id)
             return m;
     return NULL;
@@ -63,10 +63,10 @@ static struct fs_mnt *mnt_add_locked(struct fs *fs, dev_t dev, uint64_t mnt_id)
     struct fs_mnt *m = g_new0(struct fs_mnt, 1);
     m->dev = dev;
     m->mnt_id = mnt_id;
-    m->salt = fs->next_salt += 0x9e3779b9u;
+    m->salt = fs->tree->next_salt += 0x9e3779b9u;
     atomic_init(&m->fd, -1);
-    m->next = fs->mnts;
-    fs->mnts = m;
+    m->next = fs->tree->mnts;
+    fs->tree->mnts = m;
     return m;
 }
 
@@ -74,7 +74,7 @@ static void mnt_drop_locked(struct fs *fs, struct fs_mnt *m, struct grave *g)
 {
     if (--m->inodes > 0)
         return;
-    for (struct fs_mnt **p = &fs->mnts; *p; p = &(*p)->next) {
+    for (struct fs_mnt **p = &fs->tree->mnts; *p; p = &(*p)->next) {
         if (*p == m) {
             *p = m->next;
             break;
@@ -94,13 +94,13 @@ static uint32_t hash_key(const struct fs_mnt *mnt, uint64_t ino)
 
 static uint32_t *bucket_of(const struct fs *fs, const struct fs_mnt *mnt, uint64_t ino)
 {
-    return &fs->buckets[hash_key(mnt, ino) & (fs->n_buckets - 1)];
+    return &fs->tree->buckets[hash_key(mnt, ino) & (fs->tree->n_buckets - 1)];
 }
 
 static struct fs_inode *find_locked(const struct fs *fs, const struct fs_mnt *mnt, uint64_t ino)
 {
     for (uint32_t s = *bucket_of(fs, mnt, ino); s != 0;) {
-        struct fs_inode *i = fs_table_at(&fs->inodes, s);
+        struct fs_inode *i = fs_table_at(&fs->tree->inodes, s);
         if (i->ino == ino && i->mnt == mnt)
             return i;
         s = i->next;
@@ -119,17 +119,17 @@ static void link_locked(struct fs *fs, struct fs_inode *inode)
  * the chains longer. */
 static void maybe_grow_locked(struct fs *fs)
 {
-    if (fs->n_inodes <= fs->n_buckets || fs->n_buckets >= INODES_MAX)
+    if (fs->tree->n_inodes <= fs->tree->n_buckets || fs->tree->n_buckets >= INODES_MAX)
         return;
-    uint32_t *old = fs->buckets, n = fs->n_buckets;
+    uint32_t *old = fs->tree->buckets, n = fs->tree->n_buckets;
     uint32_t *wide = calloc((size_t)n * 2, sizeof(*wide));
     if (!wide)
         return;
-    fs->buckets = wide;
-    fs->n_buckets = n * 2;
+    fs->tree->buckets = wide;
+    fs->tree->n_buckets = n * 2;
     for (uint32_t b = 0; b < n; b++) {
         for (uint32_t s = old[b]; s != 0;) {
-            struct fs_inode *i = fs_table_at(&fs->inodes, s);
+            struct fs_inode *i = fs_table_at(&fs->tree->inodes, s);
             s = i->next;
             link_locked(fs, i);
         }
@@ -143,13 +143,13 @@ static void unhash_locked(struct fs *fs, struct fs_inode *inode)
         return;
     uint32_t *p = bucket_of(fs, inode->mnt, inode->ino);
     while (*p != inode->slot)
-        p = &((struct fs_inode *)fs_table_at(&fs->inodes, *p))->next;
+        p = &((struct fs_inode *)fs_table_at(&fs->tree->inodes, *p))->next;
     *p = inode->next;
 }
 
 void fs_inode_unhash(struct fs *fs, struct fs_inode *inode)
 {
-    AUTO_LOCK(&fs->table_lock);
+    AUTO_LOCK(&fs->tree->table_lock);
     unhash_locked(fs, inode);
 }
 
@@ -158,7 +158,7 @@ void fs_inode_unhash(struct fs *fs, struct fs_inode *inode)
 struct fs_inode *fs_inode_get(struct fs *fs, uint64_t id)
 {
     uint32_t gen = (uint32_t)(id >> 32);
-    struct fs_inode *inode = fs_table_peek(&fs->inodes, (uint32_t)id);
+    struct fs_inode *inode = fs_table_peek(&fs->tree->inodes, (uint32_t)id);
     if (!inode)
         return NULL;
 
@@ -191,8 +191,8 @@ static void remove_locked(struct fs *fs, struct fs_inode *inode, struct grave *g
     mnt_drop_locked(fs, inode->mnt, g);
     atomic_store(&inode->gen, 0);
     atomic_store(&inode->state, 0);
-    fs->n_inodes--;
-    fs_table_give(&fs->inodes, inode->slot);
+    fs->tree->n_inodes--;
+    fs_table_give(&fs->tree->inodes, inode->slot);
 }
 
 static void put_locked(struct fs *fs, struct fs_inode *inode, struct grave *g)
@@ -212,9 +212,9 @@ void fs_inode_put(struct fs *fs, struct fs_inode *inode)
     }
     /* Only under the lock may a count reach 0, so the table never shows a dead inode. */
     struct grave g = {-1, -1, NULL};
-    pthread_mutex_lock(&fs->table_lock);
+    pthread_mutex_lock(&fs->tree->table_lock);
     put_locked(fs, inode, &g);
-    pthread_mutex_unlock(&fs->table_lock);
+    pthread_mutex_unlock(&fs->tree->table_lock);
     grave_close(fs, &g);
 }
 
@@ -238,9 +238,9 @@ void fs_inode_remember(struct fs *fs, struct fs_inode *inode)
             return;
         }
     }
-    pthread_mutex_lock(&fs->table_lock);
+    pthread_mutex_lock(&fs->tree->table_lock);
     n = atomic_fetch_add(&inode->nlookup, 1);
-    pthread_mutex_unlock(&fs->table_lock);
+    pthread_mutex_unlock(&fs->tree->table_lock);
     if (n > 0) /* else the caller's reference is now the one that the lookups own */
         fs_inode_put(fs, inode);
 }
@@ -256,7 +256,7 @@ static bool lookups_sub(struct fs *fs, struct fs_inode *inode, uint64_t n)
                                                   memory_order_relaxed, memory_order_relaxed))
             return false;
     }
-    AUTO_LOCK(&fs->table_lock);
+    AUTO_LOCK(&fs->tree->table_lock);
     have = atomic_load(&inode->nlookup);
     while (!atomic_compare_exchange_weak(&inode->nlookup, &have, have > n ? have - n : 0))
         ;
@@ -327,7 +327,7 @@ static struct fs_inode *find_stx_locked(struct fs *fs, const struct fs_inode *ne
 
 struct fs_inode *fs_inode_find(struct fs *fs, const struct fs_inode *near, const struct statx *stx)
 {
-    AUTO_LOCK(&fs->table_lock);
+    AUTO_LOCK(&fs->tree->table_lock);
     struct fs_inode *inode = find_stx_locked(fs, near, stx);
     if (!inode || judge(inode, stx) != SAME)
         return NULL;
@@ -336,7 +336,7 @@ struct fs_inode *fs_inode_find(struct fs *fs, const struct fs_inode *near, const
 
 bool fs_inode_known(struct fs *fs, const struct fs_inode *near, uint64_t ino)
 {
-    AUTO_LOCK(&fs->table_lock);
+    AUTO_LOCK(&fs->tree->table_lock);
     return find_locked(fs, near->mnt, ino) != NULL;
 }
 
@@ -344,10 +344,10 @@ bool fs_inode_known(struct fs *fs, const struct fs_inode *near, uint64_t ino)
 static struct fs_inode *new_locked(struct fs *fs, const struct fs_inode *near, int fd,
                                    struct file_handle *handle, const struct statx *stx)
 {
-    uint32_t slot = fs_table_take(&fs->inodes);
+    uint32_t slot = fs_table_take(&fs->tree->inodes);
     if (slot == 0)
         return NULL;
-    struct fs_inode *i = fs_table_at(&fs->inodes, slot);
+    struct fs_inode *i = fs_table_at(&fs->tree->inodes, slot);
     struct fs_mnt *mnt = mnt_find_locked(fs, near, dev_of(stx), mnt_of(stx));
 
     i->mnt = mnt ? mnt : mnt_add_locked(fs, dev_of(stx), mnt_of(stx));
@@ -362,13 +362,13 @@ static struct fs_inode *new_locked(struct fs *fs, const struct fs_inode *near, i
     atomic_store(&i->flags, INODE_HASHED | INODE_USED);
     atomic_store(&i->fresh, 0);
     atomic_store(&i->map, 0);
-    fs->n_inodes++;
+    fs->tree->n_inodes++;
     link_locked(fs, i);
     maybe_grow_locked(fs);
     if (slot != FS_ROOT_ID) {
-        if (fs->next_gen == 0) /* reserved for the root and for free slots */
-            fs->next_gen = 1;
-        atomic_store(&i->gen, fs->next_gen++);
+        if (fs->tree->next_gen == 0) /* reserved for the root and for free slots */
+            fs->tree->next_gen = 1;
+        atomic_store(&i->gen, fs->tree->next_gen++);
     }
     atomic_store_explicit(&i->state, INODE_REF | (uint32_t)fd, memory_order_release);
     return i;
@@ -376,22 +376,22 @@ static struct fs_inode *new_locked(struct fs *fs, const struct fs_inode *near, i
 
 int fs_inodes_add_root(struct fs *fs, int fd, const struct statx *stx)
 {
-    AUTO_LOCK(&fs->table_lock);
+    AUTO_LOCK(&fs->tree->table_lock);
     fs->root = new_locked(fs, NULL, fd, NULL, stx);
     if (!fs->root)
         return -ENOMEM;
     g_assert(fs->root->slot == FS_ROOT_ID);
-    atomic_fetch_add(&fs->inode_fds, 1);
+    atomic_fetch_add(&fs->tree->inode_fds, 1);
     return 0;
 }
 
 /* The bounds on inodes and, when one more is wanted, on their descriptors. */
 static bool room_locked(const struct fs *fs, bool with_fd)
 {
-    uint64_t fds = atomic_load_explicit(&fs->inode_fds, memory_order_relaxed);
-    uint64_t other = atomic_load_explicit(&fs->other_fds, memory_order_relaxed);
+    uint64_t fds = atomic_load_explicit(&fs->tree->inode_fds, memory_order_relaxed);
+    uint64_t other = atomic_load_explicit(&fs->tree->other_fds, memory_order_relaxed);
 
-    if (fs->cfg.max_inodes && fs->n_inodes > fs->cfg.max_inodes)
+    if (fs->cfg.max_inodes && fs->tree->n_inodes > fs->cfg.max_inodes)
         return false;
     return !with_fd || (fds < fs->inode_fds_hard && fds + other < fs->cfg.max_fds);
 }
@@ -401,7 +401,7 @@ static int intern_once(struct fs *fs, const struct fs_inode *near, int *fd,
                        struct file_handle **handle, const struct statx *stx, struct fs_inode **out,
                        bool *isnew)
 {
-    AUTO_LOCK(&fs->table_lock);
+    AUTO_LOCK(&fs->tree->table_lock);
     struct fs_inode *inode = find_stx_locked(fs, near, stx);
 
     *isnew = false;
@@ -418,7 +418,7 @@ static int intern_once(struct fs *fs, const struct fs_inode *near, int *fd,
     inode = new_locked(fs, near, *fd, *handle, stx);
     if (!inode)
         return -ENFILE;
-    atomic_fetch_add_explicit(&fs->inode_fds, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&fs->tree->inode_fds, 1, memory_order_relaxed);
     *fd = -1;
     *handle = NULL;
     *isnew = true;
@@ -491,7 +491,7 @@ const struct fs_mnt *fs_mnt_find(struct fs *fs, const struct fs_inode *near,
 int fs_inode_intern_handle(struct fs *fs, const struct fs_inode *near, struct file_handle **handle,
                            const struct statx *stx, struct fs_inode **out)
 {
-    AUTO_LOCK(&fs->table_lock);
+    AUTO_LOCK(&fs->tree->table_lock);
     struct fs_inode *inode = find_stx_locked(fs, near, stx);
 
     if (inode && judge(inode, stx) != OTHER)
@@ -512,22 +512,30 @@ int fs_inode_intern_handle(struct fs *fs, const struct fs_inode *near, struct fi
 
 /* ---- the end ---- */
 
+/* Whether @inode had lookups, which it has no more; their reference is the caller's then. */
+static bool lookups_end(struct fs *fs, struct fs_inode *inode)
+{
+    AUTO_LOCK(&fs->tree->table_lock); /* other clients of the tree may be at work */
+    return fs_state_refs(atomic_load(&inode->state)) > 0 && atomic_exchange(&inode->nlookup, 0) > 0;
+}
+
 void fs_inodes_reset(struct fs *fs)
 {
-    uint32_t high = atomic_load(&fs->inodes.high);
+    uint32_t high = atomic_load(&fs->tree->inodes.high);
     for (uint32_t s = FS_ROOT_ID; s < high; s++) {
-        struct fs_inode *i = fs_table_at(&fs->inodes, s);
-        if (fs_state_refs(atomic_load(&i->state)) == 0)
-            continue;
-        if (atomic_exchange(&i->nlookup, 0) > 0)
+        struct fs_inode *i = fs_table_at(&fs->tree->inodes, s);
+        if (atomic_load(&i->nlookup) > 0 && lookups_end(fs, i))
             fs_inode_put(fs, i);
     }
-    AUTO_LOCK(&fs->table_lock);
-    fs->hand = FS_ROOT_ID + 1;
-    if (fs->n_inodes == 1)
-        fs_table_clear(&fs->inodes, FS_ROOT_ID + 1);
+    if (atomic_load(&fs->tree->views) > 0)
+        return; /* they hold inodes, too */
+    AUTO_LOCK(&fs->tree->table_lock);
+    fs->tree->hand = FS_ROOT_ID + 1;
+    if (fs->tree->n_inodes == 1)
+        fs_table_clear(&fs->tree->inodes, FS_ROOT_ID + 1);
     else
-        log_error("%" G_GUINT64_FORMAT " inodes still referenced after a reset", fs->n_inodes - 1);
+        log_error("%" G_GUINT64_FORMAT " inodes still referenced after a reset",
+                  fs->tree->n_inodes - 1);
 }
 
 void fs_inodes_fini(struct fs *fs)
@@ -535,7 +543,7 @@ void fs_inodes_fini(struct fs *fs)
     if (fs->root)
         fs_inode_put(fs, fs->root);
     fs->root = NULL;
-    fs_table_fini(&fs->inodes);
-    free(fs->buckets);
-    fs->buckets = NULL;
+    fs_table_fini(&fs->tree->inodes);
+    free(fs->tree->buckets);
+    fs->tree->buckets = NULL;
 }

@@ -291,7 +291,8 @@ static void drop_owners(struct fs *fs, const struct fs_inode *inode)
 
 void fs_locks_forget(struct fs *fs, struct fs_inode *inode)
 {
-    atomic_fetch_and(&inode->flags, (uint8_t)~INODE_LOCKS);
+    if (atomic_load(&fs->tree->views) == 0) /* else another client may have locks on it */
+        atomic_fetch_and(&inode->flags, (uint8_t)~INODE_LOCKS);
     drop_owners(fs, inode);
 }
 
@@ -463,13 +464,15 @@ static bool wake_cancelled_locked(struct fs_locks *l)
     return any;
 }
 
-void fs_locks_cancel(struct fs *fs)
+/* End those waits whose done() gets @user (NULL: all) and see them gone. */
+static void cancel(struct fs *fs, const void *user)
 {
     struct fs_locks *l = &fs->locks;
 
     AUTO_LOCK(&l->lock);
     for (struct fs_waiter *w = l->list; w; w = w->next)
-        atomic_store(&w->cancelled, true);
+        if (!user || w->user == user)
+            atomic_store(&w->cancelled, true);
     while (wake_cancelled_locked(l)) {
         struct timespec until;
         clock_gettime(CLOCK_MONOTONIC, &until);
@@ -480,6 +483,16 @@ void fs_locks_cancel(struct fs *fs)
         }
         pthread_cond_timedwait(&l->ended, &l->lock, &until);
     }
+}
+
+void fs_locks_cancel(struct fs *fs)
+{
+    cancel(fs, NULL);
+}
+
+void fs_lock_cancel(struct fs *fs, const void *user)
+{
+    cancel(fs, user);
 }
 
 /* ---- start and end ---- */

@@ -3,7 +3,7 @@
  *
  * Locks, in the order in which they may be taken; all but fs_dir.lock guard memory only and are
  * never held across a system call on the shared tree:
- *   fs_dir.lock (one open directory) -> fs.locks.lock -> fs.table_lock
+ *   fs_dir.lock (one open directory) -> fs.locks.lock -> fs_tree.table_lock
  *   fs.files_lock is a leaf. */
 #pragma once
 
@@ -100,6 +100,25 @@ struct fs_locks {
     unsigned n_waiters;
 };
 
+/* What all views of a tree share: the inodes, and the descriptors that they and all open files
+ * cost. */
+struct fs_tree {
+    atomic_uint views; /* besides the first */
+    _Atomic uint64_t inode_fds;
+    _Atomic uint64_t other_fds; /* open files and lock descriptors */
+    atomic_uint dir_bufs;
+
+    pthread_mutex_t table_lock;
+    struct fs_table inodes;
+    uint32_t *buckets;
+    uint32_t n_buckets; /* power of two */
+    uint64_t n_inodes;
+    uint32_t next_gen;
+    uint32_t hand; /* of the clock sweep */
+    struct fs_mnt *mnts;
+    uint32_t next_salt;
+};
+
 struct fs {
     struct fs_config cfg;
     bool handles; /* file handles are in use */
@@ -114,19 +133,8 @@ struct fs {
     uint64_t inode_fds_soft; /* with handles: beyond it unused descriptors are closed */
     uint64_t inode_fds_hard;
     uint64_t other_fds_hard;
-    _Atomic uint64_t inode_fds;
-    _Atomic uint64_t other_fds; /* open files and lock descriptors */
-    atomic_uint dir_bufs;
-
-    pthread_mutex_t table_lock;
-    struct fs_table inodes;
-    uint32_t *buckets;
-    uint32_t n_buckets; /* power of two */
-    uint64_t n_inodes;
-    uint32_t next_gen;
-    uint32_t hand; /* of the clock sweep */
-    struct fs_mnt *mnts;
-    uint32_t next_salt;
+    struct fs_tree *tree;
+    bool view; /* made by fs_view(): the tree and the descriptors of cfg are another's */
     struct fs_inode *root;
 
     pthread_mutex_t files_lock;

@@ -80,8 +80,8 @@ void fs_attr_for_child(const struct fs *fs, const struct fs_inode *parent, const
 
 int fs_fds_take(struct fs *fs)
 {
-    uint64_t other = atomic_fetch_add_explicit(&fs->other_fds, 1, memory_order_relaxed);
-    uint64_t inodes = atomic_load_explicit(&fs->inode_fds, memory_order_relaxed);
+    uint64_t other = atomic_fetch_add_explicit(&fs->tree->other_fds, 1, memory_order_relaxed);
+    uint64_t inodes = atomic_load_explicit(&fs->tree->inode_fds, memory_order_relaxed);
 
     if (G_LIKELY(other < fs->other_fds_hard && other + inodes < fs->cfg.max_fds))
         return 0;
@@ -91,7 +91,7 @@ int fs_fds_take(struct fs *fs)
 
 void fs_fds_give(struct fs *fs)
 {
-    atomic_fetch_sub_explicit(&fs->other_fds, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&fs->tree->other_fds, 1, memory_order_relaxed);
 }
 
 static int open_root(struct fs *fs, GError **err)
@@ -122,6 +122,7 @@ struct fs *fs_new(const struct fs_config *cfg, GError **err)
     static atomic_uint serial;
     struct fs *fs = g_new0(struct fs, 1);
 
+    fs->tree = g_new0(struct fs_tree, 1);
     fs->cfg = *cfg;
     fs->uid = geteuid();
     fs->gid = getegid();
@@ -131,7 +132,7 @@ struct fs *fs_new(const struct fs_config *cfg, GError **err)
     /* Neither inodes nor files may take everything from the other. */
     fs->inode_fds_hard = fs->other_fds_hard = MAX(cfg->max_fds - cfg->max_fds / 8, 2);
     fs->inode_fds_soft = MIN(MAX(cfg->max_fds / 4, 1), SOFT_INODE_FDS);
-    pthread_mutex_init(&fs->table_lock, NULL);
+    pthread_mutex_init(&fs->tree->table_lock, NULL);
     pthread_mutex_init(&fs->files_lock, NULL);
     /* Mounts are reached through their own inodes; the list of them is not needed. */
     if (fs->cfg.mountinfo_fd >= 0)
@@ -150,6 +151,34 @@ struct fs *fs_new(const struct fs_config *cfg, GError **err)
     return fs;
 }
 
+struct fs *fs_view(struct fs *first)
+{
+    struct fs *fs = g_new0(struct fs, 1);
+
+    *fs = (struct fs){
+        .cfg = first->cfg,
+        .handles = first->handles,
+        .ids = first->ids,
+        .uid = first->uid,
+        .gid = first->gid,
+        .cap_name = g_strdup(first->cap_name),
+        .serial = first->serial,
+        .inode_fds_soft = first->inode_fds_soft,
+        .inode_fds_hard = first->inode_fds_hard,
+        .other_fds_hard = first->other_fds_hard,
+        .tree = first->tree,
+        .view = true,
+        .root = first->root,
+    };
+    fs->cfg.root_fd = -1;
+    pthread_mutex_init(&fs->files_lock, NULL);
+    atomic_fetch_add(&fs->tree->views, 1);
+    if (fs_locks_init(fs) == 0 && fs_files_init(fs) == 0)
+        return fs;
+    fs_free(fs);
+    return NULL;
+}
+
 void fs_acl_enable(struct fs *fs, bool on)
 {
     fs->acl = on;
@@ -160,7 +189,19 @@ void fs_reset(struct fs *fs)
     fs->acl = false;
     fs_locks_reset(fs);
     fs_files_reset(fs);
-    fs_inodes_reset(fs);
+    if (!fs->view)
+        fs_inodes_reset(fs);
+}
+
+static void free_tree(struct fs *fs)
+{
+    fs_inodes_fini(fs);
+    if (fs->cfg.root_fd >= 0)
+        close(fs->cfg.root_fd);
+    if (fs->cfg.proc_self_fd >= 0)
+        close(fs->cfg.proc_self_fd);
+    pthread_mutex_destroy(&fs->tree->table_lock);
+    g_free(fs->tree);
 }
 
 void fs_free(struct fs *fs)
@@ -171,12 +212,10 @@ void fs_free(struct fs *fs)
         fs_reset(fs);
     fs_locks_fini(fs);
     fs_files_fini(fs);
-    fs_inodes_fini(fs);
-    if (fs->cfg.root_fd >= 0)
-        close(fs->cfg.root_fd);
-    if (fs->cfg.proc_self_fd >= 0)
-        close(fs->cfg.proc_self_fd);
-    pthread_mutex_destroy(&fs->table_lock);
+    if (fs->view)
+        atomic_fetch_sub(&fs->tree->views, 1);
+    else
+        free_tree(fs);
     pthread_mutex_destroy(&fs->files_lock);
     g_free(fs->cap_name);
     g_free(fs);

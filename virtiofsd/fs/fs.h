@@ -58,8 +58,15 @@ struct fs_config {
 struct fs *fs_new(const struct fs_config *cfg, GError **err);
 void fs_free(struct fs *fs);
 
-/* Drop all guest state: lookups, open files, locks; waiting locks are cancelled. No other call may
- * run. The root stays. */
+/* Another client of the same tree: it shares the inodes, the root, the policies and the bounds of
+ * descriptors, and has open files, locks and lock owners of its own. One client's fs_reset() leaves
+ * the others' alone, its handles and owners mean nothing to them, and their locks exclude each
+ * other. Lookups (fs_inode_remember()) belong to the first; a view holds plain references. Free
+ * views first. NULL only when there is no address space for its tables. */
+struct fs *fs_view(struct fs *fs);
+
+/* Drop all state of this client: lookups, open files, locks; waiting locks are cancelled. No other
+ * call of this client may run. The root stays. */
 void fs_reset(struct fs *fs);
 
 /* Whether the guest knows POSIX ACLs: only then it sees and sets the attributes that hold them.
@@ -317,3 +324,6 @@ void fs_setlk_wait(struct fs *fs, struct fs_inode *inode, uint64_t owner, const 
 void fs_flock_wait(struct fs *fs, struct fs_file *file, int op, fs_lock_done_fn *done, void *user);
 /* End all waits with -EINTR; returns when every done() has been called. */
 void fs_locks_cancel(struct fs *fs);
+/* The same for the one wait whose done() gets @user (not NULL); nothing when there is none (any
+ * more). */
+void fs_lock_cancel(struct fs *fs, const void *user);

@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * One measurement in a guest: `mount-bench OP DIR [SECONDS]` works in DIR on the mount to be
+ * measured and prints one line "OP VALUE UNIT". `mount-bench list` names the operations.
+ * `mount-bench prepare DIR MIB` makes the files (on the host, or through any mount).
+ *
+ * A read of a cold operation begins with an empty page cache in the guest; the host's is warm in
+ * all of them, so what is compared is the way between the two. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MIB   (1024.0 * 1024.0)
+#define BIG   (1024 * 1024)
+#define SMALL 4096
+#define FILES 200
+#define SEED  0x9e3779b97f4a7c15u
+
+static double seconds = 1.0;
+static char *buf;
+
+static void die(const char *what)
+{
+    fprintf(stderr, "mount-bench: %s: %s\n", what, strerror(errno));
+    exit(1);
+}
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* Drop the guest's own page cache and names. */
+static void drop_caches(void)
+{
+    int fd = open("/proc/sys/vm/drop_caches", O_WRONLY);
+    sync();
+    if (fd < 0 || write(fd, "3", 1) != 1)
+        die("drop_caches");
+    close(fd);
+}
+
+static int open_data(const char *dir, int flags)
+{
+    char path[4096];
+    snprintf(path, sizeof(path), "%s/data", dir);
+    int fd = open(path, flags);
+    if (fd < 0)
+        die(path);
+    return fd;
+}
+
+static off_t size_of(int fd)
+{
+    struct stat st;
+    if (fstat(fd, &st) != 0 || st.st_size < BIG)
+        die("data file");
+    return st.st_size;
+}
+
+/* Not random enough for anything else, and the same on every mount. */
+static uint64_t next_random(void)
+{
+    static uint64_t x = SEED;
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+    return x;
+}
+
+struct io {
+    size_t block;
+    int random, write;
+};
+
+/* Blocks until the time is over; at least one pass over the file when sequential. Returns bytes. */
+static double do_io(int fd, const struct io *io, double *took)
+{
+    off_t size = size_of(fd), off = 0;
+    uint64_t blocks = (uint64_t)size / io->block;
+    double bytes = 0, start = now(), end = start + seconds;
+
+    do {
+        if (io->random)
+            off = (off_t)(next_random() % blocks * io->block);
+        ssize_t n = io->write ? pwrite(fd, buf, io->block, off) : pread(fd, buf, io->block, off);
+        if (n != (ssize_t)io->block)
+            die("transfer");
+        bytes += (double)n;
+        off += n;
+        if (off + (off_t)io->block > size)
+            off = 0;
+    } while (now() < end);
+    *took = now() - start;
+    return bytes;
+}
+
+static void data_op(const char *name, const char *dir, const struct io *io, int cold)
+{
+    double took;
+    int fd = open_data(dir, io->write ? O_RDWR : O_RDONLY);
+    if (cold)
+        drop_caches();
+    else if (!io->write)
+        do_io(fd, io, &took); /* the first round warms */
+    double bytes = do_io(fd, io, &took);
+    close(fd);
+    printf("%s %.2f MiB/s\n", name, bytes / MIB / took);
+}
+
+/* A cold pass is one pass: what comes again is warm. */
+static void cold_pass(const char *name, const char *dir, size_t block)
+{
+    int fd = open_data(dir, O_RDONLY);
+    off_t size = size_of(fd), off = 0;
+    drop_caches();
+    double start = now();
+    for (ssize_t n; off < size && (n = pread(fd, buf, block, off)) > 0; off += n)
+        ;
+    double took = now() - start;
+    if (off != size)
+        die("read");
+    close(fd);
+    printf("%s %.2f MiB/s\n", name, (double)size / MIB / took);
+}
+
+static void mmap_read(const char *name, const char *dir, int cold)
+{
+    int fd = open_data(dir, O_RDONLY);
+    off_t size = size_of(fd);
+    volatile uint64_t sum = 0;
+    double bytes = 0;
+
+    if (cold)
+        drop_caches();
+    char *p = mmap(NULL, (size_t)size, PROT_READ, MAP_SHARED, fd, 0);
+    if (p == MAP_FAILED)
+        p = mmap(NULL, (size_t)size, PROT_READ, MAP_PRIVATE, fd, 0); /* 9p without a cache */
+    if (p == MAP_FAILED)
+        die("mmap");
+    for (int pass = cold; pass < 2; pass++) { /* the first of two warms */
+        double start = now();
+        bytes = 0;
+        do {
+            for (off_t i = 0; i < size; i += 64)
+                sum += *(const uint64_t *)(p + i);
+            bytes += (double)size;
+        } while (!cold && now() < start + seconds);
+        if (pass == 1)
+            printf("%s %.2f MiB/s\n", name, bytes / MIB / (now() - start));
+    }
+    munmap(p, (size_t)size);
+    close(fd);
+}
+
+static void file_name(char *path, size_t size, const char *dir, const char *sub, unsigned i)
+{
+    snprintf(path, size, "%s/%s/%u", dir, sub, i);
+}
+
+/* stat of many files, names forgotten before. */
+static void stat_walk(const char *name, const char *dir)
+{
+    char path[4096];
+    struct stat st;
+    unsigned n = 0;
+    drop_caches();
+    double start = now();
+    for (unsigned i = 0; i < FILES; i++, n++) {
+        file_name(path, sizeof(path), dir, "many", i);
+        if (stat(path, &st) != 0)
+            die(path);
+    }
+    printf("%s %.1f files/s\n", name, n / (now() - start));
+}
+
+static void list_dir(const char *name, const char *dir)
+{
+    char path[4096];
+    struct dirent *d;
+    struct stat st;
+    unsigned n = 0;
+
+    snprintf(path, sizeof(path), "%s/many", dir);
+    drop_caches();
+    double start = now();
+    DIR *list = opendir(path);
+    if (!list)
+        die(path);
+    while ((d = readdir(list)))
+        n += fstatat(dirfd(list), d->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+    closedir(list);
+    printf("%s %.1f files/s\n", name, n / (now() - start));
+}
+
+static void read_small(const char *name, const char *dir)
+{
+    char path[4096];
+    drop_caches();
+    double start = now();
+    for (unsigned i = 0; i < FILES; i++) {
+        file_name(path, sizeof(path), dir, "many", i);
+        int fd = open(path, O_RDONLY);
+        if (fd < 0 || read(fd, buf, SMALL) < 0)
+            die(path);
+        close(fd);
+    }
+    printf("%s %.1f files/s\n", name, FILES / (now() - start));
+}
+
+static void make_small(const char *name, const char *dir)
+{
+    char path[4096];
+    snprintf(path, sizeof(path), "%s/new", dir);
+    if (mkdir(path, 0755) != 0 && errno != EEXIST)
+        die(path);
+    double start = now();
+    for (unsigned i = 0; i < FILES; i++) {
+        file_name(path, sizeof(path), dir, "new", i);
+        int fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0644);
+        if (fd < 0 || write(fd, buf, 2048) != 2048)
+            die(path);
+        close(fd);
+    }
+    double made = now() - start;
+    for (unsigned i = 0; i < FILES; i++) {
+        file_name(path, sizeof(path), dir, "new", i);
+        if (unlink(path) != 0)
+            die(path);
+    }
+    printf("%s %.1f files/s\n", name, FILES / made);
+}
+
+/* The data file of @mib MiB and FILES small ones. */
+static void prepare(const char *dir, int mib)
+{
+    char path[4096];
+    snprintf(path, sizeof(path), "%s/data", dir);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    if (fd < 0)
+        die(path);
+    for (int i = 0; i < mib; i++) {
+        for (size_t k = 0; k < BIG; k += sizeof(uint64_t)) {
+            uint64_t v = next_random();
+            memcpy(buf + k, &v, sizeof(v));
+        }
+        if (write(fd, buf, BIG) != BIG)
+            die(path);
+    }
+    close(fd);
+    snprintf(path, sizeof(path), "%s/many", dir);
+    mkdir(path, 0755);
+    for (unsigned i = 0; i < FILES; i++) {
+        file_name(path, sizeof(path), dir, "many", i);
+        fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+        if (fd < 0 || write(fd, buf, 2048) != 2048)
+            die(path);
+        close(fd);
+    }
+}
+
+static const struct op {
+    const char *name;
+    struct io io;
+    enum { DATA_WARM, DATA_COLD, PASS, MMAP_WARM, MMAP_COLD, STAT, LIST, READ, MAKE } kind;
+} ops[] = {
+    {"seq-read-1m-cold", {BIG, 0, 0}, PASS},
+    {"seq-read-1m-warm", {BIG, 0, 0}, DATA_WARM},
+    {"seq-read-4k-cold", {SMALL, 0, 0}, PASS},
+    {"seq-read-4k-warm", {SMALL, 0, 0}, DATA_WARM},
+    {"rand-read-4k-cold", {SMALL, 1, 0}, DATA_COLD},
+    {"rand-read-4k-warm", {SMALL, 1, 0}, DATA_WARM},
+    {"seq-write-1m", {BIG, 0, 1}, DATA_WARM},
+    {"seq-write-4k", {SMALL, 0, 1}, DATA_WARM},
+    {"rand-write-4k", {SMALL, 1, 1}, DATA_WARM},
+    {"mmap-read-cold", {0, 0, 0}, MMAP_COLD},
+    {"mmap-read-warm", {0, 0, 0}, MMAP_WARM},
+    {"stat-cold", {0, 0, 0}, STAT},
+    {"list-cold", {0, 0, 0}, LIST},
+    {"read-small-cold", {0, 0, 0}, READ},
+    {"create-small", {0, 0, 0}, MAKE},
+};
+#define NOPS (sizeof(ops) / sizeof(ops[0]))
+
+static void run(const struct op *op, const char *dir)
+{
+    switch (op->kind) {
+    case DATA_WARM:
+    case DATA_COLD:
+        data_op(op->name, dir, &op->io, op->kind == DATA_COLD);
+        break;
+    case PASS:
+        cold_pass(op->name, dir, op->io.block);
+        break;
+    case MMAP_WARM:
+    case MMAP_COLD:
+        mmap_read(op->name, dir, op->kind == MMAP_COLD);
+        break;
+    case STAT:
+        stat_walk(op->name, dir);
+        break;
+    case LIST:
+        list_dir(op->name, dir);
+        break;
+    case READ:
+        read_small(op->name, dir);
+        break;
+    case MAKE:
+        make_small(op->name, dir);
+        break;
+    }
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 2 && strcmp(argv[1], "list") == 0) {
+        for (size_t i = 0; i < NOPS; i++)
+            puts(ops[i].name);
+        return 0;
+    }
+    if (argc < 3) {
+        fprintf(stderr, "usage: mount-bench list | prepare DIR MIB | OP DIR [SECONDS]\n");
+        return 2;
+    }
+    buf = aligned_alloc(SMALL, BIG);
+    if (!buf)
+        die("memory");
+    memset(buf, 'x', BIG);
+    if (strcmp(argv[1], "prepare") == 0) {
+        prepare(argv[2], argc > 3 ? atoi(argv[3]) : 64);
+        return 0;
+    }
+    if (argc > 3)
+        seconds = atof(argv[3]);
+    for (size_t i = 0; i < NOPS; i++) {
+        if (strcmp(argv[1], ops[i].name) == 0) {
+            run(&ops[i], argv[2]);
+            return 0;
+        }
+    }
+    fprintf(stderr, "mount-bench: no operation '%s'\n", argv[1]);
+    return 2;
+}

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Requests in flight: tags, Tflush, and locks that are waited for.
+ *
+ * A tag's word counts its uses and tells whether the current one is being answered. Two steps,
+ * because the client may use the tag again when it sees the answer, while Tflush must not be
+ * answered before the old request is: a use that is being answered no longer blocks the tag, and
+ * ends when its answer is out. */
+#include <errno.h>
+#include <fcntl.h>
+
+#include "virtiofsd/9p/p9-priv.h"
+#include "virtiofsd/base/auto.h"
+
+enum { TAG_FREE, TAG_BUSY, TAG_ANSWERING, TAG_STATE = 3, TAG_USE = 4 };
+
+bool p9_tag_claim(struct p9_conn *conn, uint16_t tag)
+{
+    uint32_t w = atomic_load(&conn->tags[tag]);
+
+    do {
+        if ((w & TAG_STATE) == TAG_BUSY)
+            return false;
+    } while (!atomic_compare_exchange_weak(&conn->tags[tag], &w,
+                                           ((w & ~(uint32_t)TAG_STATE) + TAG_USE) | TAG_BUSY));
+    return true;
+}
+
+uint32_t p9_tag_answering(struct p9_conn *conn, uint16_t tag)
+{
+    return atomic_fetch_add(&conn->tags[tag], TAG_ANSWERING - TAG_BUSY) + TAG_ANSWERING - TAG_BUSY;
+}
+
+void p9_tag_free(struct p9_conn *conn, uint16_t tag, uint32_t word)
+{
+    /* Fails when the tag is in use again: then that use ends this one. */
+    atomic_compare_exchange_strong(&conn->tags[tag], &word, word & ~(uint32_t)TAG_STATE);
+    if (atomic_load(&conn->flushers) > 0) {
+        AUTO_LOCK(&conn->lock);
+        pthread_cond_broadcast(&conn->changed);
+    }
+}
+
+/* ---- waits ---- */
+
+struct p9_wait {
+    struct p9_wait *next;
+    struct p9_conn *conn;
+    struct chain *chain;
+    struct p9_fid *fid; /* with a reference */
+    unsigned refs;      /* the wait's own and those of who cancels it; conn.lock */
+    uint16_t tag;
+    bool cancelled; /* conn.lock */
+};
+
+static void unref_locked(struct p9_wait *w)
+{
+    if (--w->refs == 0)
+        g_free(w);
+}
+
+/* Take it off the list; afterwards the connection may be freed. */
+static void wait_end(struct p9_wait *w)
+{
+    struct p9_conn *conn = w->conn;
+
+    AUTO_LOCK(&conn->lock);
+    struct p9_wait **p = &conn->waits;
+    while (*p != w)
+        p = &(*p)->next;
+    *p = w->next;
+    unref_locked(w);
+    pthread_cond_broadcast(&conn->changed);
+}
+
+static void lock_done(void *user, int result)
+{
+    struct p9_wait *w = user;
+    struct p9_conn *conn = w->conn;
+    uint8_t status = result == 0 ? P9_LOCK_SUCCESS : P9_LOCK_BLOCKED;
+
+    p9_fid_put(&conn->fids, w->fid);
+    uint32_t word = p9_tag_answering(conn, w->tag);
+    /* Too many wait already: the client asks again after a while. */
+    if (result == 0 || result == -ENOLCK)
+        p9_answer(conn, w->chain, P9_TLOCK + 1, w->tag, &status, 1, 0);
+    else
+        p9_answer_err(conn, w->chain, w->tag, result);
+    p9_tag_free(conn, w->tag, word);
+    wait_end(w);
+}
+
+/* Enter a wait into the list, unless its fid is gone already. */
+static struct p9_wait *wait_begin(struct p9_rq *rq, struct p9_fid *fid)
+{
+    struct p9_conn *conn = rq->conn;
+    struct p9_wait *w = g_new0(struct p9_wait, 1);
+
+    *w = (struct p9_wait){.conn = conn, .chain = rq->chain, .fid = fid, .refs = 2, .tag = rq->tag};
+    AUTO_LOCK(&conn->lock);
+    w->cancelled = fid->gone;
+    w->next = conn->waits;
+    conn->waits = w;
+    return w;
+}
+
+void p9_wait_lock(struct p9_rq *rq, struct p9_fid *fid, uint64_t owner, const struct fs_lock *lk)
+{
+    struct p9_conn *conn = rq->conn;
+    struct p9_wait *w = wait_begin(rq, fid);
+
+    fs_setlk_wait(rq->fs, fid->inode, owner, lk, lock_done, w);
+    /* Who cancelled it before the core knew of it could not reach it. */
+    pthread_mutex_lock(&conn->lock);
+    bool cancelled = w->cancelled;
+    pthread_mutex_unlock(&conn->lock);
+    if (cancelled)
+        fs_lock_cancel(rq->fs, w);
+    AUTO_LOCK(&conn->lock);
+    unref_locked(w);
+}
+
+/* The next wait to be cancelled, with a reference. */
+static struct p9_wait *next_locked(struct p9_conn *conn, const struct p9_fid *fid)
+{
+    for (struct p9_wait *w = conn->waits; w; w = w->next) {
+        if (!w->cancelled && (!fid || w->fid == fid)) {
+            w->cancelled = true;
+            w->refs++;
+            return w;
+        }
+    }
+    return NULL;
+}
+
+/* conn.lock is given up meanwhile. */
+static void cancel_locked(struct p9_conn *conn, struct p9_wait *w)
+{
+    pthread_mutex_unlock(&conn->lock);
+    fs_lock_cancel(conn->fs, w);
+    pthread_mutex_lock(&conn->lock);
+    unref_locked(w);
+}
+
+void p9_waits_cancel(struct p9_conn *conn, const struct p9_fid *fid)
+{
+    struct p9_wait *w;
+
+    AUTO_LOCK(&conn->lock);
+    while ((w = next_locked(conn, fid)))
+        cancel_locked(conn, w);
+}
+
+void p9_waits_drain(struct p9_conn *conn)
+{
+    AUTO_LOCK(&conn->lock);
+    while (conn->waits)
+        pthread_cond_wait(&conn->changed, &conn->lock);
+}
+
+/* ---- Tflush ---- */
+
+struct p9_flush {
+    struct p9_flush *next;
+    uint16_t tag, old;
+};
+
+/* Whether the request @tag waits, through other flushes, for @for_tag. */
+static bool waits_for_locked(const struct p9_conn *conn, uint16_t tag, uint16_t for_tag)
+{
+    const struct p9_flush *f = conn->flushes;
+
+    while (f && tag != for_tag) {
+        if (f->tag == tag) {
+            tag = f->old;
+            f = conn->flushes;
+        } else {
+            f = f->next;
+        }
+    }
+    return tag == for_tag;
+}
+
+static void cancel_tag_locked(struct p9_conn *conn, uint16_t tag)
+{
+    struct p9_wait *w = conn->waits;
+
+    while (w && w->tag != tag)
+        w = w->next;
+    if (!w)
+        return;
+    w->cancelled = true;
+    w->refs++;
+    cancel_locked(conn, w);
+}
+
+/* Wait until the use of @old that is in flight now has been answered. */
+static void await_tag_locked(struct p9_conn *conn, uint16_t old)
+{
+    uint32_t now, use = atomic_load(&conn->tags[old]) & ~(uint32_t)TAG_STATE;
+
+    while ((now = atomic_load(&conn->tags[old])),
+           (now & TAG_STATE) != TAG_FREE && (now & ~(uint32_t)TAG_STATE) == use) {
+        cancel_tag_locked(conn, old);
+        if (atomic_load(&conn->tags[old]) == now)
+            pthread_cond_wait(&conn->changed, &conn->lock);
+    }
+}
+
+int p9_do_flush(struct p9_rq *rq)
+{
+    struct p9_conn *conn = rq->conn;
+    struct p9_flush self = {.tag = rq->tag, .old = p9_get16(&rq->in)};
+
+    /* Tversion, the only user of NOTAG, waits for us. */
+    if (self.old == P9_NOTAG)
+        return 0;
+    AUTO_LOCK(&conn->lock);
+    if (waits_for_locked(conn, self.old, self.tag))
+        return 0;
+    self.next = conn->flushes;
+    conn->flushes = &self;
+    atomic_fetch_add(&conn->flushers, 1);
+    await_tag_locked(conn, self.old);
+    atomic_fetch_sub(&conn->flushers, 1);
+    struct p9_flush **p = &conn->flushes;
+    while (*p != &self)
+        p = &(*p)->next;
+    *p = self.next;
+    return 0;
+}

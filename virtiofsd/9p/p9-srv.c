@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The path of one request: copy, check, dispatch, answer. */
+#include "virtiofsd/9p/p9-srv.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "virtiofsd/9p/p9-priv.h"
+#include "virtiofsd/base/iov.h"
+#include "virtiofsd/base/log.h"
+
+/* Largest answer's fixed part: what has no entry is an error of the table. */
+const struct p9_op p9_ops[P9_TYPES] = {
+    [P9_TSTATFS] = {"Tstatfs", 4, 60, 0, p9_do_statfs},
+    [P9_TLOPEN] = {"Tlopen", 8, 17, 0, p9_do_lopen},
+    [P9_TLCREATE] = {"Tlcreate", 18, 17, 0, p9_do_lcreate},
+    [P9_TSYMLINK] = {"Tsymlink", 12, 13, 0, p9_do_symlink},
+    [P9_TMKNOD] = {"Tmknod", 22, 13, 0, p9_do_mknod},
+    [P9_TRENAME] = {"Trename", 10, 0, 0, p9_do_rename},
+    [P9_TREADLINK] = {"Treadlink", 4, 2, 0, p9_do_readlink},
+    [P9_TGETATTR] = {"Tgetattr", 12, 153, 0, p9_do_getattr},
+    [P9_TSETATTR] = {"Tsetattr", 60, 0, 0, p9_do_setattr},
+    [P9_TXATTRWALK] = {"Txattrwalk", 10, 8, 0, p9_do_xattrwalk},
+    [P9_TXATTRCREATE] = {"Txattrcreate", 18, 0, 0, p9_do_xattrcreate},
+    [P9_TREADDIR] = {"Treaddir", 16, 4, 0, p9_do_readdir},
+    [P9_TFSYNC] = {"Tfsync", 4, 0, P9_OP_SLOW, p9_do_fsync},
+    [P9_TLOCK] = {"Tlock", 31, 1, 0, p9_do_lock},
+    [P9_TGETLOCK] = {"Tgetlock", 27, 23, 0, p9_do_getlock},
+    [P9_TLINK] = {"Tlink", 10, 0, 0, p9_do_link},
+    [P9_TMKDIR] = {"Tmkdir", 14, 13, 0, p9_do_mkdir},
+    [P9_TRENAMEAT] = {"Trenameat", 12, 0, 0, p9_do_renameat},
+    [P9_TUNLINKAT] = {"Tunlinkat", 10, 0, 0, p9_do_unlinkat},
+    [P9_TVERSION] = {"Tversion", 6, 14, P9_OP_ALONE, p9_do_version},
+    [P9_TAUTH] = {"Tauth", 8, 0, 0, p9_do_auth},
+    [P9_TATTACH] = {"Tattach", 16, 13, 0, p9_do_attach},
+    [P9_TFLUSH] = {"Tflush", 2, 0, P9_OP_SLOW, p9_do_flush},
+    [P9_TWALK] = {"Twalk", 10, 2, 0, p9_do_walk},
+    [P9_TREAD] = {"Tread", 16, 4, 0, p9_do_read},
+    [P9_TWRITE] = {"Twrite", 16, 4, P9_OP_DATA, p9_do_write},
+    [P9_TCLUNK] = {"Tclunk", 4, 0, 0, p9_do_clunk},
+    [P9_TREMOVE] = {"Tremove", 4, 0, 0, p9_do_remove},
+};
+
+static __thread struct p9_rq *current;
+
+static void rq_free(gpointer p)
+{
+    struct p9_rq *rq = p;
+    g_free(rq->scratch);
+    g_free(rq);
+}
+
+/* Owns each thread's request object; frees it when the thread ends. */
+static GPrivate rq_owner = G_PRIVATE_INIT(rq_free);
+
+static struct p9_rq *rq_of_thread(void)
+{
+    if (G_UNLIKELY(!current)) {
+        current = g_malloc0(sizeof(*current));
+        current->scratch = g_malloc(P9_SCRATCH);
+        g_private_set(&rq_owner, current);
+    }
+    return current;
+}
+
+/* ---- answers ---- */
+
+void p9_answer(struct p9_conn *conn, struct chain *c, uint8_t type, uint16_t tag, const void *body,
+               size_t len, size_t data)
+{
+    uint8_t head[P9_HEAD];
+    size_t size = P9_HEAD + len + data;
+
+    p9_encode_head(head, (uint32_t)size, type, tag);
+    iov_from_buf(c->out, c->out_cnt, P9_HEAD, body, len);
+    iov_from_buf(c->out, c->out_cnt, 0, head, sizeof(head));
+    chain_complete(c, size);
+}
+
+void p9_answer_err(struct p9_conn *conn, struct chain *c, uint16_t tag, int err)
+{
+    uint8_t body[4];
+    struct p9_out out = {.p = body, .max = sizeof(body)};
+
+    p9_put32(&out, (uint32_t)-err);
+    p9_answer(conn, c, P9_RLERROR, tag, body, sizeof(body), 0);
+}
+
+static void rq_answer(struct p9_rq *rq, int err)
+{
+    if (err == 0 && (rq->out.full || P9_HEAD + rq->out.len + rq->data > rq->room))
+        err = -EMSGSIZE;
+    if (err < 0) {
+        log_debug("%s tag %u: %s", rq->op ? rq->op->name : "?", rq->tag, g_strerror(-err));
+        p9_answer_err(rq->conn, rq->chain, rq->tag, err);
+        return;
+    }
+    p9_answer(rq->conn, rq->chain, rq->type + 1, rq->tag, rq->out.p, rq->out.len, rq->data);
+}
+
+/* ---- requests ---- */
+
+static const struct p9_op *find_op(uint8_t type)
+{
+    return type < P9_TYPES && p9_ops[type].name ? &p9_ops[type] : NULL;
+}
+
+/* Copy the request, or of a Twrite what stands before the data, out of the client's reach. */
+static void rq_begin(struct p9_rq *rq, struct p9_conn *conn, struct chain *c)
+{
+    uint8_t head[P9_HEAD] = {0};
+    struct p9_in in = {.p = head, .left = sizeof(head)};
+
+    iov_to_buf(c->in, c->in_cnt, 0, head, sizeof(head));
+    rq->conn = conn;
+    rq->fs = conn->fs;
+    rq->chain = c;
+    rq->size = p9_get32(&in);
+    rq->type = p9_get8(&in);
+    rq->tag = p9_get16(&in);
+    rq->op = find_op(rq->type);
+    size_t want = MIN(c->in_len - P9_HEAD, sizeof(rq->buf));
+    if (rq->op && (rq->op->flags & P9_OP_DATA))
+        want = MIN(want, rq->op->fixed);
+    size_t got = iov_to_buf(c->in, c->in_cnt, P9_HEAD, rq->buf, want);
+    rq->in = (struct p9_in){.p = rq->buf, .left = got};
+    rq->room = MIN(c->out_len, MAX(atomic_load(&conn->msize), P9_RLERROR_SIZE));
+    rq->out = (struct p9_out){.p = rq->scratch, .max = MIN(P9_SCRATCH, rq->room - P9_HEAD)};
+    rq->data = 0;
+}
+
+/* All that can be said before anything is done. 0 or the -errno to answer. */
+static int rq_check(const struct p9_rq *rq)
+{
+    const struct chain *c = rq->chain;
+
+    if (c->unmapped)
+        return -EFAULT;
+    if (rq->size != c->in_len)
+        return -EINVAL;
+    if (rq->size > atomic_load(&rq->conn->msize))
+        return -EMSGSIZE;
+    if (!rq->op)
+        return -EOPNOTSUPP;
+    if ((rq->type == P9_TVERSION) != (rq->tag == P9_NOTAG))
+        return -EINVAL;
+    if (rq->in.left < rq->op->fixed)
+        return -EINVAL;
+    if (rq->size - P9_HEAD > sizeof(rq->buf) && !(rq->op->flags & P9_OP_DATA))
+        return -ENAMETOOLONG;
+    return rq->room < (size_t)P9_HEAD + rq->op->reply ? -EMSGSIZE : 0;
+}
+
+/* The session is held. */
+static int rq_dispatch(struct p9_rq *rq)
+{
+    if (rq->type != P9_TVERSION && !rq->conn->versioned)
+        return -EINVAL;
+    if (rq->op->flags & P9_OP_SLOW)
+        chain_flush(rq->chain);
+    return rq->op->handle(rq);
+}
+
+static void rq_run(struct p9_rq *rq)
+{
+    struct p9_conn *conn = rq->conn;
+
+    if (rq->op->flags & P9_OP_ALONE) {
+        p9_waits_cancel(conn, NULL);
+        pthread_rwlock_wrlock(&conn->session);
+    } else {
+        pthread_rwlock_rdlock(&conn->session);
+    }
+    int err = rq_dispatch(rq);
+    if (err != P9_LATER) {
+        uint16_t tag = rq->tag;
+        uint32_t word = p9_tag_answering(conn, tag);
+        rq_answer(rq, err);
+        p9_tag_free(conn, tag, word);
+    }
+    pthread_rwlock_unlock(&conn->session);
+}
+
+void p9_conn_handle(struct p9_conn *conn, struct chain *c)
+{
+    struct p9_rq *rq = rq_of_thread();
+
+    if (c->in_len < P9_HEAD || c->out_len < P9_RLERROR_SIZE) {
+        log_guest_warn("9p request of %zu bytes with room for %zu", c->in_len, c->out_len);
+        chain_complete(c, 0);
+        return;
+    }
+    rq_begin(rq, conn, c);
+    int err = rq_check(rq);
+    if (err == 0 && !p9_tag_claim(conn, rq->tag))
+        err = -EINVAL;
+    if (err < 0) {
+        log_guest_debug("%s refused: %s", rq->op ? rq->op->name : "9p message", g_strerror(-err));
+        p9_answer_err(conn, c, rq->tag, err);
+        return;
+    }
+    rq_run(rq);
+}
