@@ -199,16 +199,18 @@ static void test_upgrade_read_only(void **state)
     peer_stop(&p);
 }
 
+#define SLOT (256ull << 10)
+
 static void check_growth(int accepts, uint64_t step)
 {
     struct peer p;
     peer_start(&p, &(struct peer_setup){.accepts = accepts});
     close(peer_file(&p, "f", 0));
-    assert_int_equal(map_raw(&p, 0, 0, WINDOW_2M), 0);
-    assert_int_equal(map_raw(&p, WINDOW_2M, WINDOW_2M, WINDOW_2M), 0);
+    assert_int_equal(map_raw(&p, 0, 0, SLOT), 0);
+    assert_int_equal(map_raw(&p, SLOT, SLOT, SLOT), 0);
     assert_int_equal(messages(&p), 0);
     assert_int_equal(p.commits, 0);
-    for (uint64_t len = step; len <= 2 * WINDOW_2M; len += step) {
+    for (uint64_t len = step; len <= 2 * SLOT; len += step) {
         peer_host_size(&p, "f", len);
         peer_host_write(&p, "f", len - 4, "last");
         assert_int_equal(peer_seen(&p, 1, "f"), 0);
@@ -222,9 +224,9 @@ static void check_growth(int accepts, uint64_t step)
     peer_host_size(&p, "f", 5000);
     assert_int_equal(dax_changed(p.w, 1), 0);
     peer_guest_shows(&p, 0, "f", 0, 5000);
-    peer_host_size(&p, "f", 3 * WINDOW_2M);
+    peer_host_size(&p, "f", 3 * SLOT);
     assert_int_equal(dax_changed(p.w, 1), 0);
-    peer_guest_shows(&p, 0, "f", 0, 2 * WINDOW_2M);
+    peer_guest_shows(&p, 0, "f", 0, 2 * SLOT);
     assert_int_equal(p.refused, 0);
     peer_stop(&p);
 }
@@ -235,7 +237,7 @@ static void test_growth(void **state)
         check_growth(tail, 4096);
         check_growth(tail, 5 * 4096);
         check_growth(tail, 100000);
-        check_growth(tail, WINDOW_2M);
+        check_growth(tail, SLOT);
     }
 }
 
