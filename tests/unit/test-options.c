@@ -36,6 +36,7 @@ static char *show(const struct options *o, const char *name)
         return g_strdup(*(const bool *)field ? "on" : "off");
     case OPT_WORD:
         return g_strdup(def->words[*(const unsigned *)field].text);
+    case OPT_SIZE:
     case OPT_NUMBER:
         return def->size == sizeof(uint64_t)
                    ? g_strdup_printf("%" G_GUINT64_FORMAT, *(const uint64_t *)field)
@@ -173,6 +174,24 @@ static const struct {
     {NEEDED "--tag=123456789012345678901234567890123456", "tag",
      "123456789012345678901234567890123456"},
 
+    /* The DAX window. */
+    {NEEDED, "dax-window", "0"},
+    {NEEDED, "dax-min-size", "65536"},
+    {NEEDED, "dax-policy", "auto"},
+    {NEEDED, "dax-include", ""},
+    {NEEDED "--dax-window=2097152", "dax-window", "2097152"},
+    {NEEDED "--dax-window=2M", "dax-window", "2097152"},
+    {NEEDED "--dax-window=1g", "dax-window", "1073741824"},
+    {NEEDED "--dax-window=1T", "dax-window", "1099511627776"},
+    {NEEDED "--dax-window=1G --dax-window=0", "dax-window", "0"},
+    {NEEDED "--dax-min-size=0", "dax-min-size", "0"},
+    {NEEDED "--dax-min-size=3k", "dax-min-size", "3072"},
+    {NEEDED "--dax-min-size=8388607T", "dax-min-size", "9223370937343148032"},
+    {NEEDED "--dax-policy=always", "dax-policy", "always"},
+    {NEEDED "--dax-dialect=crosvm", "dax-dialect", "crosvm"},
+    {NEEDED "--dax-include=*.so --dax-include=*.so.*", "dax-include", "*.so;*.so.*;"},
+    {NEEDED "--dax-exclude=*.log", "dax-exclude", "*.log;"},
+
     /* The old form. */
     {"--socket-path=/s -o source=/old", "shared-dir", "/old"},
     {"--socket-path=/s -o source=/old,cache=none,,", "cache", "never"},
@@ -256,6 +275,36 @@ static const struct {
     {"-o cache=foo", "-o cache: \"foo\" is not one of never, metadata, auto, always"},
     {"--inode-file-handles=x",
      "--inode-file-handles: \"x\" is not one of never, prefer, mandatory"},
+    {"--dax-window=1M", "--dax-window: \"1M\" is not 0, or a power of two from 2M to 1T, in bytes "
+                        "or with K, M, G or T behind it"},
+    {"--dax-window=3M", "--dax-window: \"3M\" is not 0, or a power of two from 2M to 1T, in bytes "
+                        "or with K, M, G or T behind it"},
+    {"--dax-window=2T", "--dax-window: \"2T\" is not 0, or a power of two from 2M to 1T, in bytes "
+                        "or with K, M, G or T behind it"},
+    {"--dax-window=1048576", "--dax-window: \"1048576\" is not 0, or a power of two from 2M to 1T, "
+                             "in bytes or with K, M, G or T behind it"},
+    {"--dax-window=2MB", "--dax-window: \"2MB\" is not 0, or a power of two from 2M to 1T, in "
+                         "bytes or with K, M, G or T behind it"},
+    {"--dax-window=M", "--dax-window: \"M\" is not 0, or a power of two from 2M to 1T, in bytes or "
+                       "with K, M, G or T behind it"},
+    {"--dax-window=-2M", "--dax-window: \"-2M\" is not 0, or a power of two from 2M to 1T, in "
+                         "bytes or with K, M, G or T behind it"},
+    {"--dax-window=2097153", "--dax-window: \"2097153\" is not 0, or a power of two from 2M to 1T, "
+                             "in bytes or with K, M, G or T behind it"},
+    {"--dax-window=0x200000", "--dax-window: \"0x200000\" is not 0, or a power of two from 2M to "
+                              "1T, in bytes or with K, M, G or T behind it"},
+    {"--dax-window=", "--dax-window: \"\" is not 0, or a power of two from 2M to 1T, in bytes or "
+                      "with K, M, G or T behind it"},
+    {"--dax-min-size=8388608T", "--dax-min-size: \"8388608T\" is not a size from 0 to 8E, in bytes "
+                                "or with K, M, G or T behind it"},
+    {"--dax-min-size=99999999999999999999",
+     "--dax-min-size: \"99999999999999999999\" is not a size from 0 to 8E, in bytes or with K, M, "
+     "G or T behind it"},
+    {"--dax-min-size=1.5M", "--dax-min-size: \"1.5M\" is not a size from 0 to 8E, in bytes or with "
+                            "K, M, G or T behind it"},
+    {"--dax-min-size=1_K",
+     "--dax-min-size: \"1_K\" is not a size from 0 to 8E, in bytes or with K, M, G or T behind it"},
+    {"--dax-policy=some", "--dax-policy: \"some\" is not one of auto, always, never"},
     {"--sandbox=x", "--sandbox: \"x\" is not one of namespace, chroot, none"},
     {"--seccomp=x", "--seccomp: \"x\" is not one of kill, log, trap, none"},
     {"--log-level=x", "--log-level: \"x\" is not one of off, error, warn, info, debug"},
@@ -351,6 +400,12 @@ static void test_notes(void **state)
     assert_string_equal(o.notes->pdata[0], "-o max_idle_threads has no effect here");
     assert_string_equal(o.notes->pdata[1], "-o allow_root has no effect here");
     options_free(&o);
+    for (int tag = 0; tag < 2; tag++) {
+        const char *line = tag ? NEEDED "--dax-window=2M --tag=t" : NEEDED "--dax-window=2M";
+        assert_int_equal(parse(line, &o, NULL), OPTIONS_RUN);
+        assert_int_equal(o.notes->len, !tag);
+        options_free(&o);
+    }
 }
 
 /* Where an error is not wanted, none must be needed. */
