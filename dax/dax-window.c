@@ -384,6 +384,18 @@ int dax_store(struct dax_window *w, uint64_t file)
     return rc;
 }
 
+int dax_store_all(struct dax_window *w)
+{
+    g_autoptr(GPtrArray) files = dax_file_list_private(w);
+    int rc = 0;
+    for (unsigned i = 0; i < files->len; i++) {
+        int one = sync_file(w, g_ptr_array_index(files, i), false);
+        rc = rc ? rc : one;
+        dax_file_put(w, g_ptr_array_index(files, i));
+    }
+    return rc;
+}
+
 void dax_window_counts(struct dax_window *w, struct dax_counts *out)
 {
     AUTO_LOCK(&w->table);

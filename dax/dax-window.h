@@ -122,6 +122,8 @@ int dax_changed(struct dax_window *w, uint64_t file);
 /* Carry what the guest stored in private pages of @file to the file (FLUSH, FSYNC, READ, GETATTR,
  * COPY_FILE_RANGE ...), before the request itself. 0 or -errno of the write. */
 int dax_store(struct dax_window *w, uint64_t file);
+/* The same for all files (SYNCFS); goes on after an error and returns the first. */
+int dax_store_all(struct dax_window *w);
 
 /* For tests and the log. */
 struct dax_counts {

@@ -54,6 +54,12 @@ static void test_tail(void **state)
     dax_at(DAX_PIECE)[size - 1] = 'b';
     assert_int_equal(fe_read(&w->f, node, fh, size - 1, &byte, 1), 1);
     assert_int_equal(byte, 'b');
+    struct fuse_syncfs_in all = {0};
+    dax_at(DAX_PIECE)[size - 1] = 's';
+    assert_int_equal(fe_call(&w->f, FUSE_SYNCFS, FUSE_ROOT_ID, &all, sizeof(all), NULL, 0, NULL),
+                     0);
+    assert_int_equal(pread(fd, &byte, 1, (off_t)size - 1), 1);
+    assert_int_equal(byte, 's');
     /* A WRITE is later than the store before it, and shows. */
     dax_at(DAX_PIECE)[size - 1] = 'c';
     assert_int_equal(fe_write(&w->f, node, fh, size - 1, "d", 1), 1);

@@ -76,7 +76,7 @@ const struct fuse_op fuse_ops[FUSE_WIRE_OPS] = {
                            0, fuse_do_setupmapping},
     [FUSE_REMOVEMAPPING] = {"REMOVEMAPPING", SZ(fuse_removemapping_in), 0,
                             FUSE_OP_DAX | FUSE_OP_SLOW | FUSE_OP_ANYLEN, 0, fuse_do_removemapping},
-    [FUSE_SYNCFS] = {"SYNCFS", SZ(fuse_syncfs_in), 0, FUSE_OP_SLOW, 0, fuse_do_syncfs},
+    [FUSE_SYNCFS] = {"SYNCFS", SZ(fuse_syncfs_in), 0, FUSE_OP_SLOW | LOOKS, 0, fuse_do_syncfs},
     [FUSE_TMPFILE] = {"TMPFILE", SZ(fuse_create_in), 1, FUSE_OP_EXT, REPLY_CREATE, fuse_do_tmpfile},
     [FUSE_STATX] = {"STATX", SZ(fuse_statx_in), 0, LOOKS, SZ(fuse_statx_out), fuse_do_statx},
     [FUSE_COPY_FILE_RANGE_64] = {"COPY_FILE_RANGE_64", SZ(fuse_copy_file_range_in), 0,

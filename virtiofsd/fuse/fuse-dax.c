@@ -186,7 +186,9 @@ int fuse_dax_before(struct fuse_rq *rq)
 
     if (!touches(rq))
         return 0;
-    int err = dax_is_mapped(w, from) ? dax_store(w, from) : 0;
+    int err = rq->in->opcode == FUSE_SYNCFS ? dax_store_all(w)
+              : dax_is_mapped(w, from)      ? dax_store(w, from)
+                                            : 0;
     if (to != from && dax_is_mapped(w, to)) {
         int also = dax_store(w, to);
         err = err ? err : also;
