@@ -53,12 +53,12 @@ static void up(struct fixture *f, enum fe_shmem_kind kind, const char *dialect)
 
 static void down(struct fixture *f)
 {
-    assert_int_equal(f->fe.malformed, 0);
-    assert_int_equal(f->fe.grown, 0);
-    assert_int_equal(f->fe.overlapped, 0);
     dax_vu_free(f->vu);
     vu_backend_fini(&f->channel);
     fe_shmem_stop(&f->fe);
+    assert_int_equal(f->fe.malformed, 0);
+    assert_int_equal(f->fe.grown, 0);
+    assert_int_equal(f->fe.overlapped, 0);
     close(f->fd);
 }
 

@@ -61,10 +61,10 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *f = *state;
-    assert_int_equal(f->fe.malformed, 0);
-    assert_int_equal(f->fe.overlapped, 0);
     vu_backend_fini(&f->b);
     fe_shmem_stop(&f->fe);
+    assert_int_equal(f->fe.malformed, 0);
+    assert_int_equal(f->fe.overlapped, 0);
     close(f->fd);
     g_free(f);
     return 0;

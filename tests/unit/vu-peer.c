@@ -30,8 +30,9 @@ static void on_handle(void *user, struct chain *c)
 {
     struct peer *p = user;
     bool hold = p->mode == PEER_HOLD;
-    if (p->work)
-        p->work(p, c);
+    void (*work)(struct peer *, struct chain *) = p->work;
+    if (work)
+        work(p, c);
     pthread_mutex_lock(&p->lock);
     p->handled++;
     p->unmapped += c->unmapped;

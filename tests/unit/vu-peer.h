@@ -41,7 +41,8 @@ struct peer {
     uint16_t avail_idx[PEER_QUEUES];
 
     _Atomic(enum peer_mode) mode;
-    void (*work)(struct peer *p, struct chain *c); /* done first, in the worker; may be NULL */
+    void (*_Atomic work)(struct peer *p,
+                         struct chain *c); /* done first, in the worker; may be NULL */
     pthread_mutex_t lock;
     struct chain *held[64];
     unsigned nheld;

@@ -56,11 +56,11 @@ static bool init(struct wire *w)
 static void end(struct wire *w)
 {
     wire_finish(w, 0);
+    fe_shmem_stop(&fe);
     assert_int_equal(fe.malformed, 0);
     assert_int_equal(fe.overlapped, 0);
     assert_int_equal(fe.while_suspended, 0);
     assert_int_equal(fe.grown, 0);
-    fe_shmem_stop(&fe);
 }
 
 static int send_map(struct wire *w, unsigned queue, uint64_t node, uint64_t at, bool write)
