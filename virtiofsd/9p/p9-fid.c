@@ -155,7 +155,7 @@ struct p9_xattr *p9_xattr_new(struct p9_fids *fids, size_t size)
     }
     struct p9_xattr *x = g_new0(struct p9_xattr, 1);
     pthread_mutex_init(&x->lock, NULL);
-    x->value = g_malloc0(size);
+    x->value = g_malloc0(MAX(size, 1)); /* an empty value is a value too */
     x->size = size;
     return x;
 }
