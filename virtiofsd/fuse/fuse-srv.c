@@ -70,6 +70,8 @@ void fuse_rq_reply_err(struct fuse_rq *rq, int err)
 
 void fuse_rq_reply_done(struct fuse_rq *rq, size_t len)
 {
+    log_debug("%s nodeid %" G_GUINT64_FORMAT ": %zu bytes", rq->op ? rq->op->name : "?",
+              rq->in->nodeid, len);
     reply_header(rq, len, 0);
 }
 
