@@ -202,7 +202,9 @@ static void test_readdir(void **state)
     assert_int_equal(n, 0);
     assert_int_equal(found, 102);
     assert_int_equal(dots, 2);
-    assert_true(p9c_readdir(c, 1, 0, buf, sizeof(buf)) > 0); /* from the start again */
+    assert_true(p9c_readdir(c, 1, 0, buf, sizeof(buf)) > 0);  /* from the start again */
+    assert_int_equal(p9c_readdir(c, 1, 0, buf, 24), -EINVAL); /* no entry fits: not the end */
+    assert_true(p9c_readdir(c, 1, 0, buf, 40) > 0);
     assert_ok(p9c_walk(c, 0, 2, "file-1"));
     assert_int_equal(p9c_lopen(c, 2, 0200000), -ENOTDIR);
     assert_ok(p9c_walk(c, 0, 3, ""));

@@ -213,10 +213,13 @@ int p9_do_write(struct p9_rq *rq)
 
 /* ---- directories ---- */
 
+#define ENTRY_MAX (P9_QID_SIZE + 8 + 1 + 2 + NAME_MAX + 8)
+
 struct listing {
     struct p9_rq *rq;
     struct p9_fid *fid;
-    size_t end; /* of what rq->out may hold */
+    size_t end;   /* of what rq->out may hold */
+    bool refused; /* an entry did not fit */
 };
 
 static bool add_entry(void *user, const struct fs_dirent *d, struct fs_entry *unused)
@@ -224,8 +227,10 @@ static bool add_entry(void *user, const struct fs_dirent *d, struct fs_entry *un
     struct listing *l = user;
     struct p9_out *out = &l->rq->out;
 
-    if (out->len + P9_QID_SIZE + 8 + 1 + 2 + d->name_len > l->end)
+    if (out->len + P9_QID_SIZE + 8 + 1 + 2 + d->name_len > l->end) {
+        l->refused = true;
         return false;
+    }
     struct p9_qid qid = {
         .type = p9_qid_type((mode_t)d->type << 12), /* DT_* are S_IF* >> 12 */
         .path = p9_qid_path(&l->rq->conn->srv->devs, l->fid->dev, d->ino),
@@ -242,7 +247,11 @@ static int list(struct p9_rq *rq, struct p9_fid *fid, uint64_t off, uint32_t cou
     struct listing l = {.rq = rq, .fid = fid, .end = MIN(rq->out.max, 4 + (size_t)count)};
 
     p9_put32(&rq->out, 0);
-    int rc = fs_readdir(rq->fs, fid->inode, fid->file, off, false, l.end, add_entry, &l);
+    /* The end of the answer is found here, not by the core, so that it shows. */
+    int rc =
+        fs_readdir(rq->fs, fid->inode, fid->file, off, false, l.end + ENTRY_MAX, add_entry, &l);
+    if (rc == 0 && rq->out.len == 4 && l.refused)
+        rc = -EINVAL; /* nothing would mean the end */
     struct p9_out head = {.p = rq->out.p, .max = 4};
     p9_put32(&head, (uint32_t)(rq->out.len - 4));
     return rc;
