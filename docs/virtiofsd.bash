@@ -14,12 +14,16 @@ _virtiofsd()
             _filedir -d
             return
             ;;
-        --socket-path | --socket)
+        --socket-path | --socket | --p9-socket-path)
             _filedir
             return
             ;;
         --socket-group)
             COMPREPLY=($(compgen -g -- "$cur"))
+            return
+            ;;
+        --protocol)
+            COMPREPLY=($(compgen -W 'virtiofs 9p both' -- "$cur"))
             return
             ;;
         --inode-file-handles)
@@ -55,7 +59,7 @@ _virtiofsd()
             return
             ;;
         --tag | --fd | --num-request-queues | --queue-size | --thread-pool-size | --poll-us | \
-            --timeout | --negative-timeout | \
+            --p9-listen | --p9-msize | --p9-squash | --timeout | --negative-timeout | \
             --dax-window | --dax-min-size | --dax-include | --dax-exclude | --modcaps | --uid-map | --gid-map | \
             --xattrmap | --translate-uid | --translate-gid | \
             --rlimit-nofile | --max-fds | --max-inodes | --max-lock-waiters | -o)
@@ -68,6 +72,7 @@ _virtiofsd()
         --shared-dir= --tag= --readonly --no-announce-submounts --inode-file-handles=
         --preserve-noatime --allow-direct-io
         --socket-path= --socket-group= --fd= --relisten
+        --protocol= --p9-socket-path= --p9-listen= --p9-msize= --p9-squash=
         --num-request-queues= --queue-size= --thread-pool-size= --poll-us=
         --cache= --timeout= --negative-timeout= --allow-mmap --writeback --no-readdirplus
         --dax-window= --dax-policy= --dax-min-size= --dax-include= --dax-exclude= --dax-dialect=

@@ -5,7 +5,7 @@
  *
  * 1. sb_close_inherited()  first thing after the options are parsed.
  *    Should: close every descriptor that somebody left open for us.
- *    Mustn't: touch stdin, stdout, stderr, or the descriptor of --fd.
+ *    Mustn't: touch stdin, stdout, stderr, or the descriptors that options name.
  * 2. The caller makes its listening socket, sets up the log, raises RLIMIT_NOFILE, and makes
  *    SIGTERM, SIGINT and SIGHUP either blocked (signalfd) or handled: pid 1 of a pid namespace
  *    does not die of a signal that it does not handle.
@@ -68,8 +68,8 @@ bool sb_mode_parse(const char *text, enum sb_mode *out);
  * added to the @n maps there are. Returns false with @err naming what is wrong. */
 bool sb_idmap_parse(const char *text, struct sb_idmap map[SB_MAX_MAPS], unsigned *n, GError **err);
 
-/* Close all descriptors from 3 up but @keep (-1: none). */
-void sb_close_inherited(int keep);
+/* Close all descriptors from 3 up but the @n of @keep (negative ones are none). */
+void sb_close_inherited(const int *keep, unsigned n);
 
 /* Stage 3. Returns true in the process that is to become the daemon, with @out filled (its
  * descriptors belong to the caller). Returns false, with @err one line that says what to do, in

@@ -2,6 +2,7 @@
  * Stage 3 of the isolation: the three sandbox modes. */
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <linux/capability.h>
 #include <sched.h>
 #include <stdio.h>
@@ -29,15 +30,25 @@ bool sb_mode_parse(const char *text, enum sb_mode *out)
     return false;
 }
 
-void sb_close_inherited(int keep)
+/* The smallest of @keep that is not below @from; -1 when there is none. */
+static int next_kept(const int *keep, unsigned n, int from)
 {
-    if (keep < 3) {
-        syscall(SYS_close_range, 3u, ~0u, 0u);
-        return;
+    int best = -1;
+    for (unsigned i = 0; i < n; i++) {
+        if (keep[i] >= from && (best < 0 || keep[i] < best))
+            best = keep[i];
     }
-    if (keep > 3)
-        syscall(SYS_close_range, 3u, (unsigned)keep - 1, 0u);
-    syscall(SYS_close_range, (unsigned)keep + 1, ~0u, 0u);
+    return best;
+}
+
+void sb_close_inherited(const int *keep, unsigned n)
+{
+    int from = 3;
+    for (int k; (k = next_kept(keep, n, from)) >= 0 && k < INT_MAX; from = k + 1) {
+        if (k > from)
+            syscall(SYS_close_range, (unsigned)from, (unsigned)k - 1, 0u);
+    }
+    syscall(SYS_close_range, (unsigned)from, ~0u, 0u);
 }
 
 /* Root's supplementary groups would let the guest in where only those groups may (CVE-2022-0358).

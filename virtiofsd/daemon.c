@@ -13,9 +13,11 @@
 #include "sandbox/sandbox.h"
 #include "vhost-user/vu-dev.h"
 #include "vhost-user/vu-sock.h"
+#include "virtiofsd/9p/p9-listen.h"
 #include "virtiofsd/base/auto.h"
 #include "virtiofsd/base/log.h"
 #include "virtiofsd/base/trim.h"
+#include "virtiofsd/daemon-9p.h"
 #include "virtiofsd/daemon-dax.h"
 #include "virtiofsd/fs/fs-idmap.h"
 #include "virtiofsd/fs/fs-xattrmap.h"
@@ -38,11 +40,13 @@ struct daemon {
     struct fuse_srv *fuse;
     struct vu_dev *dev;
     struct daemon_dax dax;
+    struct daemon_9p *p9; /* NULL: not asked for */
 };
 
 /* For the signal handler only: whom to stop, and whether that was asked before there was a device.
  */
 static struct vu_dev *volatile signal_dev;
+static struct daemon_9p *volatile signal_9p;
 static volatile sig_atomic_t signalled;
 
 static void on_signal(int sig)
@@ -50,6 +54,8 @@ static void on_signal(int sig)
     signalled = 1;
     if (signal_dev)
         vu_dev_stop(signal_dev);
+    if (signal_9p)
+        daemon_9p_stop(signal_9p);
 }
 
 static void set_signals(void)
@@ -70,7 +76,7 @@ static void set_signals(void)
  * a guest that opens until it gets ENFILE takes nothing from it; and for what it maps. */
 static uint64_t reserved_fds(const struct options *o)
 {
-    return 128 + 4ull * o->max_request_queues + daemon_dax_fds(o);
+    return 128 + 4ull * o->max_request_queues + daemon_dax_fds(o) + daemon_9p_fds(o);
 }
 
 static uint64_t nr_open(void)
@@ -188,6 +194,8 @@ static bool open_socket(struct daemon *d, GError **err)
         d->listen_fd = vu_sock_listen(o->socket_path, o->socket_group, err);
         return d->listen_fd >= 0;
     }
+    if (o->fd < 0)
+        return true; /* 9P, by its own sockets only */
     bool listening;
     if (vu_sock_adopt(o->fd, &listening, err) != 0)
         return false;
@@ -296,6 +304,8 @@ static bool make_fs(struct daemon *d, const struct sb_result *sb, GError **err)
     d->fs = fs_new(&fc, err);
     if (!d->fs)
         return false;
+    if (!d->dev)
+        return true;
     struct fuse_srv_config sc = {
         .fs = d->fs,
         .sink_fd = d->null_fd,
@@ -389,17 +399,47 @@ static int start(struct daemon *d, GError **err)
                     "/dev/null: %s; the daemon needs it", g_strerror(errno));
         return -1;
     }
-    make_dev(d);
+    if (d->o->protocol != OPT_PROTOCOL_VIRTIOFS) {
+        d->p9 = daemon_9p_open(d->o, &d->listen_fd, &d->conn_fd, err);
+        if (!d->p9)
+            return -1;
+    }
+    if (d->o->protocol != OPT_PROTOCOL_9P)
+        make_dev(d);
     struct sb_result sb;
-    if (!enter_sandbox(d, &sb, err) || !daemon_dax_start(&d->dax, d->o, dev_thread_start, d, err) ||
+    if (!enter_sandbox(d, &sb, err) ||
+        (d->dev && !daemon_dax_start(&d->dax, d->o, dev_thread_start, d, err)) ||
         !make_fs(d, &sb, err))
         return -1;
-    return 0;
+    return !d->p9 || daemon_9p_make(d->p9, d->fs, dev_thread_start, d, err) ? 0 : -1;
+}
+
+/* Serve until the front-ends are gone, or a signal. Returns whether all went well. */
+static bool serve(struct daemon *d, GError **err)
+{
+    bool ok = !d->p9 || daemon_9p_begin(d->p9, err);
+
+    if (ok && d->dev)
+        ok = vu_dev_run(d->dev, err) == 0;
+    if (!ok && d->p9)
+        daemon_9p_stop(d->p9);
+    return (!d->p9 || daemon_9p_wait(d->p9, d->dev != NULL)) && ok;
+}
+
+/* From here on a signal ends what serves; one that came before does so now. */
+static void arm_signals(struct daemon *d)
+{
+    signal_dev = d->dev;
+    signal_9p = d->p9;
+    if (signalled)
+        on_signal(0);
 }
 
 static void stop(struct daemon *d)
 {
     signal_dev = NULL;
+    signal_9p = NULL;
+    daemon_9p_free(d->p9);
     fuse_srv_free(d->fuse);
     daemon_dax_free(&d->dax);
     vu_dev_free(d->dev);
@@ -415,6 +455,16 @@ static void stop(struct daemon *d)
         close(d->null_fd);
 }
 
+static void close_inherited(const struct options *o)
+{
+    g_autofree int *keep = g_new(int, o->p9_listen->len + 1);
+
+    for (unsigned i = 0; i < o->p9_listen->len; i++)
+        keep[i] = p9_listen_inherited(g_ptr_array_index(o->p9_listen, i));
+    keep[o->p9_listen->len] = o->fd;
+    sb_close_inherited(keep, o->p9_listen->len + 1);
+}
+
 int daemon_run(const struct options *o)
 {
     struct daemon d = {.o = o, .listen_fd = -1, .conn_fd = -1, .null_fd = -1};
@@ -422,18 +472,16 @@ int daemon_run(const struct options *o)
     int code = 1;
 
     /* Before anything of ours is open: also the connection to syslog. */
-    sb_close_inherited(o->fd);
+    close_inherited(o);
     log_init(o->log_level, o->syslog);
     for (unsigned i = 0; i < o->notes->len; i++)
         log_warn("%s", (const char *)g_ptr_array_index(o->notes, i));
     umask(0);
     set_signals();
     if (start(&d, &err) == 0) {
-        signal_dev = d.dev;
-        if (signalled)
-            vu_dev_stop(d.dev);
+        arm_signals(&d);
         log_info("serving %s", o->shared_dir);
-        if (vu_dev_run(d.dev, &err) == 0)
+        if (serve(&d, &err))
             code = 0;
     }
     if (err) {

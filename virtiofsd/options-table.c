@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "virtiofsd/options-table.h"
 
-#include <string.h>
-
 const char *const opt_group_titles[OPT_GROUP_COUNT] = {
     [OPT_GROUP_SHARE] = "Share",
     [OPT_GROUP_CONNECTION] = "Connection to the hypervisor",
+    [OPT_GROUP_9P] = "9P, besides virtio-fs or in its place",
     [OPT_GROUP_QUEUES] = "Queues and threads",
     [OPT_GROUP_CACHE] = "Caching in the guest",
     [OPT_GROUP_DAX] = "DAX window: guests map pieces of files",
@@ -110,6 +109,50 @@ const struct opt_def opt_table[] = {
      .group = OPT_GROUP_COMPAT,
      .alias = "socket-path",
      .help = "Old name of --socket-path"},
+
+    /* 9P. */
+    {.name = "protocol",
+     .arg = "NAME",
+     .type = OPT_WORD,
+     .group = OPT_GROUP_9P,
+     FIELD(protocol),
+     .words = opt_protocol_words,
+     .help = "virtiofs, 9p (9P2000.L: the device is a virtio-9p one, or there is none and\n"
+             "only --p9-listen), or both at once [default: virtiofs]"},
+    {.name = "p9-socket-path",
+     .arg = "PATH",
+     .type = OPT_STRING,
+     .group = OPT_GROUP_9P,
+     FIELD(p9_socket_path),
+     .min = 1,
+     .max = 107,
+     .help = "With both: the unix socket of the 9P device"},
+    {.name = "p9-listen",
+     .arg = "ADDRESS",
+     .type = OPT_TEXTS,
+     .group = OPT_GROUP_9P,
+     FIELD(p9_listen),
+     .min = 1,
+     .max = 255,
+     .help = "Serve 9P by a stream socket: unix:PATH, tcp:ADDR:PORT, vsock:CID:PORT or fd:N\n"
+             "(inherited). May be given several times"},
+    {.name = "p9-msize",
+     .arg = "SIZE",
+     .type = OPT_SIZE,
+     .group = OPT_GROUP_9P,
+     FIELD(p9_msize),
+     .min = 4096,
+     .max = 16 << 20,
+     .help = "Largest 9P message taken [default: 1M]"},
+    {.name = "p9-squash",
+     .arg = "UID:GID",
+     .type = OPT_STRING,
+     .group = OPT_GROUP_9P,
+     FIELD(p9_squash),
+     .min = 1,
+     .max = 32,
+     .help = "Do what comes by TCP or vsock as that user; none: as whom the client says\n"
+             "[default: 65534:65534]"},
 
     /* Queues. */
     {.name = "num-request-queues",
@@ -482,23 +525,3 @@ const struct opt_def opt_table[] = {
 };
 
 const unsigned opt_table_len = G_N_ELEMENTS(opt_table);
-
-static bool name_is(const struct opt_def *def, const char *name, size_t len)
-{
-    return def->name && strlen(def->name) == len && memcmp(def->name, name, len) == 0;
-}
-
-const struct opt_def *opt_find(const char *name, size_t len, bool *on)
-{
-    bool no = len > 3 && memcmp(name, "no-", 3) == 0;
-    for (unsigned i = 0; i < opt_table_len; i++) {
-        const struct opt_def *def = &opt_table[i];
-        *on = true;
-        if (name_is(def, name, len))
-            return def;
-        *on = false;
-        if (no && def->type == OPT_SWITCH && name_is(def, name + 3, len - 3))
-            return def;
-    }
-    return NULL;
-}

@@ -30,6 +30,7 @@ enum opt_type {
 enum opt_group {
     OPT_GROUP_SHARE,
     OPT_GROUP_CONNECTION,
+    OPT_GROUP_9P,
     OPT_GROUP_QUEUES,
     OPT_GROUP_CACHE,
     OPT_GROUP_DAX,
@@ -77,6 +78,7 @@ extern const struct opt_word opt_sandbox_words[];
 extern const struct opt_word opt_seccomp_words[];
 extern const struct opt_word opt_ask_words[];
 extern const struct opt_word opt_level_words[];
+extern const struct opt_word opt_protocol_words[];
 extern const struct opt_word opt_dax_policy_words[];
 extern const struct opt_word opt_dax_dialect_words[];
 

@@ -7,6 +7,26 @@
 /* The id 2^32 - 1 means "no change" to the kernel and is never mapped. */
 #define ID_MAX UINT32_MAX
 
+static bool name_is(const struct opt_def *def, const char *name, size_t len)
+{
+    return def->name && strlen(def->name) == len && memcmp(def->name, name, len) == 0;
+}
+
+const struct opt_def *opt_find(const char *name, size_t len, bool *on)
+{
+    bool no = len > 3 && memcmp(name, "no-", 3) == 0;
+    for (unsigned i = 0; i < opt_table_len; i++) {
+        const struct opt_def *def = &opt_table[i];
+        *on = true;
+        if (name_is(def, name, len))
+            return def;
+        *on = false;
+        if (no && def->type == OPT_SWITCH && name_is(def, name + 3, len - 3))
+            return def;
+    }
+    return NULL;
+}
+
 static char *words_text(const struct opt_word *words)
 {
     GString *s = g_string_new("one of ");

@@ -52,6 +52,13 @@ const struct opt_word opt_level_words[] = {
     {NULL},
 };
 
+const struct opt_word opt_protocol_words[] = {
+    {"virtiofs", OPT_PROTOCOL_VIRTIOFS},
+    {"9p", OPT_PROTOCOL_9P},
+    {"both", OPT_PROTOCOL_BOTH},
+    {NULL},
+};
+
 const struct opt_word opt_dax_policy_words[] = {
     {"auto", OPT_DAX_AUTO},
     {"always", OPT_DAX_ALWAYS},

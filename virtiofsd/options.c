@@ -52,6 +52,8 @@ static void set_defaults(struct options *o)
         .timeout = UNSET,
         .negative_timeout = UNSET,
         .readdirplus = true,
+        .p9_listen = g_ptr_array_new_with_free_func(g_free),
+        .p9_msize = 1 << 20,
         .dax_min_size = 64 << 10,
         .dax_include = g_ptr_array_new_null_terminated(0, g_free, TRUE),
         .dax_exclude = g_ptr_array_new_null_terminated(0, g_free, TRUE),
@@ -82,6 +84,9 @@ void options_free(struct options *o)
     g_free(o->modcaps);
     g_array_unref(o->uid_map);
     g_array_unref(o->gid_map);
+    g_free(o->p9_socket_path);
+    g_free(o->p9_squash);
+    g_ptr_array_unref(o->p9_listen);
     g_ptr_array_unref(o->dax_include);
     g_ptr_array_unref(o->dax_exclude);
     g_ptr_array_unref(o->translate_uid);
@@ -209,16 +214,35 @@ static enum options_result walk(struct walk *w)
     return r;
 }
 
+/* Which sockets there must be for 9P, and which would do nothing. */
+static enum options_result check_9p(const struct options *o, GError **err)
+{
+    bool own = o->socket_path || o->fd >= 0;
+
+    if (o->protocol == OPT_PROTOCOL_VIRTIOFS && (o->p9_socket_path || o->p9_listen->len > 0))
+        return bad(err, "--p9-socket-path and --p9-listen need --protocol=both or 9p");
+    if (o->protocol == OPT_PROTOCOL_9P && o->p9_socket_path)
+        return bad(err,
+                   "--p9-socket-path=%s needs --protocol=both: with 9p alone the device's "
+                   "socket is --socket-path",
+                   o->p9_socket_path);
+    if (o->protocol == OPT_PROTOCOL_BOTH && !o->p9_socket_path && o->p9_listen->len == 0)
+        return bad(err, "--protocol=both needs --p9-socket-path or --p9-listen");
+    if ((o->p9_socket_path || (o->protocol == OPT_PROTOCOL_9P && own)) && !o->tag)
+        return bad(err, "a 9P device needs --tag: guests mount by it");
+    return OPTIONS_RUN;
+}
+
 static enum options_result check_needed(const struct options *o, GError **err)
 {
     if (!o->shared_dir)
         return bad(err, "--shared-dir is missing: give the directory to share");
-    if (!o->socket_path && o->fd < 0)
+    if (!o->socket_path && o->fd < 0 && (o->protocol != OPT_PROTOCOL_9P || o->p9_listen->len == 0))
         return bad(err, "--socket-path or --fd is missing: give the vhost-user socket");
     if (o->socket_path && o->fd >= 0)
         return bad(err, "--fd=%d and --socket-path=%s cannot be used together: give one of them",
                    o->fd, o->socket_path);
-    if (o->socket_group && !o->socket_path)
+    if (o->socket_group && !o->socket_path && o->p9_listen->len == 0)
         return bad(err,
                    "--socket-group=%s needs --socket-path: with --fd the socket exists "
                    "already",
@@ -266,6 +290,8 @@ enum options_result options_parse(int argc, char **argv, struct options *out, GE
     enum options_result r = walk(&w);
     if (r == OPTIONS_RUN)
         r = check_needed(out, err);
+    if (r == OPTIONS_RUN)
+        r = check_9p(out, err);
     if (r == OPTIONS_RUN)
         resolve(out);
     return r;

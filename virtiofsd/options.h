@@ -26,6 +26,8 @@ enum opt_dax_dialect {
     OPT_DIALECT_ALIOTH,
 };
 
+enum opt_protocol { OPT_PROTOCOL_VIRTIOFS, OPT_PROTOCOL_9P, OPT_PROTOCOL_BOTH };
+
 /* One range of --uid-map or --gid-map. Both ends stay below 2^32 - 1. */
 struct opt_id_map {
     uint32_t inside;  /* first id in the user namespace */
@@ -50,11 +52,18 @@ struct options {
     bool preserve_noatime; /* keep the guest's O_NOATIME */
     bool allow_direct_io;  /* keep the guest's O_DIRECT */
 
-    /* Connection: exactly one of socket_path and fd is given. */
+    /* Connection: exactly one of socket_path and fd is given (none: 9P by p9_listen only). */
     char *socket_path;  /* or NULL */
     char *socket_group; /* name or number, only with socket_path; or NULL */
     int fd;             /* listening or connected socket, or -1 */
     bool relisten;      /* serve the next front-end after one went away */
+
+    /* 9P. */
+    enum opt_protocol protocol;
+    char *p9_socket_path; /* of the 9P device, only with both protocols; or NULL */
+    GPtrArray *p9_listen; /* addresses of stream sockets; never NULL */
+    uint64_t p9_msize;    /* largest message, bytes; default 1 MiB */
+    char *p9_squash;      /* "UID:GID", "none", or NULL: nobody */
 
     /* Queues. */
     unsigned num_request_queues; /* what the configuration space says; default 1 */

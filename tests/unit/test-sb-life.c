@@ -188,12 +188,14 @@ static void test_close_inherited(void **state)
         dup2(1, 39);
         dup2(1, 41);
         dup2(1, 900);
-        sb_close_inherited(keep);
+        dup2(1, 70);
+        sb_close_inherited((int[]){70, -1, keep}, 3);
         bool ok = fcntl(0, F_GETFD) >= 0 && fcntl(2, F_GETFD) >= 0 && fcntl(40, F_GETFD) >= 0 &&
-                  fcntl(3, F_GETFD) < 0 && fcntl(39, F_GETFD) < 0 && fcntl(41, F_GETFD) < 0 &&
-                  fcntl(900, F_GETFD) < 0;
-        sb_close_inherited(-1);
-        _exit(ok && fcntl(40, F_GETFD) < 0 && fcntl(1, F_GETFD) >= 0 ? 0 : 1);
+                  fcntl(70, F_GETFD) >= 0 && fcntl(3, F_GETFD) < 0 && fcntl(39, F_GETFD) < 0 &&
+                  fcntl(41, F_GETFD) < 0 && fcntl(900, F_GETFD) < 0;
+        sb_close_inherited(NULL, 0);
+        _exit(ok && fcntl(70, F_GETFD) < 0 && fcntl(40, F_GETFD) < 0 && fcntl(1, F_GETFD) >= 0 ? 0
+                                                                                               : 1);
     }
     int status;
     assert_int_equal(waitpid(pid, &status, 0), pid);

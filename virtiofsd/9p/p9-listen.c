@@ -75,7 +75,7 @@ static bool number(const char *text, unsigned max, unsigned *out)
 
 /* ---- unix ---- */
 
-static bool find_group(const char *addr, const char *name, gid_t *gid, GError **err)
+bool p9_listen_group(const char *name, gid_t *gid)
 {
     unsigned n;
     struct group *gr = getgrnam(name);
@@ -85,7 +85,7 @@ static bool find_group(const char *addr, const char *name, gid_t *gid, GError **
     else if (number(name, UINT32_MAX - 1, &n))
         *gid = n;
     else
-        return fail(err, addr, ENOENT, "no group '%s': name an existing group or a number", name);
+        return false;
     return true;
 }
 
@@ -119,7 +119,9 @@ static bool open_unix(const char *addr, const char *path, const char *group,
         return fail(err, addr, ENAMETOOLONG, "a path of 1 to %zu bytes must follow",
                     sizeof(a.un.sun_path) - 1);
     memcpy(a.un.sun_path, path, strlen(path) + 1);
-    if ((group && !find_group(addr, group, &gid, err)) || !remove_stale(addr, &a, err))
+    if (group && !p9_listen_group(group, &gid))
+        return fail(err, addr, ENOENT, "no group '%s': name an existing group or a number", group);
+    if (!remove_stale(addr, &a, err))
         return false;
     mode_t mask = umask(0177);
     AUTO_FD int fd = listen_on(addr, &a, sizeof(a.un), err);
@@ -231,7 +233,12 @@ static bool open_fd(const char *addr, const char *rest, const char *group, struc
         return fail(err, addr, errno, "%s", g_strerror(errno));
     if (domain == AF_INET || domain == AF_INET6)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    *out = (struct p9_endpoint){.fd = fd, .connected = !accepts, .local = domain == AF_UNIX};
+    *out = (struct p9_endpoint){
+        .fd = fd,
+        .connected = !accepts,
+        .local = domain == AF_UNIX,
+        .judge = domain == AF_UNIX,
+    };
     return true;
 }
 

@@ -4,11 +4,13 @@
 
 #include <glib.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
 struct p9_endpoint {
     int fd;         /* non-blocking when it listens */
     bool connected; /* one connection, inherited; else a listening socket */
-    bool local;     /* unix: the kernel tells who the peer is */
+    bool local;     /* unix: peers are of this host */
+    bool judge;     /* it was made by somebody else: look at each peer's credentials */
 };
 
 /* Open one address:
@@ -20,6 +22,9 @@ struct p9_endpoint {
  * written: "tcp:" alone is refused. Before the sandbox is entered. The caller owns out->fd.
  * Returns false with @err one line that says what to do. */
 bool p9_listen_open(const char *addr, const char *group, struct p9_endpoint *out, GError **err);
+
+/* The group of that name or number. Before the sandbox is entered. */
+bool p9_listen_group(const char *name, gid_t *gid);
 
 /* N of "fd:N", else -1. */
 int p9_listen_inherited(const char *addr);

@@ -113,8 +113,8 @@ static void stream_begin(struct p9_sock *s, int fd, bool local)
     p9_stream_unref(st);
 }
 
-/* Whether the peer of a unix socket may connect: we, root, or the group. What its path's mode says
- * is not enough for a socket that was made by somebody else. */
+/* Whether the peer of an inherited unix socket may connect: we, root, or the group. (Of one that we
+ * made, the mode says it; in a user namespace of ours, ids are not always what they were.) */
 static bool peer_allowed(const struct p9_sock *s, int fd)
 {
     struct ucred cred;
@@ -152,7 +152,7 @@ static void accept_one(struct p9_sock *s, const struct p9_endpoint *ep)
         poll(&p, 1, ACCEPT_RETRY_MS);
         return;
     }
-    if (ep->local && !peer_allowed(s, fd)) {
+    if (ep->judge && !peer_allowed(s, fd)) {
         log_guest_warn("9P connection refused: neither our user, root nor the group");
         return;
     }

@@ -21,7 +21,7 @@ struct p9_sock_config {
     struct p9_srv *local;  /* serves unix sockets: the peer is one of us; not owned */
     struct p9_srv *remote; /* serves the others: anybody may have come that way; not owned */
     unsigned threads;      /* at least 2 */
-    gid_t group;           /* of peers of unix sockets that may connect, too; (gid_t)-1: none */
+    gid_t group; /* of peers of inherited unix sockets that may connect, too; (gid_t)-1: none */
     void (*thread_start)(void *user); /* first of all in each thread of the pool; may be NULL */
     void *user;
 };

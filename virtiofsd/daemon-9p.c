@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "virtiofsd/daemon-9p.h"
+
+#include <stdatomic.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "vhost-user/vu-dev.h"
+#include "vhost-user/vu-sock.h"
+#include "virtiofsd/9p/p9-listen.h"
+#include "virtiofsd/9p/p9-sock.h"
+#include "virtiofsd/9p/p9-srv.h"
+#include "virtiofsd/base/auto.h"
+#include "virtiofsd/base/log.h"
+
+#define MOUNT_TAG    (UINT64_C(1) << 0) /* VIRTIO_9P_MOUNT_TAG: linux/virtio_9p.h */
+#define MAX_FIDS     65536              /* of one connection; each may hold a descriptor */
+#define SOCK_THREADS 4
+#define NOBODY       65534
+
+struct daemon_9p {
+    const struct options *o;
+    int listen_fd, conn_fd; /* of the device; -1: none, or handed over */
+    GArray *endpoints;      /* struct p9_endpoint, until they are handed over */
+    gid_t group;
+    uint32_t squash_uid, squash_gid; /* of peers by network; UINT32_MAX: believe them */
+
+    struct fs *fs;         /* a view */
+    struct p9_srv *srv;    /* for guests, and peers of this host */
+    struct p9_srv *remote; /* for peers by network */
+    struct p9_conn *conn;  /* the device's */
+    struct vu_dev *dev;    /* or NULL */
+    struct p9_sock *sock;  /* or NULL */
+    GThread *dev_thread, *sock_thread;
+    atomic_bool failed; /* it was logged */
+    void (*thread_start)(void *user);
+    void *user;
+};
+
+uint64_t daemon_9p_fds(const struct options *o)
+{
+    return o->protocol == OPT_PROTOCOL_VIRTIOFS ? 0 : 32 + P9_SOCK_MAX_CONNS;
+}
+
+/* ---- sockets ---- */
+
+static bool parse_squash(struct daemon_9p *x, const char *text, GError **err)
+{
+    g_auto(GStrv) part = g_strsplit(text, ":", 3);
+    guint64 uid, gid;
+
+    if (strcmp(text, "none") == 0) {
+        x->squash_uid = x->squash_gid = UINT32_MAX;
+        return true;
+    }
+    if (g_strv_length(part) != 2 ||
+        !g_ascii_string_to_unsigned(part[0], 10, 0, UINT32_MAX - 1, &uid, NULL) ||
+        !g_ascii_string_to_unsigned(part[1], 10, 0, UINT32_MAX - 1, &gid, NULL)) {
+        g_set_error(err, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                    "--p9-squash: \"%s\" is neither UID:GID nor none", text);
+        return false;
+    }
+    x->squash_uid = (uint32_t)uid;
+    x->squash_gid = (uint32_t)gid;
+    return true;
+}
+
+static bool open_endpoints(struct daemon_9p *x, GError **err)
+{
+    const struct options *o = x->o;
+
+    if (o->socket_group)
+        p9_listen_group(o->socket_group, &x->group); /* where it is needed, failure is told */
+    for (unsigned i = 0; i < o->p9_listen->len; i++) {
+        struct p9_endpoint ep;
+        if (!p9_listen_open(g_ptr_array_index(o->p9_listen, i), o->socket_group, &ep, err))
+            return false;
+        g_array_append_val(x->endpoints, ep);
+    }
+    return true;
+}
+
+struct daemon_9p *daemon_9p_open(const struct options *o, int *listen_fd, int *conn_fd,
+                                 GError **err)
+{
+    struct daemon_9p *x = g_new0(struct daemon_9p, 1);
+
+    x->o = o;
+    x->listen_fd = x->conn_fd = -1;
+    x->endpoints = g_array_new(FALSE, FALSE, sizeof(struct p9_endpoint));
+    x->group = (gid_t)-1;
+    x->squash_uid = x->squash_gid = NOBODY;
+    if (o->protocol == OPT_PROTOCOL_9P) {
+        x->listen_fd = steal_fd(listen_fd);
+        x->conn_fd = steal_fd(conn_fd);
+    }
+    bool ok = (!o->p9_squash || parse_squash(x, o->p9_squash, err)) && open_endpoints(x, err);
+    if (ok && o->p9_socket_path) {
+        x->listen_fd = vu_sock_listen(o->p9_socket_path, o->socket_group, err);
+        ok = x->listen_fd >= 0;
+    }
+    if (ok)
+        return x;
+    daemon_9p_free(x);
+    return NULL;
+}
+
+/* ---- the device ---- */
+
+static void dev_handle(void *user, struct chain *c)
+{
+    struct daemon_9p *x = user;
+    p9_conn_handle(x->conn, c);
+}
+
+static void dev_drain(void *user)
+{
+    struct daemon_9p *x = user;
+    p9_conn_cancel(x->conn);
+}
+
+static void dev_reset(void *user)
+{
+    struct daemon_9p *x = user;
+    p9_conn_reset(x->conn);
+}
+
+static void thread_start(void *user)
+{
+    struct daemon_9p *x = user;
+    x->thread_start(x->user);
+}
+
+/* VIRTIO's device 9: le16 tag_len, u8 tag[tag_len]; one queue. */
+static void make_dev(struct daemon_9p *x)
+{
+    static const struct vu_dev_ops ops = {dev_handle, dev_drain, dev_reset, thread_start};
+    const struct options *o = x->o;
+    uint8_t config[sizeof(uint16_t) + OPT_TAG_MAX];
+    size_t len = MIN(strlen(o->tag), (size_t)OPT_TAG_MAX);
+
+    config[0] = (uint8_t)len;
+    config[1] = 0;
+    memcpy(config + sizeof(uint16_t), o->tag, len);
+    struct vu_config vc = {
+        .ops = &ops,
+        .user = x,
+        .listen_fd = steal_fd(&x->listen_fd),
+        .conn_fd = steal_fd(&x->conn_fd),
+        .relisten = o->relisten,
+        .num_queues = 1,
+        .max_queue_size = o->queue_size,
+        .pool_size = o->thread_pool_size,
+        .poll_us = o->poll_us,
+        .features = MOUNT_TAG,
+        .config = config,
+        .config_len = (unsigned)(sizeof(uint16_t) + len),
+    };
+    x->conn = p9_conn_new(x->srv);
+    x->dev = vu_dev_new(&vc);
+}
+
+/* ---- all ---- */
+
+static void make_sock(struct daemon_9p *x)
+{
+    struct p9_sock_config sc = {
+        .local = x->srv,
+        .remote = x->remote,
+        .threads = MAX(x->o->thread_pool_size, SOCK_THREADS),
+        .group = x->group,
+        .thread_start = thread_start,
+        .user = x,
+    };
+
+    x->sock = p9_sock_new(&sc);
+    for (unsigned i = 0; i < x->endpoints->len; i++)
+        p9_sock_add(x->sock, &g_array_index(x->endpoints, struct p9_endpoint, i));
+    g_array_set_size(x->endpoints, 0);
+}
+
+bool daemon_9p_make(struct daemon_9p *x, struct fs *fs, void (*start)(void *user), void *user,
+                    GError **err)
+{
+    const struct options *o = x->o;
+
+    x->thread_start = start;
+    x->user = user;
+    x->fs = fs_view(fs);
+    if (!x->fs) {
+        g_set_error(err, G_FILE_ERROR, G_FILE_ERROR_NOMEM,
+                    "no address space for 9P: raise the limit (ulimit -v)");
+        return false;
+    }
+    struct p9_config pc = {
+        .fs = x->fs,
+        .max_msize = (uint32_t)o->p9_msize,
+        .max_fids = MAX_FIDS,
+        .readonly = o->readonly,
+        .xattr = o->xattr,
+        .squash_uid = UINT32_MAX,
+        .squash_gid = UINT32_MAX,
+    };
+    x->srv = p9_srv_new(&pc);
+    pc.squash_uid = x->squash_uid;
+    pc.squash_gid = x->squash_gid;
+    x->remote = p9_srv_new(&pc);
+    if (x->listen_fd >= 0 || x->conn_fd >= 0)
+        make_dev(x);
+    if (x->endpoints->len > 0)
+        make_sock(x);
+    return true;
+}
+
+static void ended(struct daemon_9p *x, int rc, GError *err)
+{
+    if (rc == 0)
+        return;
+    log_error("9P: %s", err ? err->message : "failed");
+    g_clear_error(&err);
+    x->failed = true;
+}
+
+static gpointer run_dev(gpointer arg)
+{
+    struct daemon_9p *x = arg;
+    GError *err = NULL;
+    int rc = vu_dev_run(x->dev, &err);
+    ended(x, rc, err);
+    return NULL;
+}
+
+static gpointer run_sock(gpointer arg)
+{
+    struct daemon_9p *x = arg;
+    GError *err = NULL;
+    int rc = p9_sock_run(x->sock, &err);
+    ended(x, rc, err);
+    return NULL;
+}
+
+bool daemon_9p_begin(struct daemon_9p *x, GError **err)
+{
+    if (x->sock && !(x->sock_thread = g_thread_try_new("9p-sock", run_sock, x, err)))
+        return false;
+    return !x->dev || (x->dev_thread = g_thread_try_new("9p-dev", run_dev, x, err));
+}
+
+bool daemon_9p_wait(struct daemon_9p *x, bool front_end)
+{
+    if (x->dev_thread)
+        g_thread_join(g_steal_pointer(&x->dev_thread));
+    if (x->sock && (x->dev || front_end))
+        p9_sock_stop(x->sock);
+    if (x->sock_thread)
+        g_thread_join(g_steal_pointer(&x->sock_thread));
+    return !x->failed;
+}
+
+void daemon_9p_stop(struct daemon_9p *x)
+{
+    if (x->dev)
+        vu_dev_stop(x->dev);
+    if (x->sock)
+        p9_sock_stop(x->sock);
+}
+
+void daemon_9p_free(struct daemon_9p *x)
+{
+    if (!x)
+        return;
+    vu_dev_free(x->dev);
+    p9_sock_free(x->sock);
+    if (x->conn)
+        p9_conn_free(x->conn);
+    p9_srv_free(x->srv);
+    p9_srv_free(x->remote);
+    fs_free(x->fs);
+    for (unsigned i = 0; i < x->endpoints->len; i++)
+        close(g_array_index(x->endpoints, struct p9_endpoint, i).fd);
+    g_array_unref(x->endpoints);
+    if (x->listen_fd >= 0)
+        close(x->listen_fd);
+    if (x->conn_fd >= 0)
+        close(x->conn_fd);
+    g_free(x);
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * 9P as a part of the daemon: a device of its own, and sockets. Each has a thread of its own; the
+ * main thread stays with virtio-fs. */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "virtiofsd/fs/fs.h"
+#include "virtiofsd/options.h"
+
+struct daemon_9p;
+
+/* Descriptors that its own needs may take, besides what clients open. */
+uint64_t daemon_9p_fds(const struct options *o);
+
+/* Open the sockets that @o names, before the sandbox. With --protocol=9p the device's socket is
+ * the caller's: *listen_fd or *conn_fd is taken over. NULL with @err set. */
+struct daemon_9p *daemon_9p_open(const struct options *o, int *listen_fd, int *conn_fd,
+                                 GError **err);
+
+/* The servers over a view of @fs, inside the sandbox. @thread_start gets @user first of all in
+ * every thread that works on requests. Returns false with @err. */
+bool daemon_9p_make(struct daemon_9p *x, struct fs *fs, void (*thread_start)(void *user),
+                    void *user, GError **err);
+
+/* Serve in threads. Returns false with @err. */
+bool daemon_9p_begin(struct daemon_9p *x, GError **err);
+/* Wait until the device's front-end has gone (without --relisten). The sockets go on until then
+ * when there is a device of either protocol (@front_end: there was one elsewhere), else until
+ * daemon_9p_stop(). Returns false when something failed; it was logged. */
+bool daemon_9p_wait(struct daemon_9p *x, bool front_end);
+/* Make it end soon. Async-signal-safe. */
+void daemon_9p_stop(struct daemon_9p *x);
+void daemon_9p_free(struct daemon_9p *x);
