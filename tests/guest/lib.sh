@@ -39,7 +39,10 @@ setup() {
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
     for p in "$@"; do
-        if [ -x "$GUEST_PROGS/$p" ]; then
+        if [[ ${GUEST_KERNEL:-} = aarch64-* ]]; then
+            cross_program "$p"
+            programs+=("$T/arm64/$p")
+        elif [ -x "$GUEST_PROGS/$p" ]; then
             programs+=("$GUEST_PROGS/$p")
         else
             type -P "$p" >/dev/null || skip "no program $p"
@@ -62,6 +65,15 @@ setup_qemu() {
     DEVICE=-x
 }
 BOOT=("$GUEST/run-guest") DEVICE=-s
+
+# cross_program NAME: one of ours for an arm64 guest, $T/arm64/NAME.
+cross_program() {
+    local cc=aarch64-linux-gnu-gcc
+    type -P $cc >/dev/null || skip "no $cc (Debian package gcc-aarch64-linux-gnu)"
+    "$TOP/cross/sysroot" >"$T/sysroot.log" 2>&1 || skip "no arm64 libraries: $(tail -n 1 "$T/sysroot.log")"
+    mkdir -p "$T/arm64"
+    $cc --sysroot="$TOP/.cache/arm64-sysroot" -D_GNU_SOURCE -I"$TOP" -O2 -static -o "$T/arm64/$1" "$GUEST/prog/$1.c" || exit 1
+}
 
 teardown() {
     local name
