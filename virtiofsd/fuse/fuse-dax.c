@@ -11,8 +11,9 @@
 #include "dax/dax-window.h"
 #include "virtiofsd/base/log.h"
 
-/* Notes on an inode: its name was compared with the patterns, and fits. */
-enum { NAME_SEEN = 1 << 0, NAME_TAKEN = 1 << 1 };
+/* Notes on an inode: its name was compared with the patterns, and fits; the guest was told that it
+ * may be mapped. */
+enum { NAME_SEEN = 1 << 0, NAME_TAKEN = 1 << 1, GRANTED = 1 << 2 };
 
 /* ---- life ---- */
 
@@ -119,9 +120,16 @@ static bool takes(struct fuse_srv *srv, struct fs_inode *inode, const char *name
     if (!srv->dax.show)
         return false;
     bool fits = name_fits(srv, inode, name); /* in any case: the name may not come again */
-    if (cfg->policy == FUSE_DAX_AUTO && (uint64_t)a->st.st_size < MAX(cfg->min_size, 1))
+    /* A file that got small keeps what it has: when the flag goes, Linux evicts the inode at its
+     * last close, and 6.1 hangs if that has to remove a mapping. */
+    bool granted = fs_inode_mark(inode) & GRANTED;
+    if (cfg->policy == FUSE_DAX_AUTO && !granted && (uint64_t)a->st.st_size < MAX(cfg->min_size, 1))
         return false;
-    return fits && fuse_dax_kind_fits(srv, fs_map_kind(srv->fs, inode, a));
+    if (!fits || !fuse_dax_kind_fits(srv, fs_map_kind(srv->fs, inode, a)))
+        return false;
+    if (!granted)
+        fs_inode_set_mark(inode, GRANTED);
+    return true;
 }
 
 /* ---- what other requests tell the window ---- */
