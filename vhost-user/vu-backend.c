@@ -11,11 +11,11 @@
 #include <unistd.h>
 
 #include "vhost-user/vu-backend-priv.h"
+#include "vhost-user/vu-msg.h"
 #include "virtiofsd/base/auto.h"
 #include "virtiofsd/base/log.h"
 
 #define MAX_PAYLOAD 256
-#define MAX_FDS     253  /* the kernel's limit per message */
 #define SENT_FILES  8192 /* remembered at least; at most twice as many */
 
 /* One call. */
@@ -232,27 +232,11 @@ static int wait_ready(const struct ask *a, short events)
 
 /* ---- receiving ---- */
 
-/* A reply brings no descriptors: close what came. Returns false when the kernel dropped some. */
-static bool close_fds(struct msghdr *mh)
-{
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(mh); c; c = CMSG_NXTHDR(mh, c)) {
-        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-            continue;
-        size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-        for (size_t i = 0; i < n; i++) {
-            int fd;
-            memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-            close(fd);
-        }
-    }
-    return !(mh->msg_flags & MSG_CTRUNC);
-}
-
 /* Receive up to @len bytes. Their number, -EAGAIN, -EPIPE at the end, -EPROTO. */
 static ssize_t receive(int fd, void *buf, size_t len, int flags)
 {
     union {
-        char buf[CMSG_SPACE(MAX_FDS * sizeof(int))];
+        char buf[CMSG_SPACE(VU_MAX_FDS * sizeof(int))];
         struct cmsghdr align;
     } control;
     struct iovec iov = {buf, len};
@@ -266,7 +250,9 @@ static ssize_t receive(int fd, void *buf, size_t len, int flags)
     while (n < 0 && errno == EINTR);
     if (n < 0)
         return errno == EAGAIN ? -EAGAIN : -EPIPE;
-    if (!close_fds(&mh))
+    unsigned none = 0; /* a reply brings no descriptors: what came is closed */
+    vu_msg_take_fds(&mh, NULL, 0, &none);
+    if (mh.msg_flags & MSG_CTRUNC)
         return -EPROTO;
     return n == 0 ? -EPIPE : n;
 }

@@ -10,19 +10,18 @@
 
 #define SEND_TIMEOUT_MS 5000
 
-/* Keep the descriptors of one recvmsg(2). Returns false when some were lost on the way. */
-static bool keep_fds(struct msghdr *mh, struct vu_msg *msg)
+bool vu_msg_take_fds(struct msghdr *mh, int *fds, unsigned max, unsigned *n)
 {
     bool all = !(mh->msg_flags & MSG_CTRUNC);
     for (struct cmsghdr *c = CMSG_FIRSTHDR(mh); c; c = CMSG_NXTHDR(mh, c)) {
         if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
             continue;
-        size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-        for (size_t i = 0; i < n; i++) {
+        size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (size_t i = 0; i < count; i++) {
             int fd;
             memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-            if (msg->nfds < VU_MAX_FDS) {
-                msg->fds[msg->nfds++] = fd;
+            if (*n < max) {
+                fds[(*n)++] = fd;
             } else {
                 close(fd);
                 all = false;
@@ -47,7 +46,7 @@ static ssize_t recv_part(int fd, struct vu_msg *msg, void *buf, size_t len)
     ssize_t n = recvmsg(fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (n < 0)
         return -errno;
-    if (!keep_fds(&mh, msg))
+    if (!vu_msg_take_fds(&mh, msg->fds, VU_MAX_FDS, &msg->nfds))
         return -EMFILE;
     return n == 0 ? -ENODATA : n;
 }

@@ -2,6 +2,7 @@
  * Messages with descriptors, over the connected socket. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,6 +25,13 @@ struct vu_msg {
  * -ENODATA when the other side closed, or -errno: -EPROTO (not a vhost-user message, or too large),
  * -EMFILE (descriptors were lost). */
 int vu_msg_recv(int fd, struct vu_msg *msg);
+
+struct msghdr;
+
+/* The descriptors that came with one recvmsg(2): the first ones go to fds[*n...], up to @max in
+ * all, and are the caller's; the others are closed. Returns false when any was closed here or lost
+ * on the way (MSG_CTRUNC). */
+bool vu_msg_take_fds(struct msghdr *mh, int *fds, unsigned max, unsigned *n);
 
 /* Take descriptor @i out of the message: the caller owns it. */
 int vu_msg_steal_fd(struct vu_msg *msg, unsigned i);
