@@ -224,9 +224,9 @@ static const struct records_shape *shape(void)
 
     if (s.n_kinds > 0)
         return &s;
-    for (uint8_t type = 0; type < P9_TYPES; type++) {
+    for (unsigned type = 0; type < P9_TYPES; type++) {
         if (p9_ops[type].name)
-            kinds[s.n_kinds++] = type;
+            kinds[s.n_kinds++] = (uint8_t)type;
     }
     return &s;
 }

@@ -88,9 +88,11 @@ static int peer_op_map(void *user, int fd, uint64_t pos, uint64_t at, uint64_t l
 
 static void take_back(struct peer *p, const struct peer_map *m)
 {
-    if (p->mem)
-        mmap(p->mem + m->at, m->len, PROT_NONE,
-             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    if (!p->mem)
+        return;
+    void *at = mmap(p->mem + m->at, m->len, PROT_NONE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    assert_true(at != MAP_FAILED);
 }
 
 static int peer_op_unmap(void *user, uint64_t at, uint64_t len)

@@ -63,7 +63,7 @@ void fs_free(struct fs *fs);
  * the others' alone, its handles and owners mean nothing to them, and their locks exclude each
  * other. Lookups (fs_inode_remember()) belong to the first; a view holds plain references. Free
  * views first. NULL only when there is no address space for its tables. */
-struct fs *fs_view(struct fs *fs);
+struct fs *fs_view(struct fs *first);
 
 /* Drop all state of this client: lookups, open files, locks; waiting locks are cancelled. No other
  * call of this client may run. The root stays. */
