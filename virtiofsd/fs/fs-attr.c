@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Attributes: read, change, judge. */
+#include "virtiofsd/fs/fs-acl.h"
 #include "virtiofsd/fs/fs-idmap.h"
 #include "virtiofsd/fs/fs-priv.h"
 
@@ -58,14 +59,23 @@ int fs_statfs(struct fs *fs, struct fs_inode *inode, struct statvfs *out)
 
 /* ---- judge ---- */
 
-static bool in_group(const struct fs_cred *cred, gid_t gid)
+/* An ACL of more entries than fit here (511) grants nothing. */
+#define ACL_MAX 4096
+
+/* For those who do not own the file. An ACL keeps its mask in the group's bits: without any it
+ * grants nothing beyond the mode. */
+static int judge_others(struct fs *fs, const struct fs_cred *cred, struct fs_inode *inode,
+                        const struct stat *st, int mask)
 {
-    if (cred->gid == gid)
-        return true;
-    for (unsigned i = 0; i < cred->ngroups; i++)
-        if (cred->groups[i] == gid)
-            return true;
-    return false;
+    char acl[ACL_MAX];
+    ssize_t n = (st->st_mode & S_IRWXG) && !S_ISLNK(st->st_mode)
+                    ? fs_acl_read(fs, inode, acl, sizeof(acl))
+                    : 0;
+
+    if (n != 0)
+        return n < 0 ? -EACCES : fs_acl_judge(cred, st->st_gid, acl, (size_t)n, mask);
+    mode_t mode = fs_cred_in_group(cred, st->st_gid) ? st->st_mode >> 3 : st->st_mode;
+    return (mode_t)mask & ~mode ? -EACCES : 0;
 }
 
 int fs_access(struct fs *fs, const struct fs_cred *cred, struct fs_inode *inode, int mask)
@@ -83,10 +93,8 @@ int fs_access(struct fs *fs, const struct fs_cred *cred, struct fs_inode *inode,
     if (cred->uid == 0) /* the superuser may all, but run only what somebody may run */
         return (mask & X_OK) && !S_ISDIR(mode) && !(mode & 0111) ? -EACCES : 0;
     if (cred->uid == attr.st.st_uid)
-        mode >>= 6;
-    else if (in_group(cred, attr.st.st_gid))
-        mode >>= 3;
-    return ((mode_t)mask & ~mode) ? -EACCES : 0;
+        return (mode_t)mask & ~(mode >> 6) ? -EACCES : 0;
+    return judge_others(fs, cred, inode, &attr.st, mask);
 }
 
 /* ---- change ---- */

@@ -308,6 +308,8 @@ struct fs_dir *fs_dir_new(void);
 
 /* Learn the host's name of security.capability (fs->cap_name). */
 void fs_xattr_init(struct fs *fs);
+/* The access ACL with the guest's ids. Its size, 0 when there is none, or -errno. */
+ssize_t fs_acl_read(struct fs *fs, struct fs_inode *inode, void *buf, size_t size);
 /* Whether the security xattr of @cred, if any, can be given to a new inode. 0 or -errno. To be
  * asked before anything is made. */
 int fs_secctx_check(struct fs *fs, const struct fs_cred *cred);

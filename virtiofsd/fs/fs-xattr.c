@@ -67,6 +67,21 @@ ssize_t fs_getxattr(struct fs *fs, struct fs_inode *inode, const char *name, voi
     return n;
 }
 
+ssize_t fs_acl_read(struct fs *fs, struct fs_inode *inode, void *buf, size_t size)
+{
+    char num[FD_NAME_LEN];
+    int fd = fs_inode_fd(fs, inode);
+    int rc = fd < 0 ? fd : fs_thread_cwd(fs);
+    if (rc < 0)
+        return rc;
+    ssize_t n = getxattr(fs_fd_name(num, fd), "system.posix_acl_access", buf, size);
+    if (n < 0)
+        return errno == ENODATA || errno == EOPNOTSUPP ? 0 : -errno;
+    if (G_UNLIKELY(fs->ids))
+        fs_acl_to_guest(fs->cfg.uids, fs->cfg.gids, buf, (size_t)n);
+    return n;
+}
+
 /* ---- the list ---- */
 
 #define LIST_SMALL 1024
