@@ -324,45 +324,6 @@ static void test_owner(void **state)
     p9_mem_stop(&m);
 }
 
-/* Everything is one user's, and the host's rules hold for that one. */
-static void test_squash(void **state)
-{
-    struct p9_mem m;
-    struct p9_config cfg = p9_mem_config();
-    struct stat st;
-    need_root();
-    cfg.squash_uid = cfg.squash_gid = USER_ID;
-    tree_start(&m.tree);
-    p9_mem_open(&m, &cfg);
-    struct p9c *c = &m.c;
-    assert_ok(mkdir(tree_path(&m.tree, "open"), 0755));
-    assert_ok(chown(tree_path(&m.tree, "open"), USER_ID, USER_ID));
-    assert_ok(mkdir(tree_path(&m.tree, "closed"), 0700));
-    tree_write(&m.tree, "secret", "s");
-    assert_ok(chmod(tree_path(&m.tree, "secret"), 0600));
-    assert_ok(p9c_mount(c, 65536, 0, 0));
-    assert_int_equal(p9c_walk(c, 0, 1, "closed/x"), -ENOENT); /* one qid */
-    assert_ok(p9c_walk(c, 0, 1, "closed"));
-    assert_int_equal(p9c_walk(c, 1, 2, "x"), -EACCES);
-    assert_ok(p9c_walk(c, 0, 2, "secret"));
-    assert_int_equal(p9c_lopen(c, 2, 0), -EACCES);
-    struct p9c_set set = {.valid = 1, .mode = 0666};
-    assert_int_equal(p9c_setattr(c, 2, &set), -EPERM);
-    set = (struct p9c_set){.valid = 8};
-    assert_int_equal(p9c_setattr(c, 2, &set), -EACCES);
-    set = (struct p9c_set){.valid = 2, .uid = USER_ID};
-    assert_int_equal(p9c_setattr(c, 2, &set), -EPERM);
-    assert_int_equal(p9c_mkdir(c, 0, "d", 0755, 0), -EACCES);
-    assert_int_equal(p9c_unlinkat(c, 0, "secret", 0), -EACCES);
-    assert_int_equal(p9c_renameat(c, 0, "secret", 0, "s2"), -EACCES);
-    assert_ok(p9c_walk(c, 0, 3, "open"));
-    assert_ok(p9c_lcreate(c, 3, "f", 2, 0600, 0));
-    assert_ok(lstat(tree_path(&m.tree, "open/f"), &st));
-    assert_int_equal(st.st_uid, USER_ID);
-    assert_int_equal(st.st_gid, USER_ID);
-    p9_mem_stop(&m);
-}
-
 static void test_xattr(void **state)
 {
     struct p9_mem m;
@@ -444,8 +405,8 @@ int main(void)
         cmocka_unit_test(test_attach_below), cmocka_unit_test(test_read_write),
         cmocka_unit_test(test_short_room),   cmocka_unit_test(test_readdir),
         cmocka_unit_test(test_names),        cmocka_unit_test(test_setattr),
-        cmocka_unit_test(test_owner),        cmocka_unit_test(test_squash),
-        cmocka_unit_test(test_xattr),        cmocka_unit_test(test_readonly),
+        cmocka_unit_test(test_owner),        cmocka_unit_test(test_xattr),
+        cmocka_unit_test(test_readonly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -43,6 +43,7 @@ struct p9_fid {
     struct p9_qid qid;    /* when it was found */
     dev_t dev;            /* of the inode */
     struct fs_file *file; /* reference; of FILE and DIR */
+    bool stores;          /* file was opened for writing */
     struct p9_xattr *xattr;
     /* Owners of locks that were set through this fid (GArray of uint64_t, NULL = none); conn.lock.
      * Their locks end with it. */

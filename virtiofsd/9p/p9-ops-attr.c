@@ -97,7 +97,7 @@ int p9_do_setattr(struct p9_rq *rq)
 
     if (rc == 0) {
         read_setattr(&rq->in, p9_fid_kills(fid), &set);
-        rc = p9_may_set(rq, fid->inode, fid->file, &set);
+        rc = p9_may_set(rq, fid, &set);
     }
     if (rc == 0)
         rc = fs_setattr(rq->fs, fid->inode, fid->file, &set, &attr);

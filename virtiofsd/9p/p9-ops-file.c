@@ -72,6 +72,7 @@ int p9_do_lopen(struct p9_rq *rq)
     if (rc == 0) {
         struct p9_fid *open = p9_fid_dup(fid, fid->id);
         open->kind = S_ISDIR(fs_inode_type(fid->inode)) ? P9_FID_DIR : P9_FID_FILE;
+        open->stores = (flags & O_ACCMODE) != O_RDONLY;
         rc = install(rq, fid, open, opened.fh);
         if (rc < 0)
             p9_rq_put(rq, open);
@@ -80,42 +81,64 @@ int p9_do_lopen(struct p9_rq *rq)
     return rc;
 }
 
-/* A file that is there already must be one that this user may open. */
-static int may_create(struct p9_rq *rq, struct p9_fid *dir, const char *name, int flags)
+/* What Tlcreate asks for. */
+struct creation {
+    const char *name;
+    mode_t mode;
+    int flags;
+    gid_t gid;
+};
+
+static int create_named(struct p9_rq *rq, struct p9_fid *dir, const struct creation *c, int excl,
+                        struct fs_entry *e, struct fs_opened *o)
 {
-    struct fs_entry e;
-    int rc = fs_name_check(name);
+    struct fs_cred cred = p9_cred(rq, dir, c->gid);
+    unsigned how = p9_fid_kills(dir) ? FS_OPEN_KILL_SUIDGID : 0;
+
+    return fs_create(rq->fs, &cred, dir->inode, c->name, c->mode & 07777, c->flags | excl, how, e,
+                     o);
+}
+
+/* The same for one who may not open everything. The name may lead elsewhere from one moment to the
+ * next: what is there is opened as the inode that was judged, what is not there is made anew. */
+static int create_judged(struct p9_rq *rq, struct p9_fid *dir, const struct creation *c,
+                         struct fs_entry *e, struct fs_opened *o)
+{
+    int rc = p9_may(rq, dir->inode, X_OK);
 
     if (rc == 0)
-        rc = p9_may(rq, dir->inode, X_OK);
-    if (rc < 0 || rq->conn->srv->cfg.squash_uid == UINT32_MAX)
-        return rc;
-    rc = fs_lookup(rq->fs, dir->inode, name, &e);
-    if (rc == -ENOENT)
-        return p9_may(rq, dir->inode, W_OK);
-    if (rc == 0) {
-        rc = may_open(rq, e.inode, flags);
-        fs_inode_put(rq->fs, e.inode);
+        rc = fs_lookup(rq->fs, dir->inode, c->name, e);
+    if (rc == -ENOENT) {
+        rc = p9_may(rq, dir->inode, W_OK);
+        return rc < 0 ? rc : create_named(rq, dir, c, O_EXCL, e, o);
     }
+    if (rc < 0)
+        return rc;
+    rc = c->flags & O_EXCL ? -EEXIST : may_open(rq, e->inode, c->flags);
+    if (rc == 0)
+        rc = fs_open(rq->fs, e->inode, c->flags, p9_fid_kills(dir) ? FS_OPEN_KILL_SUIDGID : 0, o);
+    if (rc < 0)
+        fs_inode_put(rq->fs, e->inode);
     return rc;
 }
 
-static int create(struct p9_rq *rq, struct p9_fid *dir, const char *name, mode_t mode, int flags,
-                  gid_t gid)
+static int create(struct p9_rq *rq, struct p9_fid *dir, const struct creation *c)
 {
     struct fs_entry e;
     struct fs_opened opened;
-    struct fs_cred cred = p9_cred(rq, dir, gid);
-    int rc = may_create(rq, dir, name, flags);
+    int rc = fs_name_check(c->name);
 
-    if (rc == 0)
-        rc = fs_create(rq->fs, &cred, dir->inode, name, mode & 07777, flags & ~O_DIRECTORY,
-                       p9_fid_kills(dir) ? FS_OPEN_KILL_SUIDGID : 0, &e, &opened);
+    if (rc == 0 && !p9_squashed(rq))
+        rc = create_named(rq, dir, c, 0, &e, &opened);
+    else if (rc == 0) /* made by another one between two steps: look again */
+        for (int i = 0; i == 0 || (i < 3 && rc == -EEXIST && !(c->flags & O_EXCL)); i++)
+            rc = create_judged(rq, dir, c, &e, &opened);
     if (rc < 0)
         return rc;
     struct p9_fid *fid = p9_fid_new(dir->id, e.inode, &dir->user, dir->root);
-    p9_fid_set_place(&rq->conn->fids, fid, dir->inode, name);
+    p9_fid_set_place(&rq->conn->fids, fid, dir->inode, c->name);
     fid->kind = P9_FID_FILE;
+    fid->stores = (c->flags & O_ACCMODE) != O_RDONLY;
     fid->qid = p9_rq_qid(rq, &e.attr);
     fid->dev = e.attr.st.st_dev;
     rc = install(rq, dir, fid, opened.fh);
@@ -127,16 +150,16 @@ static int create(struct p9_rq *rq, struct p9_fid *dir, const char *name, mode_t
 int p9_do_lcreate(struct p9_rq *rq)
 {
     struct p9_fid *dir = p9_rq_fid(rq);
-    const char *name = p9_get_str(&rq->in);
-    int flags = p9_open_flags(p9_get32(&rq->in));
-    mode_t mode = p9_get32(&rq->in);
-    gid_t gid = p9_get32(&rq->in);
+    struct creation c = {.name = p9_get_str(&rq->in)};
+    c.flags = p9_open_flags(p9_get32(&rq->in)) & ~O_DIRECTORY;
+    c.mode = p9_get32(&rq->in);
+    c.gid = p9_get32(&rq->in);
     int rc = !dir ? -EBADF : rq->in.bad || dir->kind != P9_FID_PATH ? -EINVAL : 0;
 
     if (rc == 0 && !S_ISDIR(fs_inode_type(dir->inode)))
         rc = -ENOTDIR;
     if (rc == 0)
-        rc = create(rq, dir, name, mode, flags, gid);
+        rc = create(rq, dir, &c);
     p9_rq_put(rq, dir);
     return rc;
 }

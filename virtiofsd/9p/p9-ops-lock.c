@@ -94,6 +94,8 @@ int p9_do_lock(struct p9_rq *rq)
     bool take = rc == 0 && r.lk.type != F_UNLCK;
 
     if (take)
+        rc = p9_may_lock(rq, r.fid, r.lk.type);
+    if (rc == 0 && take)
         rc = note_owner(rq->conn, r.fid, r.owner);
     if (rc == 0 && take && (r.flags & P9_LOCK_BLOCK)) {
         p9_wait_lock(rq, r.fid, r.owner, &r.lk);

@@ -222,6 +222,8 @@ int p9_do_link(struct p9_rq *rq)
     if (rc == 0)
         rc = may_make(rq, dir, name);
     if (rc == 0)
+        rc = p9_may_link(rq, fid->inode);
+    if (rc == 0)
         rc = fs_link(rq->fs, fid->inode, dir->inode, name, &e);
     if (rc == 0)
         fs_inode_put(rq->fs, e.inode);
@@ -297,6 +299,8 @@ static int move(struct p9_rq *rq, struct p9_fid *user, struct fs_inode *from, co
         rc = p9_may_remove(rq, from, name);
     if (rc == 0)
         rc = p9_may_remove(rq, to, newname);
+    if (rc == 0)
+        rc = p9_may_move(rq, from, name, to);
     return rc < 0 ? rc : fs_rename(rq->fs, &cred, from, name, to, newname, 0);
 }
 

@@ -56,9 +56,8 @@ int p9_do_xattrwalk(struct p9_rq *rq)
     const char *name = p9_get_str(&rq->in);
     int rc = !fid ? -EBADF : rq->in.bad ? -EINVAL : 0;
 
-    /* The value is public to those who may read the file; system attributes have no other guard. */
-    if (rc == 0 && S_ISREG(fs_inode_type(fid->inode)) && !fid->file)
-        rc = p9_may(rq, fid->inode, R_OK);
+    if (rc == 0)
+        rc = p9_may_read_xattr(rq, fid->inode, name);
     if (rc == 0)
         rc = walk_to(rq, fid, id, name);
     p9_rq_put(rq, fid);

@@ -5,7 +5,7 @@
  * new files get their owner from it. Where all requests are to be one user's (squash), nobody else
  * decides, so the host's rules are applied here. */
 #include <errno.h>
-#include <string.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include "virtiofsd/9p/p9-priv.h"
@@ -13,6 +13,20 @@
 static bool squashed(const struct p9_rq *rq)
 {
     return rq->conn->srv->cfg.squash_uid != UINT32_MAX;
+}
+
+bool p9_squashed(const struct p9_rq *rq)
+{
+    return squashed(rq) && rq->conn->srv->cfg.squash_uid != 0;
+}
+
+/* The attributes of @inode, and whether it is this user's. 0 or -errno. */
+static int look(const struct p9_rq *rq, struct fs_inode *inode, struct fs_attr *attr, bool *own)
+{
+    int rc = fs_getattr(rq->fs, inode, NULL, attr);
+
+    *own = rc == 0 && attr->st.st_uid == rq->conn->srv->cfg.squash_uid;
+    return rc;
 }
 
 static struct fs_cred squash_cred(const struct p9_rq *rq)
@@ -49,63 +63,117 @@ int p9_may_remove(const struct p9_rq *rq, struct fs_inode *dir, const char *name
 {
     struct fs_attr attr;
     struct fs_entry e;
-    uid_t me = rq->conn->srv->cfg.squash_uid;
+    bool own;
 
-    if (!squashed(rq))
-        return 0;
+    if (!p9_squashed(rq))
+        return p9_may(rq, dir, W_OK | X_OK);
     int rc = p9_may(rq, dir, W_OK | X_OK);
-    if (rc < 0 || me == 0)
-        return rc;
-    rc = fs_getattr(rq->fs, dir, NULL, &attr);
-    if (rc < 0 || !(attr.st.st_mode & S_ISVTX) || attr.st.st_uid == me)
+    if (rc == 0)
+        rc = look(rq, dir, &attr, &own);
+    if (rc < 0 || !(attr.st.st_mode & S_ISVTX) || own)
         return rc;
     rc = fs_name_check(name);
     if (rc == 0)
         rc = fs_lookup(rq->fs, dir, name, &e);
     if (rc < 0)
         return rc == -ENOENT ? 0 : rc;
+    own = e.attr.st.st_uid == rq->conn->srv->cfg.squash_uid;
     fs_inode_put(rq->fs, e.inode);
-    return e.attr.st.st_uid == me ? 0 : -EPERM;
+    return own ? 0 : -EPERM;
 }
 
-/* chown: nobody but root; chmod and given times: the owner; current times and size: who may write
- * (with the open file that was checked when it was opened). */
-int p9_may_set(const struct p9_rq *rq, struct fs_inode *inode, struct fs_file *file,
-               const struct fs_setattr *set)
+int p9_may_link(const struct p9_rq *rq, struct fs_inode *inode)
+{
+    struct fs_attr attr;
+    bool own;
+
+    if (!p9_squashed(rq))
+        return 0;
+    int rc = look(rq, inode, &attr, &own);
+    if (rc < 0 || own)
+        return rc;
+    mode_t mode = attr.st.st_mode;
+    if (!S_ISREG(mode) || (mode & S_ISUID) || (~mode & (S_ISGID | S_IXGRP)) == 0)
+        return -EPERM;
+    rc = p9_may(rq, inode, R_OK | W_OK);
+    return rc == -EACCES ? -EPERM : rc;
+}
+
+int p9_may_move(const struct p9_rq *rq, struct fs_inode *from, const char *name,
+                const struct fs_inode *to)
+{
+    struct fs_entry e;
+
+    if (from == to || !p9_squashed(rq))
+        return 0;
+    int rc = fs_lookup(rq->fs, from, name, &e);
+    if (rc < 0)
+        return rc;
+    rc = S_ISDIR(e.attr.st.st_mode) ? p9_may(rq, e.inode, W_OK) : 0;
+    fs_inode_put(rq->fs, e.inode);
+    return rc;
+}
+
+/* chown: nobody but root; chmod and given times: the owner; current times and size: who may write,
+ * with a file that was opened for it or by the mode. */
+int p9_may_set(const struct p9_rq *rq, const struct p9_fid *fid, struct fs_setattr *set)
 {
     const unsigned owners = FS_SET_MODE | FS_SET_ATIME | FS_SET_MTIME;
     const unsigned writers = FS_SET_ATIME_NOW | FS_SET_MTIME_NOW;
     uid_t me = rq->conn->srv->cfg.squash_uid;
     struct fs_attr attr;
+    bool own;
 
-    if (!squashed(rq) || me == 0)
+    if (!p9_squashed(rq))
         return 0;
-    int rc = fs_getattr(rq->fs, inode, NULL, &attr);
+    int rc = look(rq, fid->inode, &attr, &own);
     if (rc < 0)
         return rc;
-    bool own = attr.st.st_uid == me;
+    gid_t group = squash_cred(rq).gid;
     if (((set->valid & FS_SET_UID) && (!own || set->uid != me)) ||
-        ((set->valid & FS_SET_GID) && (!own || set->gid != squash_cred(rq).gid)))
+        ((set->valid & FS_SET_GID) && (!own || set->gid != group)))
         return -EPERM;
     if ((set->valid & owners) && !own)
         return -EPERM;
-    if (((set->valid & FS_SET_SIZE) && !file) || ((set->valid & writers) && !own))
-        return p9_may(rq, inode, W_OK);
+    /* Set-group-id is for the group's members to give. */
+    if ((set->valid & FS_SET_MODE) && !(set->valid & FS_SET_GID) && attr.st.st_gid != group)
+        set->mode &= ~(mode_t)S_ISGID;
+    if (((set->valid & FS_SET_SIZE) && !fid->stores) || ((set->valid & writers) && !own))
+        return p9_may(rq, fid->inode, W_OK);
     return 0;
+}
+
+/* As fcntl(2): who may only read must not keep those who write waiting. */
+int p9_may_lock(const struct p9_rq *rq, const struct p9_fid *fid, short type)
+{
+    if (type != F_WRLCK || fid->stores || !p9_squashed(rq))
+        return 0;
+    return p9_may(rq, fid->inode, W_OK) == 0 ? 0 : -EBADF;
 }
 
 /* user.*: who may write; ACLs: the owner; everything else is root's. */
 int p9_may_xattr(const struct p9_rq *rq, struct fs_inode *inode, const char *name)
 {
     struct fs_attr attr;
-    uid_t me = rq->conn->srv->cfg.squash_uid;
+    bool own;
 
-    if (!squashed(rq) || me == 0)
+    if (!p9_squashed(rq))
         return 0;
-    if (strncmp(name, "user.", 5) == 0)
+    if (g_str_has_prefix(name, "user."))
         return p9_may(rq, inode, W_OK);
-    if (strncmp(name, "system.posix_acl_", 17) != 0)
+    if (!g_str_has_prefix(name, "system.posix_acl_"))
         return -EPERM;
-    int rc = fs_getattr(rq->fs, inode, NULL, &attr);
-    return rc < 0 ? rc : attr.st.st_uid == me ? 0 : -EPERM;
+    int rc = look(rq, inode, &attr, &own);
+    return rc < 0 ? rc : own ? 0 : -EPERM;
+}
+
+/* trusted.*: root alone knows of it; user.* and anything of a regular file: who may read. */
+int p9_may_read_xattr(const struct p9_rq *rq, struct fs_inode *inode, const char *name)
+{
+    if (!p9_squashed(rq))
+        return 0;
+    if (g_str_has_prefix(name, "trusted."))
+        return -ENODATA;
+    bool guarded = S_ISREG(fs_inode_type(inode)) || g_str_has_prefix(name, "user.");
+    return guarded ? p9_may(rq, inode, R_OK) : 0;
 }

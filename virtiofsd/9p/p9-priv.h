@@ -150,10 +150,20 @@ bool p9_fid_kills(const struct p9_fid *fid);
 int p9_may(const struct p9_rq *rq, struct fs_inode *inode, int mask);
 /* The same for removing @name from @dir: sticky directories. */
 int p9_may_remove(const struct p9_rq *rq, struct fs_inode *dir, const char *name);
-/* The same for an attribute, by its name's namespace. */
+/* The same for another name of @inode, by the rule of protected_hardlinks. */
+int p9_may_link(const struct p9_rq *rq, struct fs_inode *inode);
+/* The same for @name of @from that goes to another directory: its ".." changes if it is one. */
+int p9_may_move(const struct p9_rq *rq, struct fs_inode *from, const char *name,
+                const struct fs_inode *to);
+/* The same for an attribute, by its name's namespace: to set it; to read it, or ("") the list. */
 int p9_may_xattr(const struct p9_rq *rq, struct fs_inode *inode, const char *name);
-int p9_may_set(const struct p9_rq *rq, struct fs_inode *inode, struct fs_file *file,
-               const struct fs_setattr *set);
+int p9_may_read_xattr(const struct p9_rq *rq, struct fs_inode *inode, const char *name);
+/* The same for Tsetattr; takes from *set what is not granted, but no error either. */
+int p9_may_set(const struct p9_rq *rq, const struct p9_fid *fid, struct fs_setattr *set);
+/* The same for a lock of that type (F_RDLCK, F_WRLCK). */
+int p9_may_lock(const struct p9_rq *rq, const struct p9_fid *fid, short type);
+/* Whether all requests are one user's, and not root's. */
+bool p9_squashed(const struct p9_rq *rq);
 
 /* p9-conn.c */
 int p9_do_version(struct p9_rq *rq);
