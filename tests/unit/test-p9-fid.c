@@ -17,8 +17,9 @@ static void test_table(void **state)
 {
     struct tree t;
     struct p9_fids fids = {0};
+    struct p9_budget all = {.max = 4};
     tree_start(&t);
-    p9_fids_init(&fids, t.fs, 2);
+    p9_fids_init(&fids, t.fs, 2, &all);
     struct p9_fid *a = make(&t, 1), *b = make(&t, 1), *c = make(&t, 2), *d = make(&t, 3);
     assert_null(p9_fid_get(&fids, 1));
     assert_ok(p9_fid_add(&fids, a));
@@ -42,6 +43,7 @@ static void test_table(void **state)
     p9_fid_put(&fids, c);
     p9_fid_put(&fids, d);
     p9_fid_put(&fids, NULL);
+    assert_int_equal(all.used, 0);
     p9_fids_fini(&fids);
     tree_stop(&t);
 }
@@ -50,10 +52,11 @@ static void test_xattr_bound(void **state)
 {
     struct tree t;
     struct p9_fids fids = {0};
+    struct p9_budget all = {.max = 4};
     struct p9_xattr *x[300];
     unsigned n = 0;
     tree_start(&t);
-    p9_fids_init(&fids, t.fs, 2);
+    p9_fids_init(&fids, t.fs, 2, &all);
     while (n < 300 && (x[n] = p9_xattr_new(&fids, 65536)))
         n++;
     assert_in_range(n, 200, 256);

@@ -211,6 +211,33 @@ static void test_fid_flood(void **state)
     p9_mem_stop(&m);
 }
 
+/* Many connections, each with as many as it may have. */
+static void test_fid_flood_by_many(void **state)
+{
+    struct p9_mem m;
+    struct p9_conn *conn[6];
+    unsigned made = 1; /* the root of m.conn */
+    p9_mem_start(&m);
+    for (unsigned i = 0; i < G_N_ELEMENTS(conn); i++) {
+        struct p9c c;
+        conn[i] = p9_conn_new(m.srv);
+        p9_mem_client(&c, conn[i]);
+        assert_int_equal(p9c_mount(&c, 65536, 0, 0), i < 4 ? 0 : -ENFILE);
+        for (uint32_t fid = 1; i < 4 && p9c_walk(&c, 0, fid, "") == 0; fid++)
+            made++;
+        made += i < 4;
+        p9c_free(&c);
+    }
+    assert_int_equal(made, 400);
+    assert_int_equal(p9c_walk(&m.c, 0, 1, ""), -ENFILE);
+    assert_ok(p9c_clunk(&m.c, 0));
+    assert_ok(p9c_attach(&m.c, 0, "", 0)); /* one's own place is there */
+    for (unsigned i = 0; i < G_N_ELEMENTS(conn); i++)
+        p9_conn_free(conn[i]);
+    assert_ok(p9c_walk(&m.c, 0, 1, ""));
+    p9_mem_stop(&m);
+}
+
 /* CVE-2016-9104 and its kind: sizes and offsets of attribute values. */
 static void test_xattr_lies(void **state)
 {
@@ -376,10 +403,10 @@ static void test_crowd(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sizes),     cmocka_unit_test(test_tags),
-        cmocka_unit_test(test_names),     cmocka_unit_test(test_special),
-        cmocka_unit_test(test_fid_flood), cmocka_unit_test(test_xattr_lies),
-        cmocka_unit_test(test_crowd),
+        cmocka_unit_test(test_sizes),      cmocka_unit_test(test_tags),
+        cmocka_unit_test(test_names),      cmocka_unit_test(test_special),
+        cmocka_unit_test(test_fid_flood),  cmocka_unit_test(test_fid_flood_by_many),
+        cmocka_unit_test(test_xattr_lies), cmocka_unit_test(test_crowd),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Life of servers and connections, and the messages about them. */
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -9,12 +10,16 @@
 
 #define VERSION_NAME "9P2000.L"
 
+/* All connections of a server together may have so many times the fids of one. */
+#define FIDS_FACTOR 4
+
 struct p9_srv *p9_srv_new(const struct p9_config *cfg)
 {
     struct p9_srv *srv = g_new0(struct p9_srv, 1);
 
     srv->cfg = *cfg;
     srv->cfg.max_msize = CLAMP(cfg->max_msize, P9_LEAST_MSIZE, 16u << 20);
+    srv->fids.max = (unsigned)MIN((uint64_t)cfg->max_fids * FIDS_FACTOR, UINT_MAX);
     p9_devs_init(&srv->devs);
     if (getrandom(&srv->secret, sizeof(srv->secret), GRND_NONBLOCK) != sizeof(srv->secret))
         srv->secret = (uint64_t)g_random_int() << 32 | g_random_int();
@@ -41,7 +46,7 @@ struct p9_conn *p9_conn_new(struct p9_srv *srv)
     pthread_mutex_init(&conn->lock, NULL);
     pthread_cond_init(&conn->changed, NULL);
     conn->tags = g_new0(_Atomic uint32_t, (size_t)P9_NOTAG + 1);
-    p9_fids_init(&conn->fids, conn->fs, srv->cfg.max_fids);
+    p9_fids_init(&conn->fids, conn->fs, srv->cfg.max_fids, &srv->fids);
     return conn;
 }
 

@@ -8,8 +8,9 @@
 /* Bytes of attribute values that the fids of one connection may hold together. */
 #define XATTR_BYTES_MAX (16u << 20)
 
-void p9_fids_init(struct p9_fids *fids, struct fs *fs, unsigned max)
+void p9_fids_init(struct p9_fids *fids, struct fs *fs, unsigned max, struct p9_budget *all)
 {
+    fids->all = all;
     fids->fs = fs;
     fids->max = max;
     fids->table = g_hash_table_new(g_direct_hash, g_direct_equal);
@@ -109,6 +110,10 @@ int p9_fid_add(struct p9_fids *fids, struct p9_fid *fid)
         return -EINVAL;
     if (g_hash_table_size(fids->table) >= fids->max)
         return -ENFILE;
+    if (atomic_fetch_add(&fids->all->used, 1) >= fids->all->max) {
+        atomic_fetch_sub(&fids->all->used, 1);
+        return -ENFILE;
+    }
     g_hash_table_insert(fids->table, GUINT_TO_POINTER(fid->id), fid);
     return 0;
 }
@@ -126,8 +131,10 @@ struct p9_fid *p9_fid_take(struct p9_fids *fids, uint32_t id)
 {
     AUTO_LOCK(&fids->lock);
     struct p9_fid *fid = find_locked(fids, id);
-    if (fid)
+    if (fid) {
         g_hash_table_remove(fids->table, GUINT_TO_POINTER(id));
+        atomic_fetch_sub(&fids->all->used, 1);
+    }
     return fid;
 }
 
@@ -138,8 +145,10 @@ struct p9_fid *p9_fid_take_any(struct p9_fids *fids)
 
     AUTO_LOCK(&fids->lock);
     g_hash_table_iter_init(&it, fids->table);
-    if (g_hash_table_iter_next(&it, NULL, &fid))
+    if (g_hash_table_iter_next(&it, NULL, &fid)) {
         g_hash_table_iter_remove(&it);
+        atomic_fetch_sub(&fids->all->used, 1);
+    }
     return fid;
 }
 

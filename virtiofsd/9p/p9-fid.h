@@ -51,15 +51,21 @@ struct p9_fid {
     bool gone; /* no longer in the table: waits for locks end; conn.lock */
 };
 
+struct p9_budget {
+    atomic_uint used;
+    unsigned max;
+};
+
 struct p9_fids {
     struct fs *fs;
     pthread_mutex_t lock;
     GHashTable *table; /* id -> p9_fid, one reference each */
     unsigned max;
+    struct p9_budget *all;      /* what all connections of a server have together */
     _Atomic size_t xattr_bytes; /* in values of fids */
 };
 
-void p9_fids_init(struct p9_fids *fids, struct fs *fs, unsigned max);
+void p9_fids_init(struct p9_fids *fids, struct fs *fs, unsigned max, struct p9_budget *all);
 /* The table is empty. */
 void p9_fids_fini(struct p9_fids *fids);
 

@@ -30,8 +30,9 @@ struct p9_devs {
 struct p9_srv {
     struct p9_config cfg;
     struct p9_devs devs;
-    uint64_t secret;      /* makes lock owners unguessable for other users of the core */
-    _Atomic uint64_t seq; /* number of the next connection */
+    struct p9_budget fids; /* of all connections */
+    uint64_t secret;       /* makes lock owners unguessable for other users of the core */
+    _Atomic uint64_t seq;  /* number of the next connection */
 };
 
 struct p9_wait;
