@@ -389,6 +389,34 @@ static void test_too_many(void **state)
     assert_int_equal(n, HEADER);
 }
 
+/* Who connects and says nothing, or not all of a message, makes room for others, oldest first. */
+static void test_silent_crowd(void **state)
+{
+    int fd[P9_SOCK_MAX_CONNS + 20], n = 0;
+    int first = dial(*state);
+    ask(first, ECHO, 1, HEADER);
+    assert_int_equal(answered(first, ECHO, HEADER), 1);
+    for (; n < P9_SOCK_MAX_CONNS - 1; n++) {
+        fd[n] = dial(*state);
+        if (n % 2)
+            put(fd[n], "\x20\0\0", 3);
+    }
+    for (int i = 0; i < 20; i++) {
+        int late = fd[n + i] = dial(*state);
+        ask(late, ECHO, 7, HEADER);
+        assert_int_equal(answered(late, ECHO, HEADER), 7);
+        assert_hung_up(fd[i]);
+    }
+    ask(first, ECHO, 2, HEADER);
+    assert_int_equal(answered(first, ECHO, HEADER), 2);
+    int young = fd[n - 1]; /* of the silent ones, and still there */
+    ask(young, ECHO, 3, HEADER);
+    assert_int_equal(answered(young, ECHO, HEADER), 3);
+    for (int i = 0; i < n + 20; i++)
+        close(fd[i]);
+    close(first);
+}
+
 /* An inherited connection: the server ends with it. */
 static void test_inherited(void **state)
 {
@@ -469,6 +497,7 @@ int main(void)
         TEST(test_gone_while_it_waits),
         TEST(test_stop_with_everything_in_flight),
         TEST(test_too_many),
+        TEST(test_silent_crowd),
         cmocka_unit_test(test_inherited),
         TEST(test_stranger),
         TEST(test_many_peers),

@@ -33,7 +33,9 @@ struct p9_sock {
     pthread_cond_t changed;
     struct p9_stream *streams[P9_SOCK_MAX_CONNS]; /* each with a reference */
     uint32_t gens[P9_SOCK_MAX_CONNS];             /* tell a slot's users apart */
-    unsigned n_streams;                           /* not yet freed */
+    uint64_t born[P9_SOCK_MAX_CONNS];             /* the connection's number */
+    uint64_t n_born;
+    unsigned n_streams; /* not yet freed */
 };
 
 static void wake(int fd)
@@ -65,12 +67,18 @@ static void stream_gone(void *user)
     wake(s->wake_fd);
 }
 
-/* Take @st out of the table and end it. Only one caller does that for a stream. */
+/* Take @st out of the table and end it, unless somebody did. The caller holds a reference. */
 static void stream_end(struct p9_sock *s, struct p9_stream *st)
 {
+    struct p9_stream **slot = &s->streams[(uint32_t)st->id % P9_SOCK_MAX_CONNS];
+
     pthread_mutex_lock(&s->lock);
-    s->streams[(uint32_t)st->id % P9_SOCK_MAX_CONNS] = NULL;
+    bool ours = *slot == st;
+    if (ours)
+        *slot = NULL;
     pthread_mutex_unlock(&s->lock);
+    if (!ours)
+        return;
     p9_stream_close(st);
     p9_stream_unref(st);
 }
@@ -84,9 +92,40 @@ static int free_slot_locked(const struct p9_sock *s)
     return -1;
 }
 
-/* Serve the connected socket @fd (taken over). */
-static void stream_begin(struct p9_sock *s, int fd, bool local)
+/* The oldest that has not said anything, with a reference, or NULL. */
+static struct p9_stream *oldest_silent_locked(const struct p9_sock *s)
 {
+    int oldest = -1;
+
+    for (int i = 0; i < P9_SOCK_MAX_CONNS; i++) {
+        if (s->streams[i] && !atomic_load(&s->streams[i]->spoke) &&
+            (oldest < 0 || s->born[i] < s->born[oldest]))
+            oldest = i;
+    }
+    if (oldest < 0)
+        return NULL;
+    atomic_fetch_add(&s->streams[oldest]->refs, 1);
+    return s->streams[oldest];
+}
+
+/* Who connects and says nothing must not keep others out. */
+static void make_room(struct p9_sock *s)
+{
+    pthread_mutex_lock(&s->lock);
+    struct p9_stream *st = s->n_streams < P9_SOCK_MAX_CONNS ? NULL : oldest_silent_locked(s);
+    pthread_mutex_unlock(&s->lock);
+    if (!st)
+        return;
+    log_guest_warn("a 9P connection that said nothing ended to make room for another");
+    stream_end(s, st);
+    p9_stream_unref(st);
+}
+
+/* Serve the connected socket @fd (taken over). @wanted: it was given to us, and is not ended
+ * because it says nothing. */
+static void stream_begin(struct p9_sock *s, int fd, bool local, bool wanted)
+{
+    make_room(s);
     pthread_mutex_lock(&s->lock);
     int slot = s->n_streams < P9_SOCK_MAX_CONNS ? free_slot_locked(s) : -1;
     if (slot < 0) {
@@ -100,7 +139,9 @@ static void stream_begin(struct p9_sock *s, int fd, bool local)
     struct p9_stream *st =
         p9_stream_new(conn, fd, s->epoll_fd, id, s->cfg.threads - 1, stream_gone, s);
     atomic_fetch_add(&st->refs, 1); /* ours, until it is started */
+    atomic_store(&st->spoke, wanted);
     s->streams[slot] = st;
+    s->born[slot] = s->n_born++;
     s->n_streams++;
     pthread_mutex_unlock(&s->lock);
 
@@ -156,7 +197,7 @@ static void accept_one(struct p9_sock *s, const struct p9_endpoint *ep)
         log_guest_warn("9P connection refused: neither our user, root nor the group");
         return;
     }
-    stream_begin(s, steal_fd(&fd), ep->local);
+    stream_begin(s, steal_fd(&fd), ep->local, false);
 }
 
 static bool over(struct p9_sock *s, unsigned n_listening)
@@ -173,7 +214,7 @@ static unsigned begin(struct p9_sock *s, struct pollfd *p, struct p9_endpoint **
     for (unsigned i = 0; i < s->endpoints->len; i++) {
         struct p9_endpoint *ep = &g_array_index(s->endpoints, struct p9_endpoint, i);
         if (ep->connected) {
-            stream_begin(s, steal_fd(&ep->fd), ep->local);
+            stream_begin(s, steal_fd(&ep->fd), ep->local, true);
             continue;
         }
         p[n] = (struct pollfd){ep->fd, POLLIN, 0};

@@ -14,7 +14,8 @@
 
 struct p9_sock;
 
-/* Connections at once; further ones are hung up on. */
+/* Connections at once. One more takes the place of the oldest that has not said anything yet, or,
+ * when all have, is hung up on. */
 #define P9_SOCK_MAX_CONNS 64
 
 struct p9_sock_config {

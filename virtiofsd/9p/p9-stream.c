@@ -281,6 +281,8 @@ bool p9_stream_event(struct p9_stream *st, uint32_t events)
         rc = read_message(st, &m);
 
     uint32_t msize = m ? p9_conn_msize(st->conn) : 0;
+    if (m && !atomic_load_explicit(&st->spoke, memory_order_relaxed))
+        atomic_store(&st->spoke, true);
     pthread_mutex_lock(&st->lock);
     if (m)
         admit_locked(st, m, msize);

@@ -26,6 +26,7 @@ struct p9_stream {
     void (*gone)(void *user);
     void *user;
     atomic_uint refs;
+    atomic_bool spoke; /* a whole message has come */
 
     pthread_mutex_t lock; /* a leaf; held across writes, which never wait */
     /* Guarded by the lock. */
