@@ -196,7 +196,8 @@ static int pull_piece(struct dax_window *w, struct dax_file *f, struct bufs *b,
     for (uint64_t i = 0; rc == 0 && i < len; i += CHUNK)
         rc = pull_chunk(w, f, b, p->at + i, pos + i, MIN(CHUNK, len - i),
                         shared > i ? MIN(CHUNK, shared - i) : 0);
-    if (rc == 0)
+    /* Once, with `order` held: who has that may read pieces without the file's lock. */
+    if (rc == 0 && p->fresh)
         p->fresh = false;
     return rc;
 }

@@ -335,6 +335,34 @@ static void test_race(void **state)
     peer_stop(&p);
 }
 
+/* The right to store is granted while the timer and requests look at the same slot. */
+static void test_upgrade_race(void **state)
+{
+    struct peer p;
+    struct racer r = {.p = &p};
+    struct peer_setup how = {.accepts = READONLY, .timeout = 0.001};
+    struct dax_request rq = {.file = 1, .len = WINDOW_2M};
+    pthread_t t;
+    peer_start(&p, &how);
+    close(peer_file(&p, "f", LEN));
+    assert_int_equal(pthread_create(&t, NULL, host_and_requests, &r), 0);
+    for (int i = 0; i < 300; i++) {
+        rq.write = false;
+        assert_int_equal(dax_map(p.w, &rq, peer_open(&p, "f", O_RDONLY), false), 0);
+        rq.write = true;
+        assert_int_equal(dax_map(p.w, &rq, peer_open(&p, "f", O_RDWR), true), 0);
+        p.mem[9000] = (uint8_t)i;
+        assert_int_equal(dax_unmap(p.w, 0, WINDOW_2M), 0);
+        AUTO_FD int fd = peer_open(&p, "f", O_RDONLY);
+        uint8_t byte;
+        assert_int_equal(pread(fd, &byte, 1, 9000), 1);
+        assert_int_equal(byte, (uint8_t)i);
+    }
+    atomic_store(&r.stop, true);
+    pthread_join(t, NULL);
+    peer_stop(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -352,6 +380,7 @@ int main(void)
         cmocka_unit_test(test_nothing_left),
         cmocka_unit_test(test_weaker_descriptor),
         cmocka_unit_test(test_race),
+        cmocka_unit_test(test_upgrade_race),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
