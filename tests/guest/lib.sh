@@ -194,7 +194,7 @@ boot() {
     local guest=$1 args=() tag
     shift
     mkdir -p "$T/$guest"
-    while [ "${1#-}" != "$1" ]; do
+    while [[ ${1-} = -* ]]; do
         if [ "$1" = -R ]; then
             args+=("$1")
             shift
