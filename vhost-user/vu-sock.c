@@ -4,9 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
-#include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -14,6 +11,7 @@
 #include <unistd.h>
 
 #include "virtiofsd/base/auto.h"
+#include "virtiofsd/base/sock.h"
 
 G_GNUC_PRINTF(3, 4) static void fail(GError **err, int code, const char *fmt, ...)
 {
@@ -24,51 +22,30 @@ G_GNUC_PRINTF(3, 4) static void fail(GError **err, int code, const char *fmt, ..
     g_set_error_literal(err, G_FILE_ERROR, (int)g_file_error_from_errno(code), text);
 }
 
-static bool find_group(const char *name, gid_t *gid, GError **err)
-{
-    char *end;
-    struct group *gr = getgrnam(name);
-    if (gr) {
-        *gid = gr->gr_gid;
-        return true;
-    }
-    errno = 0;
-    unsigned long n = strtoul(name, &end, 10);
-    if (g_ascii_isdigit(name[0]) && *end == '\0' && errno == 0 && n < UINT32_MAX) {
-        *gid = (gid_t)n;
-        return true;
-    }
-    fail(err, ENOENT, "no group '%s' for the socket: name an existing group or a number", name);
-    return false;
-}
-
 /* Remove the file of a socket that nobody listens on any more. */
-static bool remove_stale(const char *path, const struct sockaddr_un *addr, GError **err)
+static bool remove_stale(const struct sockaddr_un *addr, GError **err)
 {
-    struct stat st;
-    if (lstat(path, &st) < 0) {
-        if (errno == ENOENT)
-            return true;
-        fail(err, errno, "cannot look at %s: %s", path, g_strerror(errno));
+    const char *path = addr->sun_path;
+    int code;
+
+    switch (sock_path_clear(addr, &code)) {
+    case SOCK_PATH_FREE:
+        return true;
+    case SOCK_PATH_UNSEEN:
+        fail(err, code, "cannot look at %s: %s", path, g_strerror(code));
         return false;
-    }
-    if (!S_ISSOCK(st.st_mode)) {
-        fail(err, EEXIST, "%s exists and is no socket: choose another path", path);
+    case SOCK_PATH_NO_SOCKET:
+        fail(err, code, "%s exists and is no socket: choose another path", path);
         return false;
-    }
-    AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    int rc = fd < 0 ? -1 : connect(fd, (const struct sockaddr *)addr, sizeof(*addr));
-    if (rc == 0 || (errno != ECONNREFUSED && errno != ENOENT)) {
-        int code = rc == 0 ? EADDRINUSE : errno;
+    case SOCK_PATH_IN_USE:
         fail(err, code, "socket %s is in use (%s): stop the process that listens on it", path,
              g_strerror(code));
         return false;
+    case SOCK_PATH_STUCK:
+        break;
     }
-    if (unlink(path) < 0 && errno != ENOENT) {
-        fail(err, errno, "cannot remove the stale socket %s: %s", path, g_strerror(errno));
-        return false;
-    }
-    return true;
+    fail(err, code, "cannot remove the stale socket %s: %s", path, g_strerror(code));
+    return false;
 }
 
 int vu_sock_listen(const char *path, const char *group, GError **err)
@@ -82,7 +59,12 @@ int vu_sock_listen(const char *path, const char *group, GError **err)
         return -1;
     }
     strcpy(addr.sun_path, path);
-    if ((group && !find_group(group, &gid, err)) || !remove_stale(path, &addr, err))
+    if (group && !sock_group(group, &gid)) {
+        fail(err, ENOENT, "no group '%s' for the socket: name an existing group or a number",
+             group);
+        return -1;
+    }
+    if (!remove_stale(&addr, err))
         return -1;
 
     AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -98,10 +80,10 @@ int vu_sock_listen(const char *path, const char *group, GError **err)
         fail(err, code, "cannot make the socket %s: %s", path, g_strerror(code));
         return -1;
     }
-    if (group && (chown(path, (uid_t)-1, gid) < 0 || chmod(path, 0660) < 0)) {
-        fail(err, errno, "cannot give the socket %s to group '%s': %s", path, group,
-             g_strerror(errno));
-        unlink(path);
+    code = group ? -sock_path_give(path, gid) : 0;
+    if (code != 0) {
+        fail(err, code, "cannot give the socket %s to group '%s': %s", path, group,
+             g_strerror(code));
         return -1;
     }
     if (listen(fd, 1) < 0) {
@@ -112,22 +94,16 @@ int vu_sock_listen(const char *path, const char *group, GError **err)
     return steal_fd(&fd);
 }
 
-static int int_option(int fd, int option, int *value)
-{
-    socklen_t len = sizeof(*value);
-    return getsockopt(fd, SOL_SOCKET, option, value, &len);
-}
-
 int vu_sock_adopt(int fd, bool *listening, GError **err)
 {
-    int type = 0, domain = 0, accepts = 0;
-    if (int_option(fd, SO_TYPE, &type) < 0 || int_option(fd, SO_DOMAIN, &domain) < 0 ||
-        int_option(fd, SO_ACCEPTCONN, &accepts) < 0) {
-        fail(err, errno, "descriptor %d cannot be used: %s; pass a unix stream socket", fd,
-             g_strerror(errno));
+    struct sock_kind kind;
+    int rc = sock_look(fd, &kind);
+    if (rc < 0) {
+        fail(err, -rc, "descriptor %d cannot be used: %s; pass a unix stream socket", fd,
+             g_strerror(-rc));
         return -1;
     }
-    if (type != SOCK_STREAM || domain != AF_UNIX) {
+    if (kind.type != SOCK_STREAM || kind.domain != AF_UNIX) {
         fail(err, EINVAL, "descriptor %d is not a unix stream socket", fd);
         return -1;
     }
@@ -135,6 +111,6 @@ int vu_sock_adopt(int fd, bool *listening, GError **err)
         fail(err, errno, "descriptor %d: %s", fd, g_strerror(errno));
         return -1;
     }
-    *listening = accepts != 0;
+    *listening = kind.listening;
     return 0;
 }

@@ -12,6 +12,7 @@
 #include "virtiofsd/9p/p9-srv.h"
 #include "virtiofsd/base/auto.h"
 #include "virtiofsd/base/log.h"
+#include "virtiofsd/base/sock.h"
 
 #define MOUNT_TAG    (UINT64_C(1) << 0) /* VIRTIO_9P_MOUNT_TAG: linux/virtio_9p.h */
 #define MAX_FIDS     65536              /* of one connection; each may hold a descriptor */
@@ -70,7 +71,7 @@ static bool open_endpoints(struct daemon_9p *x, GError **err)
     const struct options *o = x->o;
 
     if (o->socket_group)
-        p9_listen_group(o->socket_group, &x->group); /* where it is needed, failure is told */
+        sock_group(o->socket_group, &x->group); /* where it is needed, failure is told */
     for (unsigned i = 0; i < o->p9_listen->len; i++) {
         struct p9_endpoint ep;
         if (!p9_listen_open(g_ptr_array_index(o->p9_listen, i), o->socket_group, &ep, err))

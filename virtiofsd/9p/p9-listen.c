@@ -5,7 +5,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <linux/vm_sockets.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -15,6 +14,7 @@
 #include <sys/un.h>
 
 #include "virtiofsd/base/auto.h"
+#include "virtiofsd/base/sock.h"
 
 #define DEFAULT_PORT 564 /* IANA: 9pfs */
 #define BACKLOG      16
@@ -75,38 +75,24 @@ static bool number(const char *text, unsigned max, unsigned *out)
 
 /* ---- unix ---- */
 
-bool p9_listen_group(const char *name, gid_t *gid)
-{
-    unsigned n;
-    struct group *gr = getgrnam(name);
-
-    if (gr)
-        *gid = gr->gr_gid;
-    else if (number(name, UINT32_MAX - 1, &n))
-        *gid = n;
-    else
-        return false;
-    return true;
-}
-
 /* Remove the file of a socket that nobody listens on any more. */
 static bool remove_stale(const char *addr, const union any_addr *a, GError **err)
 {
-    struct stat st;
+    int code;
 
-    if (lstat(a->un.sun_path, &st) < 0)
-        return errno == ENOENT ||
-               fail(err, addr, errno, "cannot look at it: %s", g_strerror(errno));
-    if (!S_ISSOCK(st.st_mode))
-        return fail(err, addr, EEXIST, "it exists and is no socket: choose another path");
-    AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    int rc = fd < 0 ? -1 : connect(fd, &a->sa, sizeof(a->un));
-    if (rc == 0 || (errno != ECONNREFUSED && errno != ENOENT))
-        return fail(err, addr, rc == 0 ? EADDRINUSE : errno,
-                    "it is in use: stop the process that listens on it");
-    if (unlink(a->un.sun_path) < 0 && errno != ENOENT)
-        return fail(err, addr, errno, "cannot remove the stale socket: %s", g_strerror(errno));
-    return true;
+    switch (sock_path_clear(&a->un, &code)) {
+    case SOCK_PATH_FREE:
+        return true;
+    case SOCK_PATH_UNSEEN:
+        return fail(err, addr, code, "cannot look at it: %s", g_strerror(code));
+    case SOCK_PATH_NO_SOCKET:
+        return fail(err, addr, code, "it exists and is no socket: choose another path");
+    case SOCK_PATH_IN_USE:
+        return fail(err, addr, code, "it is in use: stop the process that listens on it");
+    case SOCK_PATH_STUCK:
+        break;
+    }
+    return fail(err, addr, code, "cannot remove the stale socket: %s", g_strerror(code));
 }
 
 static bool open_unix(const char *addr, const char *path, const char *group,
@@ -119,7 +105,7 @@ static bool open_unix(const char *addr, const char *path, const char *group,
         return fail(err, addr, ENAMETOOLONG, "a path of 1 to %zu bytes must follow",
                     sizeof(a.un.sun_path) - 1);
     memcpy(a.un.sun_path, path, strlen(path) + 1);
-    if (group && !p9_listen_group(group, &gid))
+    if (group && !sock_group(group, &gid))
         return fail(err, addr, ENOENT, "no group '%s': name an existing group or a number", group);
     if (!remove_stale(addr, &a, err))
         return false;
@@ -128,11 +114,9 @@ static bool open_unix(const char *addr, const char *path, const char *group,
     umask(mask);
     if (fd < 0)
         return false;
-    if (group && (chown(path, (uid_t)-1, gid) < 0 || chmod(path, 0660) < 0)) {
-        int code = errno;
-        unlink(path);
-        return fail(err, addr, code, "cannot give it to group '%s': %s", group, g_strerror(code));
-    }
+    int rc = group ? sock_path_give(path, gid) : 0;
+    if (rc < 0)
+        return fail(err, addr, -rc, "cannot give it to group '%s': %s", group, g_strerror(-rc));
     *out = (struct p9_endpoint){.fd = steal_fd(&fd), .local = true};
     return true;
 }
@@ -208,36 +192,31 @@ static bool open_vsock(const char *addr, const char *rest, const char *group,
 
 /* ---- inherited ---- */
 
-static int int_option(int fd, int option, int *value)
-{
-    socklen_t len = sizeof(*value);
-    return getsockopt(fd, SOL_SOCKET, option, value, &len);
-}
-
 static bool open_fd(const char *addr, const char *rest, const char *group, struct p9_endpoint *out,
                     GError **err)
 {
-    int type = 0, domain = 0, accepts = 0, one = 1;
+    struct sock_kind kind;
+    int one = 1;
     unsigned n;
 
     if (!number(rest, INT32_MAX, &n))
         return fail(err, addr, EINVAL, "the number of a descriptor must follow");
     int fd = (int)n;
-    if (int_option(fd, SO_TYPE, &type) < 0 || int_option(fd, SO_DOMAIN, &domain) < 0 ||
-        int_option(fd, SO_ACCEPTCONN, &accepts) < 0)
-        return fail(err, addr, errno, "%s; pass a stream socket", g_strerror(errno));
-    if (type != SOCK_STREAM)
+    int rc = sock_look(fd, &kind);
+    if (rc < 0)
+        return fail(err, addr, -rc, "%s; pass a stream socket", g_strerror(-rc));
+    if (kind.type != SOCK_STREAM)
         return fail(err, addr, EINVAL, "it is not a stream socket");
     if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ||
-        (accepts && fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0))
+        (kind.listening && fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0))
         return fail(err, addr, errno, "%s", g_strerror(errno));
-    if (domain == AF_INET || domain == AF_INET6)
+    if (kind.domain == AF_INET || kind.domain == AF_INET6)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     *out = (struct p9_endpoint){
         .fd = fd,
-        .connected = !accepts,
-        .local = domain == AF_UNIX,
-        .judge = domain == AF_UNIX,
+        .connected = !kind.listening,
+        .local = kind.domain == AF_UNIX,
+        .judge = kind.domain == AF_UNIX,
     };
     return true;
 }

@@ -23,8 +23,5 @@ struct p9_endpoint {
  * Returns false with @err one line that says what to do. */
 bool p9_listen_open(const char *addr, const char *group, struct p9_endpoint *out, GError **err);
 
-/* The group of that name or number. Before the sandbox is entered. */
-bool p9_listen_group(const char *name, gid_t *gid);
-
 /* N of "fd:N", else -1. */
 int p9_listen_inherited(const char *addr);

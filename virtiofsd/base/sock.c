@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "virtiofsd/base/sock.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <grp.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "virtiofsd/base/auto.h"
+
+bool sock_group(const char *name, gid_t *gid)
+{
+    guint64 n;
+    struct group *gr = getgrnam(name);
+
+    if (gr)
+        *gid = gr->gr_gid;
+    else if (g_ascii_string_to_unsigned(name, 10, 0, UINT32_MAX - 1, &n, NULL))
+        *gid = (gid_t)n;
+    else
+        return false;
+    return true;
+}
+
+enum sock_path sock_path_clear(const struct sockaddr_un *addr, int *code)
+{
+    struct stat st;
+
+    *code = 0;
+    if (lstat(addr->sun_path, &st) < 0) {
+        if (errno == ENOENT)
+            return SOCK_PATH_FREE;
+        *code = errno;
+        return SOCK_PATH_UNSEEN;
+    }
+    if (!S_ISSOCK(st.st_mode)) {
+        *code = EEXIST;
+        return SOCK_PATH_NO_SOCKET;
+    }
+    AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int rc = fd < 0 ? -1 : connect(fd, (const struct sockaddr *)addr, sizeof(*addr));
+    if (rc == 0 || (errno != ECONNREFUSED && errno != ENOENT)) {
+        *code = rc == 0 ? EADDRINUSE : errno;
+        return SOCK_PATH_IN_USE;
+    }
+    if (unlink(addr->sun_path) < 0 && errno != ENOENT) {
+        *code = errno;
+        return SOCK_PATH_STUCK;
+    }
+    return SOCK_PATH_FREE;
+}
+
+int sock_path_give(const char *path, gid_t gid)
+{
+    if (chown(path, (uid_t)-1, gid) == 0 && chmod(path, 0660) == 0)
+        return 0;
+    int rc = -errno;
+    unlink(path);
+    return rc;
+}
+
+static int int_option(int fd, int option, int *value)
+{
+    socklen_t len = sizeof(*value);
+    return getsockopt(fd, SOL_SOCKET, option, value, &len);
+}
+
+int sock_look(int fd, struct sock_kind *out)
+{
+    int accepts = 0;
+
+    if (int_option(fd, SO_TYPE, &out->type) < 0 || int_option(fd, SO_DOMAIN, &out->domain) < 0 ||
+        int_option(fd, SO_ACCEPTCONN, &accepts) < 0)
+        return -errno;
+    out->listening = accepts != 0;
+    return 0;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Sockets that are listened on: whose file a unix socket is, what an inherited descriptor is. The
+ * texts of errors are the callers'. */
+#pragma once
+
+#include <stdbool.h>
+#include <sys/types.h>
+#include <sys/un.h>
+
+/* The group of that name or number. Before the sandbox is entered. */
+bool sock_group(const char *name, gid_t *gid);
+
+enum sock_path {
+    SOCK_PATH_FREE,
+    SOCK_PATH_UNSEEN,    /* it cannot be looked at */
+    SOCK_PATH_NO_SOCKET, /* something else is there */
+    SOCK_PATH_IN_USE,    /* somebody listens, or may do so */
+    SOCK_PATH_STUCK,     /* nobody listens, but it cannot be removed */
+};
+
+/* Make room for a socket at @addr: the file of one is removed when a connect to it was refused.
+ * @code: the errno of what is not SOCK_PATH_FREE. */
+enum sock_path sock_path_clear(const struct sockaddr_un *addr, int *code);
+
+/* Let @gid connect to the socket at @path, too. 0, or -errno: the file is removed then. */
+int sock_path_give(const char *path, gid_t gid);
+
+struct sock_kind {
+    int domain, type; /* AF_*, SOCK_* */
+    bool listening;
+};
+
+/* What @fd is. 0 or -errno (-ENOTSOCK, ...). */
+int sock_look(int fd, struct sock_kind *out);
