@@ -193,6 +193,8 @@ bool daemon_9p_make(struct daemon_9p *x, struct fs *fs, void (*start)(void *user
                     "no address space for 9P: raise the limit (ulimit -v)");
         return false;
     }
+    /* Nothing is negotiated: mode and ACL are kept in step by the host, and by the client. */
+    fs_acl_enable(x->fs, o->posix_acl != OPT_ASK_NEVER);
     struct p9_config pc = {
         .fs = x->fs,
         .max_msize = (uint32_t)o->p9_msize,

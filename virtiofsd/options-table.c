@@ -342,7 +342,8 @@ const struct opt_def opt_table[] = {
      .words = opt_ask_words,
      .lack = "always",
      .help = "POSIX access control lists: never, auto (if the guest knows them) or\n"
-             "always (else it may not mount); implies --xattr [default: never]"},
+             "always (else it may not mount); both are the same for 9P; implies\n"
+             "--xattr [default: never]"},
     {.name = "security-label",
      .arg = "MODE",
      .type = OPT_WORD,

@@ -241,6 +241,41 @@ static void test_acls(void **state)
     p9_mem_stop(&m);
 }
 
+/* A new ACL keeps set-group-id only of one's own group. */
+static void test_new_acl(void **state)
+{
+    struct p9_mem m;
+    const uint32_t none = UINT32_MAX;
+    const struct acl a = {
+        .head = {GUINT32_TO_LE(POSIX_ACL_XATTR_VERSION)},
+        .e = {{GUINT16_TO_LE(1), GUINT16_TO_LE(7), none},
+              {GUINT16_TO_LE(4), GUINT16_TO_LE(7), none},
+              {GUINT16_TO_LE(0x20), GUINT16_TO_LE(0), none}},
+    };
+    const size_t size = sizeof(a.head) + 3 * sizeof(a.e[0]);
+    start(&m);
+    struct p9c *c = &m.c;
+    fs_acl_enable(m.tree.fs, true);
+    for (gid_t group = USER_ID; group <= USER_ID + 1; group++) {
+        struct stat st;
+        root_file(&m, "f", 0);
+        assert_ok(chown(tree_path(&m.tree, "f"), USER_ID, group));
+        assert_ok(chmod(tree_path(&m.tree, "f"), 02710));
+        assert_ok(p9c_walk(c, 0, 1, "f"));
+        assert_ok(p9c_xattrcreate(c, 1, "system.posix_acl_access", size, 0));
+        assert_int_equal(p9c_write(c, 1, 0, &a, size), size);
+        int rc = p9c_clunk(c, 1);
+        if (rc == -EOPNOTSUPP) {
+            p9_mem_stop(&m);
+            skip();
+        }
+        assert_ok(rc);
+        assert_ok(lstat(tree_path(&m.tree, "f"), &st));
+        assert_int_equal(st.st_mode & 07777, group == USER_ID ? 02770 : 0770);
+    }
+    p9_mem_stop(&m);
+}
+
 /* ---- a name that leads elsewhere from one moment to the next ---- */
 
 struct swapper {
@@ -350,6 +385,7 @@ int main(void)
         cmocka_unit_test(test_set_group_id), cmocka_unit_test(test_attributes),
         cmocka_unit_test(test_acls),         cmocka_unit_test(test_create),
         cmocka_unit_test(test_swapped_name), cmocka_unit_test(test_sticky),
+        cmocka_unit_test(test_new_acl),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

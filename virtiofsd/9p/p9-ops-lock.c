@@ -110,12 +110,16 @@ int p9_do_lock(struct p9_rq *rq)
     return 0;
 }
 
+/* Linux never says which kind of lock it asks about: it sends "unlocked". Then the answer is what
+ * stands in the way of any kind, another's write lock: no conflict is claimed that is none. */
 int p9_do_getlock(struct p9_rq *rq)
 {
     struct request r;
     int rc = read_request(rq, false, &r);
     uint8_t type = r.type;
 
+    if (r.lk.type == F_UNLCK)
+        r.lk.type = F_RDLCK;
     if (rc == 0)
         rc = fs_getlk(rq->fs, r.fid->inode, r.owner, &r.lk);
     if (rc == 0) {

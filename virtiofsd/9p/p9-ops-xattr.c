@@ -143,6 +143,21 @@ int p9_xattr_write(struct p9_rq *rq, struct p9_fid *fid, uint64_t off, uint32_t 
     return 0;
 }
 
+/* A new ACL by one who is not in the file's group takes set-group-id away. A guest's kernel sees to
+ * that itself; for squashed clients nobody else does. */
+static unsigned how_to_set(const struct p9_conn *conn, struct fs_inode *inode, const char *name)
+{
+    const struct p9_config *cfg = &conn->srv->cfg;
+    struct fs_attr attr;
+
+    if (cfg->squash_uid == UINT32_MAX || cfg->squash_uid == 0 ||
+        strcmp(name, "system.posix_acl_access") != 0)
+        return 0;
+    gid_t group = cfg->squash_gid != UINT32_MAX ? cfg->squash_gid : cfg->squash_uid;
+    bool member = fs_getattr(conn->fs, inode, NULL, &attr) == 0 && attr.st.st_gid == group;
+    return member ? 0 : FS_XATTR_ACL_KILL_SGID;
+}
+
 /* Linux removes an attribute by replacing it with nothing. */
 int p9_xattr_commit(struct p9_conn *conn, struct p9_fid *fid)
 {
@@ -153,5 +168,6 @@ int p9_xattr_commit(struct p9_conn *conn, struct p9_fid *fid)
         return -EINVAL;
     if (x->size == 0 && x->flags == XATTR_REPLACE)
         return fs_removexattr(conn->fs, fid->inode, x->name);
-    return fs_setxattr(conn->fs, fid->inode, x->name, x->value, x->size, x->flags, 0);
+    return fs_setxattr(conn->fs, fid->inode, x->name, x->value, x->size, x->flags,
+                       how_to_set(conn, fid->inode, x->name));
 }
