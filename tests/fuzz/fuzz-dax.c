@@ -17,7 +17,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { PAGE = 4096, PAGES = 512, WINDOW = PAGE * PAGES, FILES = 3, FILE_MAX = 24 * PAGE, STEP = 6 };
 
-/* A page of the window: which page of which descriptor's file the guest finds there. */
+/* A page of the window: which page of which descriptor's file the guest finds there. The pages of
+ * one message share a descriptor. */
 static struct page {
     int fd;                   /* -1: nothing */
     uint64_t pos, start, len; /* start and length of its message */
@@ -49,15 +50,16 @@ static int front_map(void *user, int fd, uint64_t pos, uint64_t at, uint64_t len
         return -EIO;
     for (uint64_t i = at / PAGE; i < (at + len) / PAGE; i++)
         must(pages[i].fd < 0);
+    int own = dup(fd);
     for (uint64_t i = at / PAGE; i < (at + len) / PAGE; i++)
-        pages[i] = (struct page){dup(fd), pos + i * PAGE - at, at, len};
+        pages[i] = (struct page){own, pos + i * PAGE - at, at, len};
     return 0;
 }
 
 static void drop(uint64_t from, uint64_t to)
 {
     for (uint64_t i = from; i < to; i++) {
-        if (pages[i].fd >= 0)
+        if (pages[i].fd >= 0 && pages[i].start == i * PAGE)
             close(pages[i].fd);
         pages[i].fd = -1;
     }
@@ -87,15 +89,18 @@ static int front_probe(void *user, struct dax_caps *out)
 /* The file's pages in a slot are the guest's, byte by byte up to the file's end. */
 static void check_slot(const struct slot *s, unsigned at)
 {
-    uint8_t want[PAGE], got[PAGE];
-    for (unsigned i = 0; i < s->len; i++) {
-        ssize_t n = pread(files[s->file], want, PAGE, (off_t)(s->foffset + i) * PAGE);
-        must(n >= 0);
-        if (n == 0)
-            return;
-        must(pages[at + i].fd >= 0);
-        must(pread(pages[at + i].fd, got, (size_t)n, (off_t)pages[at + i].pos) == n);
-        must(memcmp(want, got, (size_t)n) == 0);
+    static uint8_t want[FILE_MAX + PAGE], got[FILE_MAX + PAGE];
+    unsigned len = MIN(s->len, FILE_MAX / PAGE + 1);
+    ssize_t n = pread(files[s->file], want, (size_t)len * PAGE, (off_t)s->foffset * PAGE);
+    must(n >= 0);
+    for (ssize_t i = 0; i < n;) { /* one message's pages at a time */
+        const struct page *p = &pages[at + i / PAGE];
+        must(p->fd >= 0);
+        uint64_t left = p->start + p->len - (at * (uint64_t)PAGE + (uint64_t)i);
+        size_t part = MIN((size_t)(n - i), (size_t)left);
+        must(pread(p->fd, got, part, (off_t)p->pos) == (ssize_t)part);
+        must(memcmp(want + i, got, part) == 0);
+        i += (ssize_t)part;
     }
 }
 

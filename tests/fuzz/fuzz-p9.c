@@ -43,6 +43,7 @@ static struct p9_srv *srv;
 static struct p9_conn *conn;
 static atomic_uint completions;
 static size_t completed;
+static bool touched; /* the tree may have changed */
 
 static void on_complete(struct chain *c, size_t len)
 {
@@ -115,6 +116,18 @@ static void check_answer(uint8_t type, uint16_t tag, const uint8_t *out, size_t 
         abort();
 }
 
+/* Whether a message that succeeded may have changed something. */
+static bool changes(uint8_t type, const uint8_t *body, size_t len)
+{
+    static const uint8_t harmless[] = {
+        P9_TSTATFS,  P9_TREADLINK, P9_TGETATTR, P9_TXATTRWALK, P9_TREADDIR, P9_TFSYNC, P9_TLOCK,
+        P9_TGETLOCK, P9_TVERSION,  P9_TATTACH,  P9_TFLUSH,     P9_TWALK,    P9_TREAD};
+
+    if (type == P9_TLOPEN)
+        return len >= 8 && body[5] & (P9_DOTL_TRUNC >> 8);
+    return !memchr(harmless, type, sizeof(harmless));
+}
+
 /* Send one message from and to memory of exactly its size, so that ASan sees any step outside. */
 static void send_message(const uint8_t *body, size_t body_len, uint8_t type, uint16_t tag,
                          uint32_t size, size_t out_len, size_t split)
@@ -144,6 +157,9 @@ static void send_message(const uint8_t *body, size_t body_len, uint8_t type, uin
         abort();
     if (completed > 0)
         check_answer(type, tag, out, completed);
+    bool partly = type == P9_TSETATTR || type == P9_TLCREATE; /* also when it failed */
+    if (completed > 0 && (out[4] != P9_RLERROR || partly) && type != P9_TCLUNK)
+        touched |= changes(type, body, body_len);
     free(msg);
     free(out);
 }
@@ -211,7 +227,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     p9_conn_reset(conn);
     if (lowest_free_fd() != fd)
         abort(); /* a descriptor is left over */
-    fuse_tree_reset(share, 0);
+    if (touched)
+        fuse_tree_reset(share, 0);
+    touched = false;
     return 0;
 }
 
