@@ -59,27 +59,34 @@ int p9_may(const struct p9_rq *rq, struct fs_inode *inode, int mask)
     return fs_access(rq->fs, &cred, inode, mask);
 }
 
+/* Sticky directories: who owns neither the directory nor the file may not remove it. */
+static int may_unstick(const struct p9_rq *rq, struct fs_inode *dir, const char *name)
+{
+    struct fs_entry e;
+    int rc = fs_name_check(name);
+
+    if (rc != 0)
+        return rc;
+    rc = fs_lookup(rq->fs, dir, name, &e);
+    if (rc != 0)
+        return rc == -ENOENT ? 0 : rc;
+    bool own = e.attr.st.st_uid == rq->conn->srv->cfg.squash_uid;
+    fs_inode_put(rq->fs, e.inode);
+    return own ? 0 : -EPERM;
+}
+
 int p9_may_remove(const struct p9_rq *rq, struct fs_inode *dir, const char *name)
 {
     struct fs_attr attr;
-    struct fs_entry e;
     bool own;
-
-    if (!p9_squashed(rq))
-        return p9_may(rq, dir, W_OK | X_OK);
     int rc = p9_may(rq, dir, W_OK | X_OK);
-    if (rc == 0)
-        rc = look(rq, dir, &attr, &own);
-    if (rc < 0 || !(attr.st.st_mode & S_ISVTX) || own)
+
+    if (rc != 0 || !p9_squashed(rq))
         return rc;
-    rc = fs_name_check(name);
-    if (rc == 0)
-        rc = fs_lookup(rq->fs, dir, name, &e);
-    if (rc < 0)
-        return rc == -ENOENT ? 0 : rc;
-    own = e.attr.st.st_uid == rq->conn->srv->cfg.squash_uid;
-    fs_inode_put(rq->fs, e.inode);
-    return own ? 0 : -EPERM;
+    rc = look(rq, dir, &attr, &own);
+    if (rc != 0 || own || !(attr.st.st_mode & S_ISVTX))
+        return rc;
+    return may_unstick(rq, dir, name);
 }
 
 int p9_may_link(const struct p9_rq *rq, struct fs_inode *inode)
