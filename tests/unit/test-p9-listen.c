@@ -99,6 +99,26 @@ static void test_unix_refused(void **state)
     assert_refused(addr, NULL, "no socket");
 }
 
+static int option(int fd, int level, int name)
+{
+    int value = -1;
+    socklen_t len = sizeof(value);
+    assert_int_equal(getsockopt(fd, level, name, &value, &len), 0);
+    return value;
+}
+
+/* Small answers go at once, and a peer that is no more is noticed in minutes, not hours. */
+static void assert_tcp(int fd)
+{
+    assert_int_equal(option(fd, IPPROTO_TCP, TCP_NODELAY), 1);
+    assert_int_equal(option(fd, SOL_SOCKET, SO_KEEPALIVE), 1);
+    assert_in_range(option(fd, IPPROTO_TCP, TCP_KEEPIDLE) +
+                        option(fd, IPPROTO_TCP, TCP_KEEPINTVL) *
+                            option(fd, IPPROTO_TCP, TCP_KEEPCNT),
+                    10, 300);
+    assert_in_range(option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT), 10000, 300000);
+}
+
 static void test_tcp(void **state)
 {
     struct p9_endpoint ep = {.fd = -1};
@@ -111,12 +131,9 @@ static void test_tcp(void **state)
     }
     assert_true(ep.fd >= 0);
     assert_false(ep.local || ep.connected);
-    int delay = 0;
-    socklen_t len = sizeof(delay);
-    assert_int_equal(getsockopt(ep.fd, IPPROTO_TCP, TCP_NODELAY, &delay, &len), 0);
-    assert_int_equal(delay, 1);
+    assert_tcp(ep.fd);
     struct sockaddr_in in;
-    len = sizeof(in);
+    socklen_t len = sizeof(in);
     assert_int_equal(getsockname(ep.fd, (struct sockaddr *)&in, &len), 0);
     assert_int_equal(in.sin_addr.s_addr, htonl(INADDR_LOOPBACK)); /* and nothing else */
     assert_refused(a, NULL, "cannot listen");
@@ -182,6 +199,7 @@ static void test_fd(void **state)
     int in = socket(AF_INET, SOCK_STREAM, 0);
     g_autofree char *i = g_strdup_printf("fd:%d", in);
     assert_false(opened(i, NULL).local); /* whoever comes by TCP is a stranger */
+    assert_tcp(in);
     close(in);
 }
 

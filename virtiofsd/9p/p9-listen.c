@@ -39,6 +39,23 @@ static bool fail(GError **err, const char *addr, int code, const char *fmt, ...)
     return false;
 }
 
+/* What connections inherit from a listening socket: in the sandbox no option can be set any more.
+ * A peer that lost its power or its cable holds locks until it is found to be gone. */
+static void set_tcp(int fd)
+{
+    static const struct {
+        int level, option, value;
+    } options[] = {
+        {IPPROTO_TCP, TCP_NODELAY, 1},           {SOL_SOCKET, SO_KEEPALIVE, 1},
+        {IPPROTO_TCP, TCP_KEEPIDLE, 60}, /* s of silence, then */
+        {IPPROTO_TCP, TCP_KEEPINTVL, 15},        {IPPROTO_TCP, TCP_KEEPCNT, 4},
+        {IPPROTO_TCP, TCP_USER_TIMEOUT, 120000}, /* ms until what we sent is confirmed */
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(options); i++)
+        setsockopt(fd, options[i].level, options[i].option, &options[i].value, sizeof(int));
+}
+
 /* A listening socket on @sa. -1 with @err. */
 static int listen_on(const char *addr, const union any_addr *a, socklen_t len, GError **err)
 {
@@ -50,10 +67,8 @@ static int listen_on(const char *addr, const union any_addr *a, socklen_t len, G
         return -1;
     }
     if (a->sa.sa_family == AF_INET || a->sa.sa_family == AF_INET6) {
-        /* Connections inherit these; in the sandbox no option can be set any more. */
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+        set_tcp(fd);
     }
     if (a->sa.sa_family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
@@ -196,7 +211,6 @@ static bool open_fd(const char *addr, const char *rest, const char *group, struc
                     GError **err)
 {
     struct sock_kind kind;
-    int one = 1;
     unsigned n;
 
     if (!number(rest, INT32_MAX, &n))
@@ -211,7 +225,7 @@ static bool open_fd(const char *addr, const char *rest, const char *group, struc
         (kind.listening && fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0))
         return fail(err, addr, errno, "%s", g_strerror(errno));
     if (kind.domain == AF_INET || kind.domain == AF_INET6)
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+        set_tcp(fd);
     *out = (struct p9_endpoint){
         .fd = fd,
         .connected = !kind.listening,
