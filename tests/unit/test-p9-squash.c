@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -296,6 +297,7 @@ static void *swap_main(void *arg)
         rename(name, own);
         rename(theirs, name);
         rename(name, theirs);
+        sched_yield();
     }
     return NULL;
 }
@@ -315,7 +317,7 @@ static void test_swapped_name(void **state)
     assert_ok(p9c_lcreate(c, 2, "own", RDWR, 0600, 0));
     assert_ok(p9c_clunk(c, 2));
     assert_ok(pthread_create(&t, NULL, swap_main, &s));
-    for (unsigned i = 0; i < 5000; i++) {
+    for (unsigned i = 0; i < 20000 && opened < 500; i++) {
         assert_ok(p9c_walk(c, 1, 2, ""));
         int rc = p9c_lcreate(c, 2, "name", READ, 0600, 0);
         if (rc == 0) {
