@@ -282,7 +282,7 @@ static void test_xattr_lies(void **state)
 
 struct crowd {
     struct p9_conn *conn;
-    unsigned seed;
+    unsigned seed, rounds;
     atomic_bool *stop;
 };
 
@@ -358,7 +358,7 @@ static void *crowd_main(void *arg)
     fs_thread_start();
     p9_mem_client(&c, w->conn);
     c.tag = (uint16_t)w->seed;
-    for (unsigned i = 0; i < ROUNDS; i++)
+    for (unsigned i = 0; i < w->rounds; i++)
         one_step(&c, (unsigned)rand_r(&w->seed) >> 4);
     p9c_free(&c);
     return NULL;
@@ -376,7 +376,25 @@ static void *cancel_main(void *arg)
     return NULL;
 }
 
-static void test_crowd(void **state)
+/* A new session again and again: it ends the waits, takes all fids, and waits for no one who waits
+ * for it. */
+static void *version_main(void *arg)
+{
+    struct crowd *w = arg;
+    struct p9c c;
+
+    fs_thread_start();
+    p9_mem_client(&c, w->conn);
+    while (!atomic_load(w->stop)) {
+        p9c_mount(&c, 65536, 0, 0);
+        usleep(500);
+    }
+    p9c_free(&c);
+    return NULL;
+}
+
+/* Four clients on one connection, and @other beside them. */
+static void run_crowd(void *(*other)(void *), unsigned rounds)
 {
     struct p9_mem m;
     pthread_t thread[THREADS + 1];
@@ -388,8 +406,8 @@ static void test_crowd(void **state)
     tree_write(&m.tree, "a", "aaaa");
     tree_write(&m.tree, "d/a", "bbbb");
     for (unsigned i = 0; i <= THREADS; i++) {
-        w[i] = (struct crowd){.conn = m.conn, .seed = i + 1, .stop = &stop};
-        assert_ok(pthread_create(&thread[i], NULL, i < THREADS ? crowd_main : cancel_main, &w[i]));
+        w[i] = (struct crowd){.conn = m.conn, .seed = i + 1, .rounds = rounds, .stop = &stop};
+        assert_ok(pthread_create(&thread[i], NULL, i < THREADS ? crowd_main : other, &w[i]));
     }
     for (unsigned i = 0; i < THREADS; i++)
         pthread_join(thread[i], NULL);
@@ -400,13 +418,28 @@ static void test_crowd(void **state)
     p9_mem_stop(&m);
 }
 
+static void test_crowd(void **state)
+{
+    run_crowd(cancel_main, ROUNDS);
+}
+
+static void test_version_in_a_crowd(void **state)
+{
+    run_crowd(version_main, ROUNDS / 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sizes),      cmocka_unit_test(test_tags),
-        cmocka_unit_test(test_names),      cmocka_unit_test(test_special),
-        cmocka_unit_test(test_fid_flood),  cmocka_unit_test(test_fid_flood_by_many),
-        cmocka_unit_test(test_xattr_lies), cmocka_unit_test(test_crowd),
+        cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_tags),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_special),
+        cmocka_unit_test(test_fid_flood),
+        cmocka_unit_test(test_fid_flood_by_many),
+        cmocka_unit_test(test_xattr_lies),
+        cmocka_unit_test(test_crowd),
+        cmocka_unit_test(test_version_in_a_crowd),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
