@@ -36,6 +36,37 @@ static void test_same_inodes(void **state)
     tree_stop(&t);
 }
 
+/* The first client may cache writes; the other one's files are opened as it says. */
+static void test_no_write_cache(void **state)
+{
+    struct tree t;
+    struct fs_opened o;
+    struct fs_config cfg = tree_config();
+    char buf[8];
+    struct iovec out = {buf, sizeof(buf)}, in = {(char *)"b", 1};
+    cfg.writeback = true;
+    tree_make(&t);
+    tree_open(&t, &cfg);
+    tree_write(&t, "f", "a");
+    struct fs *v = fs_view(t.fs);
+    struct fs_inode *i = tree_look(&t, t.root, "f");
+    assert_ok(fs_open(v, i, O_WRONLY | O_APPEND, 0, &o));
+    struct fs_file *f = fs_file_get(v, o.fh, i);
+    assert_int_equal(fs_read(v, f, &out, 1, 0), -EBADF);
+    assert_int_equal(fs_write(v, f, &in, 1, 0, 0), 1);
+    fs_file_put(v, f);
+    assert_ok(fs_release(v, o.fh));
+    assert_ok(fs_open(t.fs, i, O_WRONLY | O_APPEND, 0, &o));
+    f = fs_file_get(t.fs, o.fh, i);
+    assert_int_equal(fs_read(t.fs, f, &out, 1, 0), 2); /* it was appended */
+    assert_memory_equal(buf, "ab", 2);
+    fs_file_put(t.fs, f);
+    assert_ok(fs_release(t.fs, o.fh));
+    fs_inode_put(t.fs, i);
+    fs_free(v);
+    tree_stop(&t);
+}
+
 static void test_handles_are_private(void **state)
 {
     struct tree t;
@@ -213,9 +244,10 @@ static void test_at_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_same_inodes),   cmocka_unit_test(test_handles_are_private),
-        cmocka_unit_test(test_locks_exclude), cmocka_unit_test(test_reset_of_first),
-        cmocka_unit_test(test_reset_of_view), cmocka_unit_test(test_at_once),
+        cmocka_unit_test(test_same_inodes),    cmocka_unit_test(test_handles_are_private),
+        cmocka_unit_test(test_no_write_cache), cmocka_unit_test(test_locks_exclude),
+        cmocka_unit_test(test_reset_of_first), cmocka_unit_test(test_reset_of_view),
+        cmocka_unit_test(test_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

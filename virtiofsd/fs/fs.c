@@ -171,6 +171,7 @@ struct fs *fs_view(struct fs *first)
         .root = first->root,
     };
     fs->cfg.root_fd = -1;
+    fs->cfg.writeback = false; /* its client never said that it caches writes */
     pthread_mutex_init(&fs->files_lock, NULL);
     atomic_fetch_add(&fs->tree->views, 1);
     if (fs_locks_init(fs) == 0 && fs_files_init(fs) == 0)

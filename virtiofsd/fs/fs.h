@@ -61,7 +61,8 @@ void fs_free(struct fs *fs);
 /* Another client of the same tree: it shares the inodes, the root, the policies and the bounds of
  * descriptors, and has open files, locks and lock owners of its own. One client's fs_reset() leaves
  * the others' alone, its handles and owners mean nothing to them, and their locks exclude each
- * other. Lookups (fs_inode_remember()) belong to the first; a view holds plain references. Free
+ * other. A view caches no writes (fs_config.writeback is the first one's alone). Lookups
+ * (fs_inode_remember()) belong to the first; a view holds plain references. Free
  * views first. NULL only when there is no address space for its tables. */
 struct fs *fs_view(struct fs *first);
 
