@@ -378,6 +378,14 @@ void fe_shmem_release(struct fe_shmem *s)
     pthread_mutex_unlock(&s->lock);
 }
 
+uint8_t *fe_shmem_at(struct fe_shmem *s, uint64_t offset)
+{
+    pthread_mutex_lock(&s->lock);
+    uint8_t *at = s->window + offset;
+    pthread_mutex_unlock(&s->lock);
+    return at;
+}
+
 void fe_shmem_suspend(struct fe_shmem *s, bool suspended)
 {
     pthread_mutex_lock(&s->lock);

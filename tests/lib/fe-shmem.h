@@ -88,6 +88,8 @@ void fe_shmem_suspend(struct fe_shmem *s, bool suspended);
 /* Drop all mappings, as a device reset does. */
 void fe_shmem_reset(struct fe_shmem *s);
 
+/* The window's memory at @offset, after all that the monitor has done so far. */
+uint8_t *fe_shmem_at(struct fe_shmem *s, uint64_t offset);
 /* A counter of @s, read under its lock: fe_shmem_get(s, &s->maps). */
 unsigned fe_shmem_get(struct fe_shmem *s, const unsigned *field);
 /* Requests so far. */

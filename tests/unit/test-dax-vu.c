@@ -90,16 +90,16 @@ static void maps_what_it_is_told(void **state)
     up(&f, FE_SHMEM_QEMU, "auto");
     assert_int_equal(dax_vu_ops.probe(f.vu, &caps), 0);
     assert_int_equal(map_page(&f, 2 * f.page, f.page), 0);
-    assert_int_equal(f.fe.window[f.page], 3);
-    assert_int_equal(f.fe.window[2 * f.page - 1], 3);
-    f.fe.window[f.page] = 99;
+    assert_int_equal(*fe_shmem_at(&f.fe, f.page), 3);
+    assert_int_equal(*fe_shmem_at(&f.fe, 2 * f.page - 1), 3);
+    *fe_shmem_at(&f.fe, f.page) = 99;
     uint8_t byte = 0;
     assert_int_equal(pread(f.fd, &byte, 1, (off_t)(2 * f.page)), 1);
     assert_int_equal(byte, 99);
     assert_int_equal(map_page(&f, 0, f.page), -EIO); /* something is there */
     assert_int_equal(dax_vu_ops.unmap(f.vu, f.page, 2 * f.page), -EIO);
     assert_int_equal(dax_vu_ops.unmap(f.vu, f.page, f.page), 0);
-    assert_int_equal(f.fe.window[f.page], 0);
+    assert_int_equal(*fe_shmem_at(&f.fe, f.page), 0);
     assert_int_equal(dax_vu_ops.unmap(f.vu, f.page, f.page), -EIO);
     down(&f);
 }
@@ -205,7 +205,7 @@ static void mapping_of_before_a_reset(void **state)
     up(&f, FE_SHMEM_CROSVM, "crosvm");
     assert_int_equal(map_page(&f, 0, 0), 0);
     assert_int_equal(map_page(&f, f.page, 0), 0);
-    assert_int_equal(f.fe.window[0], 2);
+    assert_int_equal(*fe_shmem_at(&f.fe, 0), 2);
     assert_int_equal(fe_shmem_get(&f.fe, &f.fe.nmaps), 1);
     down(&f);
     /* QEMU drops them itself, and would be right to refuse. */

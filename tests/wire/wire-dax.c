@@ -84,10 +84,10 @@ void dax_put(struct wire *w, const char *name, size_t size)
 
 bool dax_shows(uint64_t moffset, size_t size)
 {
+    const uint8_t *p = dax_at(moffset);
     for (size_t i = 0; i < size; i++) {
-        if (dax_at(moffset)[i] != wire_pattern(i)) {
-            print_message("byte %zu of %zu: %u, not %u\n", i, size, dax_at(moffset)[i],
-                          wire_pattern(i));
+        if (p[i] != wire_pattern(i)) {
+            print_message("byte %zu of %zu: %u, not %u\n", i, size, p[i], wire_pattern(i));
             return false;
         }
     }

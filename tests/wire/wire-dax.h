@@ -32,7 +32,7 @@ int dax_unmap(struct wire *w, uint64_t node, uint64_t moffset);
 
 static inline uint8_t *dax_at(uint64_t moffset)
 {
-    return dax_vmm.window + moffset;
+    return fe_shmem_at(&dax_vmm, moffset);
 }
 
 /* A file of @size bytes of the pattern (wire_pattern()) in the share. */

@@ -14,11 +14,6 @@
 
 #define MEM_SIZE0 (4u << 20)
 #define MEM_BUFS  (32u << 20) /* slots of fe-fuse below 20 MiB; free above */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#else
-#define SANITIZED 0
-#endif
 
 #define MAX_ARGS 24
 
@@ -239,7 +234,7 @@ int wire_mode_sandbox(void **state)
     struct wire *w = *state;
     /* An emulator knows too few of the calls that build it, the filters too few of those that the
      * sanitizers make. */
-    w->mode = getenv("MESON_EXE_WRAPPER") || SANITIZED ? WIRE_PLAIN : WIRE_SANDBOX;
+    w->mode = getenv("MESON_EXE_WRAPPER") || WIRE_SANITIZED ? WIRE_PLAIN : WIRE_SANDBOX;
     return 0;
 }
 

@@ -19,6 +19,13 @@
 
 #define WIRE_QUEUE 128
 
+/* Whether this build has a sanitizer: the daemon's memory is not its own then. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define WIRE_SANITIZED 1
+#else
+#define WIRE_SANITIZED 0
+#endif
+
 /* How the daemon is started: without namespaces, with all it has, or with nothing but itself. */
 enum wire_mode {
     WIRE_PLAIN,   /* --sandbox=$WIRE_SANDBOX, system calls filtered */
