@@ -92,6 +92,7 @@ struct dax_vu {
     struct vu_backend *channel;
     struct dax_caps caps;               /* assumed, or as the probe found */
     int whole_fd, readonly_fd, tail_fd; /* what the probe maps; -1: could not be made */
+    unsigned anew;                      /* vu_backend_anew() when it was asked last */
     uint64_t page;
     uint8_t nobody[16]; /* a UUID that the front-end cannot know */
 };
@@ -152,6 +153,15 @@ static int commit(void *user)
     return rc < 0 ? rc : 0; /* it says 1: unknown */
 }
 
+/* At a reboot QEMU stops the device and drops the mappings; it may say nothing else. */
+static bool dropped(void *user)
+{
+    struct dax_vu *v = user;
+    unsigned before = v->anew;
+    v->anew = vu_backend_anew(v->channel);
+    return v->anew != before;
+}
+
 /* ---- the probe ---- */
 
 /* Map the first page of @fd at the window's start, and unmap it again. Returns 1 when that is
@@ -200,7 +210,8 @@ static int probe(void *user, struct dax_caps *caps)
     return 0;
 }
 
-const struct dax_ops dax_vu_ops = {.map = map, .unmap = unmap, .commit = commit, .probe = probe};
+const struct dax_ops dax_vu_ops = {
+    .map = map, .unmap = unmap, .commit = commit, .probe = probe, .dropped = dropped};
 
 /* ---- life ---- */
 

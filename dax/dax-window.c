@@ -280,7 +280,10 @@ void dax_unmap_file(struct dax_window *w, uint64_t file)
 void dax_unmap_all(struct dax_window *w)
 {
     AUTO_LOCK(&w->order);
-    remove_all(w, true);
+    bool dropped = w->cfg.ops->dropped && w->cfg.ops->dropped(w->cfg.user);
+    remove_all(w, !dropped);
+    if (dropped)
+        g_array_set_size(w->stale, 0);
 }
 
 void dax_window_forget(struct dax_window *w, bool new_peer)

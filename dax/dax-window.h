@@ -46,6 +46,9 @@ struct dax_ops {
     int (*commit)(void *user);
     /* Find out what the front-end accepts. Called once, before the first map. */
     int (*probe)(void *user, struct dax_caps *caps);
+    /* Whether the front-end has dropped all mappings by itself since this was asked last; may be
+     * NULL. Does not block. */
+    bool (*dropped)(void *user);
 };
 
 struct dax_config {
@@ -101,7 +104,9 @@ bool dax_has_file(struct dax_window *w, uint64_t file, bool writable);
  * carried back first. A slot that lies partly in it: -EINVAL, nothing done. None: 0. */
 int dax_unmap(struct dax_window *w, uint64_t moffset, uint64_t len);
 void dax_unmap_file(struct dax_window *w, uint64_t file); /* FORGET: the guest dropped the inode */
-void dax_unmap_all(struct dax_window *w);                 /* DESTROY */
+/* DESTROY, and the INIT of the next guest. Says nothing when ops->dropped: QEMU refuses to unmap
+ * what a reboot has dropped. */
+void dax_unmap_all(struct dax_window *w);
 
 /* Device reset or a new front-end: the front-end dropped the mappings itself. Carries private bytes
  * back, forgets, sends nothing. @new_peer: probe again at the next start. No other call may run. */

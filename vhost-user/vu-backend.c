@@ -189,6 +189,18 @@ void vu_backend_pause(struct vu_backend *b)
     cancel_locked(b);
 }
 
+void vu_backend_begin_anew(struct vu_backend *b)
+{
+    AUTO_LOCK(&b->lock);
+    b->anew++;
+}
+
+unsigned vu_backend_anew(struct vu_backend *b)
+{
+    AUTO_LOCK(&b->lock);
+    return b->anew;
+}
+
 void vu_backend_close(struct vu_backend *b)
 {
     pthread_mutex_lock(&b->lock);

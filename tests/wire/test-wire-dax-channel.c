@@ -284,8 +284,9 @@ static void gone_with_a_map_unanswered(void **state)
     fe_shmem_stop(&fe);
 }
 
-/* Live mappings at a reset are the monitor's to drop; the next guest begins with an empty window,
- * whether the reset was said or is only seen from its INIT. */
+/* Live mappings at a reset are the monitor's to drop, and nothing is said about them; the next
+ * guest begins with an empty window, whether the reset was said or is only seen from rings that
+ * begin anew. */
 static void reset_with_live(struct wire *w, bool said)
 {
     uint32_t base;
@@ -305,15 +306,48 @@ static void reset_with_live(struct wire *w, bool said)
     usleep(50000);
     assert_int_equal(fe_shmem_get(&fe, &fe.unmaps), unmaps);
     fe_shmem_suspend(&fe, false);
-    for (unsigned i = 0; i < 2; i++)
+    for (unsigned i = 0; i < 2; i++) {
+        fe_ring_reset(&w->v.ring[i]);
         assert_int_equal(fe_vhost_start_ring(&w->v, i), 0);
+    }
     fe_fuse_reset(&w->f);
+    unsigned refused = fe_shmem_get(&fe, &fe.refused);
     assert_true(init(w));
+    if (!said) /* else it probes, and some of that is refused */
+        assert_int_equal(fe_shmem_get(&fe, &fe.unmaps), unmaps);
     node = wire_node(w, "big");
     for (unsigned i = 0; i < 4; i++) {
         assert_int_equal(map(w, node, i * CHUNK, false), 0);
         looks_right(i * CHUNK);
     }
+    if (!said)
+        assert_int_equal(fe_shmem_get(&fe, &fe.refused), refused);
+    end(w);
+}
+
+/* A machine that was paused keeps its mappings: rings go on where they stopped. */
+static void pause_with_live_mappings(void **state)
+{
+    struct wire *w = *state;
+    uint32_t base;
+    start(w, FE_SHMEM_QEMU, 2);
+    assert_true(init(w));
+    uint64_t node = wire_node(w, "big");
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(map(w, node, i * CHUNK, true), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(fe_vhost_get_base(&w->v, i, &base), 0);
+        fe_shmem_suspend(&fe, true);
+        assert_int_equal(base, w->v.ring[i].avail_shown);
+    }
+    fe_shmem_suspend(&fe, false);
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(fe_vhost_start_ring(&w->v, i), 0);
+    assert_int_equal(unmap(w, node, 0), 0);
+    assert_int_equal(fe_shmem_get(&fe, &fe.nmaps), 2);
+    looks_right(CHUNK);
+    assert_true(init(w)); /* a guest that forgot: they are still there, and are taken back */
+    assert_int_equal(fe_shmem_get(&fe, &fe.nmaps), 0);
     end(w);
 }
 
@@ -377,6 +411,7 @@ int main(void)
         T(gone_with_a_map_unanswered),
         T(reset_with_live_mappings),
         T(restart_with_live_mappings),
+        T(pause_with_live_mappings),
         T(two_queues_at_once),
         T(took_the_feature_only),
     };

@@ -31,7 +31,7 @@ uint64_t fuse_dax_init(struct fuse_srv *srv, uint64_t capable)
     srv->dax.on = srv->dax.show = false;
     if (!cfg->window)
         return 0;
-    dax_unmap_all(cfg->window); /* of the guest before, which may not have said DESTROY */
+    dax_unmap_all(cfg->window); /* of the guest before, if it did not say DESTROY */
     if (cfg->policy == FUSE_DAX_NEVER || !(capable & FUSE_MAP_ALIGNMENT))
         return 0;
     if (dax_window_start(cfg->window, &caps) != 0) /* which says why */
