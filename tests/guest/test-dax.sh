@@ -28,15 +28,6 @@ for mode in always inode default; do
 done
 mapcheck write "$T/share/large" $LARGE 9 0
 
-# Programs and libraries of the host's, if the guest can run them.
-libs=''
-if [ "${GUEST_KERNEL%-*}" = x86_64 ]; then
-    mkdir "$T/share/lib"
-    ldd "$(type -P ls)" | sed -n 's|^[^/]*\(/[^ ]*\) (0x.*|\1|p' | while read -r l; do cp -L "$l" "$T/share/lib/"; done
-    cp "$(type -P ls)" "$T/share/lib/ls"
-    libs=$(basename "$(ldd "$(type -P ls)" | sed -n 's|^[^/]*\(/[^ ]*ld-linux[^ ]*\) (0x.*|\1|p')")
-fi
-
 export DAX_OPTIONS=${DAX_OPTIONS:-}
 # shellcheck disable=SC2086 # words
 daemon myfs "$T/share" --dax-window=64M --log-level=debug $DAX_OPTIONS
@@ -60,7 +51,8 @@ mode() {
         check "$1: $verb, 0444" mapcheck $verb read-only $ODD 7 0
     done
     equal "$1: an empty file" "" "$(cat empty)"
-    equal "$1: a program runs from the mount" "it runs" "$(./busybox echo it runs)"
+    # Once: QEMU without KVM goes on executing what it translated from a mapping that is gone (docs/dax.md).
+    [ "$1" != always ] || equal "$1: a program runs from the mount" "it runs" "$(./busybox echo it runs)"
     check "$1: stores in a private mapping" mapcheck private private $ODD 4 5
     check "$1: private stores left the file alone" mapcheck map private $ODD 4 0
     check "$1: stores, whole pages" mapcheck store exact $EXACT 11 0
@@ -104,10 +96,6 @@ $(cat "$T/mode.sh")
 if dmesg | grep -q 'Cache len'; then ok "the guest found the window"; else not_ok "no window"; dmesg | grep -i virtiofs; fi
 for m in always inode default; do mode \$m; done
 check "mount once more" mount -t virtiofs -o dax=always myfs /mnt
-if [ -n "$libs" ]; then
-    equal "a program with shared libraries runs from the mount" "ls" \
-        "\$(/mnt/lib/$libs --library-path /mnt/lib /mnt/lib/ls /mnt/lib/ls | sed 's|.*/||')"
-fi
 check "a file larger than the window, mapped" mapcheck map /mnt/large $LARGE 9 0
 check "and stored" mapcheck store /mnt/large $LARGE 19 $((16 * MIB))
 check "and read" mapcheck read /mnt/large $LARGE 19 $((16 * MIB))

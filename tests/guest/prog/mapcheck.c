@@ -3,6 +3,8 @@
  * window. Byte i of a file with seed S is pattern(S, i), so what is found is right or it is not. */
 #include <errno.h>
 #include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -186,6 +188,50 @@ static int do_await(int fd, unsigned long size, unsigned long seed, unsigned lon
     return differs(p + off, wanted + off, off, size - off);
 }
 
+static sigjmp_buf back;
+
+static void on_bus(int sig)
+{
+    siglongjmp(back, sig);
+}
+
+/* Whether a load from @p is SIGBUS. */
+static int faults(const unsigned char *p)
+{
+    if (sigsetjmp(back, 1))
+        return 1;
+    (void)*(const volatile unsigned char *)p;
+    return 0;
+}
+
+/* cut FILE SIZE SEED OFFSET: the file is mapped, then cut to OFFSET (whole pages): behind it is
+ * SIGBUS, for this program alone, and before it nothing changes; long again, there are zeroes. */
+static int do_cut(int fd, unsigned long size, unsigned long seed, unsigned long off)
+{
+    static unsigned char wanted[CHUNK], zero[65536];
+    unsigned char *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    unsigned long n = off < CHUNK ? off : CHUNK;
+
+    if (p == MAP_FAILED || do_map(fd, size, seed, 0) || signal(SIGBUS, on_bus) == SIG_ERR)
+        return fail("mmap");
+    if (faults(p + off) || faults(p + size - 1)) {
+        fprintf(stderr, "mapcheck: SIGBUS too early\n");
+        return 1;
+    }
+    if (ftruncate(fd, off) < 0)
+        return fail("truncate");
+    if (!faults(p + off) || !faults(p + size - 1)) {
+        fprintf(stderr, "mapcheck: no SIGBUS behind the end of the file\n");
+        return 1;
+    }
+    pattern(wanted, seed, 0, n);
+    if (differs(p, wanted, 0, n))
+        return 1;
+    if (ftruncate(fd, size) < 0)
+        return fail("truncate");
+    return faults(p + off) ? fail("SIGBUS in a long file") : differs(p + off, zero, off, 4096);
+}
+
 /* blocks FILE SIZE SEED ROUNDS: blocks of the file at random, each with its number and turn, stored
  * by turns through a mapping and by write(), verified by turns the other way; at the end all of
  * them. The file then has the bytes of SEED again. */
@@ -230,7 +276,7 @@ static const struct {
     {"read", O_RDONLY, do_read},           {"map", O_RDONLY, do_map},
     {"store", O_RDWR, do_store},           {"sync", O_RDWR, do_sync},
     {"private", O_RDONLY, do_private},     {"await", O_RDONLY, do_await},
-    {"blocks", O_RDWR, do_blocks},
+    {"blocks", O_RDWR, do_blocks},         {"cut", O_RDWR, do_cut},
 };
 
 int main(int argc, char **argv)
@@ -247,8 +293,9 @@ int main(int argc, char **argv)
                           strtoul(argv[5], NULL, 0));
         return close(fd) < 0 ? fail("close") : bad;
     }
-    fprintf(stderr,
-            "usage: mapcheck write|append|read|map|store|sync|private|await FILE SIZE SEED OFFSET\n"
-            "       mapcheck blocks FILE SIZE SEED ROUNDS\n");
+    fprintf(
+        stderr,
+        "usage: mapcheck write|append|read|map|store|sync|private|await|cut FILE SIZE SEED OFFSET\n"
+        "       mapcheck blocks FILE SIZE SEED ROUNDS\n");
     return 2;
 }
