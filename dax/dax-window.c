@@ -35,6 +35,8 @@ struct dax_window *dax_window_new(const struct dax_config *cfg)
     w->cfg = *cfg;
     if (w->cfg.max_slots == 0)
         w->cfg.max_slots = (unsigned)MAX(cfg->size / WINDOW_MIN, SLOTS_MIN);
+    if (w->cfg.max_files == 0)
+        w->cfg.max_files = w->cfg.max_slots;
     w->pool = w->twins = -1;
     w->slots = g_tree_new_full(by_offset, NULL, NULL, NULL);
     w->files = g_hash_table_new(g_int64_hash, g_int64_equal);
@@ -158,6 +160,13 @@ static int check_rights(struct dax_window *w, const struct dax_request *rq, int 
     return !writable && (rq->write || !w->caps.readonly_fd) ? -EACCES : 0;
 }
 
+/* Whether one file more would be too many. What is going to be replaced counts. */
+static bool too_many_files(struct dax_window *w, uint64_t file)
+{
+    AUTO_LOCK(&w->table);
+    return w->counts.files >= w->cfg.max_files && !g_hash_table_contains(w->files, &file);
+}
+
 /* All that can be refused before anything is sent. The slots in the range go to @old. */
 static int check_map(struct dax_window *w, const struct dax_request *rq, int fd, bool fd_writable,
                      GPtrArray *old)
@@ -169,7 +178,8 @@ static int check_map(struct dax_window *w, const struct dax_request *rq, int fd,
         rc = find_slots(w, rq->moffset, rq->len, old);
     if (rc == 0)
         rc = check_rights(w, rq, fd, fd_writable);
-    if (rc == 0 && (guint)g_tree_nnodes(w->slots) - old->len >= w->cfg.max_slots)
+    if (rc == 0 && ((guint)g_tree_nnodes(w->slots) - old->len >= w->cfg.max_slots ||
+                    too_many_files(w, rq->file)))
         rc = -ENOSPC;
     return rc;
 }
@@ -294,6 +304,12 @@ void dax_window_forget(struct dax_window *w, bool new_peer)
     w->uncommitted = false;
     if (new_peer)
         w->probed = false;
+}
+
+bool dax_crowded(struct dax_window *w)
+{
+    AUTO_LOCK(&w->table);
+    return w->counts.files >= w->cfg.max_files - w->cfg.max_files / 4;
 }
 
 bool dax_is_mapped(struct dax_window *w, uint64_t file)

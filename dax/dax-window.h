@@ -57,6 +57,7 @@ struct dax_config {
     uint64_t size;      /* bytes; a power of two, at least 2 MiB */
     uint64_t granule;   /* bytes: what offsets and lengths are multiples of; the page size */
     unsigned max_slots; /* most slots at once; 0 = size / 2 MiB, but at least 64 */
+    unsigned max_files; /* most files mapped at once, a descriptor each; 0 = max_slots */
     double timeout;     /* seconds a private page may differ from its file; 0 = by requests only */
     void (*thread_start)(void *user); /* first call in the thread that does it; may be NULL */
     void *thread_user;                /* for thread_start */
@@ -87,12 +88,12 @@ struct dax_request {
 
 /* Map. @fd: the file, open O_RDWR (@fd_writable) or O_RDONLY, regular; taken over in any case.
  * All of the request is checked before anything is sent: -EINVAL (alignment, bounds, overflow,
- * partial overlap with a live slot, not a regular file), -ENOSPC (too many slots), -EACCES (@write
- * without a writable descriptor, or none at all that the front-end takes), -EBADF (@fd is -1 and no
- * descriptor is held, any more: call again with one), -ENODEV (dax_window_start() was not called).
- * The same slot of the same file again is an upgrade to writing; when it fails, the guest goes on
- * reading there. Another live slot that lies whole in the range is unmapped first. Otherwise 0 or
- * what ops->map said; on failure nothing of this request stays mapped. */
+ * partial overlap with a live slot, not a regular file), -ENOSPC (too many slots or files), -EACCES
+ * (@write without a writable descriptor, or none at all that the front-end takes), -EBADF (@fd is
+ * -1 and no descriptor is held, any more: call again with one), -ENODEV (dax_window_start() was not
+ * called). The same slot of the same file again is an upgrade to writing; when it fails, the guest
+ * goes on reading there. Another live slot that lies whole in the range is unmapped first.
+ * Otherwise 0 or what ops->map said; on failure nothing of this request stays mapped. */
 int dax_map(struct dax_window *w, const struct dax_request *rq, int fd, bool fd_writable);
 
 /* What fd dax_map() wants for @file: >= 0 is not needed when the file is mapped already. True when
@@ -111,6 +112,10 @@ void dax_unmap_all(struct dax_window *w);
 /* Device reset or a new front-end: the front-end dropped the mappings itself. Carries private bytes
  * back, forgets, sends nothing. @new_peer: probe again at the next start. No other call may run. */
 void dax_window_forget(struct dax_window *w, bool new_peer);
+
+/* Whether so many files are mapped that no more should be offered to the guest: three quarters of
+ * those that may be. */
+bool dax_crowded(struct dax_window *w);
 
 /* Whether anything of @file is mapped. Cheap; false is exact as long as no dax_map() of it runs. */
 bool dax_is_mapped(struct dax_window *w, uint64_t file);

@@ -9,9 +9,10 @@
 /* Linux maps 2 MiB at a time. */
 #define PIECE (UINT64_C(2) << 20)
 
-/* Mappings at once, whatever the size of the window: each may hold a descriptor. */
+/* Mappings at once at least, whatever the size of the window; and files, of which each holds a
+ * descriptor: a sixteenth of those that there are, or so many. */
 #define SLOTS_MIN 64
-#define SLOTS_MAX 65536
+#define FILES_MIN 64
 
 /* Seconds that a store of the guest to a page of ours may take to the file at most. */
 #define CARRY_MIN 0.1
@@ -34,12 +35,17 @@ static bool wanted(const struct options *o)
 
 static unsigned slots(const struct options *o)
 {
-    return (unsigned)CLAMP(o->dax_window / PIECE, SLOTS_MIN, SLOTS_MAX);
+    return (unsigned)CLAMP(o->dax_window / PIECE, SLOTS_MIN, G_MAXINT);
 }
 
-uint64_t daemon_dax_fds(const struct options *o)
+static unsigned files(const struct options *o, uint64_t nofile)
 {
-    return wanted(o) ? slots(o) + 16 : 0;
+    return (unsigned)CLAMP(nofile / 16, FILES_MIN, slots(o));
+}
+
+uint64_t daemon_dax_fds(const struct options *o, uint64_t nofile)
+{
+    return wanted(o) ? files(o, nofile) + 16 : 0;
 }
 
 void daemon_dax_device(const struct options *o, struct vu_config *vc)
@@ -57,7 +63,7 @@ void daemon_dax_prepare(struct daemon_dax *x, const struct options *o, struct vu
         x->vu = dax_vu_new(dialect_of(o), vu_dev_backend(dev));
 }
 
-bool daemon_dax_start(struct daemon_dax *x, const struct options *o,
+bool daemon_dax_start(struct daemon_dax *x, const struct options *o, uint64_t nofile,
                       void (*thread_start)(void *user), void *user, GError **err)
 {
     if (!wanted(o))
@@ -68,6 +74,7 @@ bool daemon_dax_start(struct daemon_dax *x, const struct options *o,
         .size = o->dax_window,
         .granule = (uint64_t)sysconf(_SC_PAGESIZE),
         .max_slots = slots(o),
+        .max_files = files(o, nofile),
         .timeout = CLAMP(o->timeout, CARRY_MIN, CARRY_MAX),
         .thread_start = thread_start,
         .thread_user = user,

@@ -18,15 +18,15 @@ struct daemon_dax {
     struct dax_window *window; /* likewise */
 };
 
-/* Descriptors that the window may hold, one for each mapping at most. */
-uint64_t daemon_dax_fds(const struct options *o);
+/* Descriptors that the window may hold where @nofile is the limit: one for each mapped file. */
+uint64_t daemon_dax_fds(const struct options *o, uint64_t nofile);
 /* What the device has to offer. */
 void daemon_dax_device(const struct options *o, struct vu_config *vc);
 /* What must be there before the sandbox; @dev stays the caller's and lives longer. */
 void daemon_dax_prepare(struct daemon_dax *x, const struct options *o, struct vu_dev *dev);
 /* The window, inside the sandbox. @thread_start gets @user, first in the window's own thread.
  * Returns false with @err. */
-bool daemon_dax_start(struct daemon_dax *x, const struct options *o,
+bool daemon_dax_start(struct daemon_dax *x, const struct options *o, uint64_t nofile,
                       void (*thread_start)(void *user), void *user, GError **err);
 /* The policy, for the FUSE server. The pattern lists belong to @o. */
 void daemon_dax_policy(const struct daemon_dax *x, const struct options *o,

@@ -74,9 +74,10 @@ static void set_signals(void)
 
 /* Kept back for sockets, kick and call descriptors and memory regions of the control path, so that
  * a guest that opens until it gets ENFILE takes nothing from it; and for what it maps. */
-static uint64_t reserved_fds(const struct options *o)
+static uint64_t reserved_fds(const struct daemon *d)
 {
-    return 128 + 4ull * o->max_request_queues + daemon_dax_fds(o) + daemon_9p_fds(o);
+    return 128 + 4ull * d->o->max_request_queues + daemon_dax_fds(d->o, d->nofile) +
+           daemon_9p_fds(d->o);
 }
 
 static uint64_t nr_open(void)
@@ -113,11 +114,11 @@ static bool set_nofile(struct daemon *d, GError **err)
     }
     getrlimit(RLIMIT_NOFILE, &lim);
     d->nofile = lim.rlim_cur;
-    if (d->nofile <= 2 * reserved_fds(d->o)) {
+    if (d->nofile <= 2 * reserved_fds(d)) {
         g_set_error(err, G_FILE_ERROR, G_FILE_ERROR_MFILE,
                     "the limit of open files, %" G_GUINT64_FORMAT
                     ", is too small: at least %" G_GUINT64_FORMAT " are needed",
-                    d->nofile, 2 * reserved_fds(d->o) + 1);
+                    d->nofile, 2 * reserved_fds(d) + 1);
         return false;
     }
     return true;
@@ -278,7 +279,7 @@ static bool make_fs(struct daemon *d, const struct sb_result *sb, GError **err)
         [OPT_ASK_ALWAYS] = FUSE_ASK_ALWAYS,
     };
     const struct options *o = d->o;
-    uint64_t most = d->nofile - reserved_fds(o);
+    uint64_t most = d->nofile - reserved_fds(d);
     struct fs_config fc = {
         .root_fd = sb->root_fd,
         .proc_self_fd = sb->proc_self_fd,
@@ -408,7 +409,7 @@ static int start(struct daemon *d, GError **err)
         make_dev(d);
     struct sb_result sb;
     if (!enter_sandbox(d, &sb, err) ||
-        (d->dev && !daemon_dax_start(&d->dax, d->o, dev_thread_start, d, err)) ||
+        (d->dev && !daemon_dax_start(&d->dax, d->o, d->nofile, dev_thread_start, d, err)) ||
         !make_fs(d, &sb, err))
         return -1;
     return !d->p9 || daemon_9p_make(d->p9, d->fs, dev_thread_start, d, err) ? 0 : -1;

@@ -280,12 +280,50 @@ static void test_running(void **state)
     waitpid(pid, &status, 0);
 }
 
+/* Few descriptors, and a window with places for more files: no more are offered to the guest when
+ * there are many, and one too many is refused, until another goes. */
+static void test_few_descriptors(void **state)
+{
+    static const char *const few[] = {"--rlimit-nofile=1024", "--dax-window=1T", "--dax-min-size=1",
+                                      NULL};
+    enum { MOST = 64, OFFERED = MOST / 4 * 3 };
+    struct wire *w = *state;
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), node[MOST + 1];
+    char name[16];
+
+    for (unsigned n = 0; n <= MOST; n++) {
+        snprintf(name, sizeof(name), "few%u", n);
+        dax_put(w, name, page);
+    }
+    dax_mount(w, FE_SHMEM_QEMU, few);
+    unsigned fds = fe_daemon_fds(&w->d);
+    for (unsigned n = 0; n <= MOST; n++) {
+        snprintf(name, sizeof(name), "few%u", n);
+        node[n] = wire_node(w, name);
+        assert_int_equal(dax_flagged(w, name), n < OFFERED);
+        assert_int_equal(dax_map_len(w, node[n], 0, n * page, page, DAX_READ),
+                         n < MOST ? 0 : -ENOSPC);
+    }
+    assert_int_equal(dax_mapped(), MOST);
+    assert_in_range(fe_daemon_fds(&w->d), fds, fds + 2 * MOST + 8); /* and one for each inode */
+    assert_true(dax_flagged(w, "few3"));                            /* what was offered stays so */
+    assert_int_equal(dax_map_len(w, node[3], 0, MOST * page, page, DAX_READ), 0); /* once more */
+    fe_forget(&w->f, node[0], 2);
+    wire_alive(w);
+    for (unsigned n = 0; n < 100 && dax_mapped() > MOST; n++)
+        usleep(10000);
+    assert_int_equal(dax_map_len(w, node[MOST], 0, 0, page, DAX_READ), 0);
+    assert_true(dax_shows(0, page));
+    dax_umount(w);
+}
+
 int main(void)
 {
 #define OWN(t) cmocka_unit_test_teardown(t, dax_cleanup)
     const struct CMUnitTest tests[] = {
-        OWN(test_granted), OWN(test_off),      OWN(test_sizes),   OWN(test_answers),
-        OWN(test_names),   OWN(test_readonly), OWN(test_upgrade), OWN(test_running),
+        OWN(test_granted), OWN(test_off),     OWN(test_sizes),
+        OWN(test_answers), OWN(test_names),   OWN(test_readonly),
+        OWN(test_upgrade), OWN(test_running), OWN(test_few_descriptors),
     };
     return cmocka_run_group_tests(tests, wire_make, wire_unmake);
 }

@@ -127,8 +127,11 @@ static bool takes(struct fuse_srv *srv, struct fs_inode *inode, const char *name
         return false;
     if (!fits || !fuse_dax_kind_fits(srv, fs_map_kind(srv->fs, inode, a)))
         return false;
-    if (!granted)
-        fs_inode_set_mark(inode, GRANTED);
+    if (granted)
+        return true;
+    if (dax_crowded(srv->cfg.dax.window))
+        return false;
+    fs_inode_set_mark(inode, GRANTED);
     return true;
 }
 
