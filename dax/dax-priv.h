@@ -8,6 +8,7 @@
 
 #include <glib.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 /* A private part is at most so long: what a guest can make us compare at each request is bounded
  * whatever the size of its slots. Linux maps 2 MiB at a time. */
@@ -64,6 +65,7 @@ struct dax_window {
     bool uncommitted;         /* mapped since the last commit; order */
     GArray *stale;            /* of struct dax_piece: may still be mapped there; order */
     struct dax_counts counts; /* table */
+    atomic_ullong compared;   /* bytes of private pages */
     unsigned private;         /* private pieces of all files; table */
     struct dax_timer timer;
 };
@@ -98,11 +100,17 @@ int dax_commit(struct dax_window *w);
 
 /* dax-private.c: pages of our own. */
 
+/* Bytes of a file. */
+struct dax_span {
+    uint64_t from, to;
+};
+#define DAX_ALL ((struct dax_span){0, UINT64_MAX})
+
 /* Descriptors of pool and twins; 0 or -errno. */
 int dax_private_open(struct dax_window *w);
 /* Carry the guest's stores to the file, then (@pull, or the size changed) the file's bytes to the
- * private pages. Needs the file's lock. */
-int dax_private_sync(struct dax_window *w, struct dax_file *f, bool pull);
+ * private pages: those of @span, and what the file grew by. Needs the file's lock. */
+int dax_private_sync(struct dax_window *w, struct dax_file *f, bool pull, struct dax_span span);
 /* Make @len bytes at window offset @at zeroes, their memory free. */
 int dax_private_clear(struct dax_window *w, uint64_t at, uint64_t len);
 

@@ -19,6 +19,12 @@ struct bufs {
     uint8_t pool[CHUNK], twin[CHUNK], file[CHUNK];
 };
 
+/* What is looked at: the file's size as it is now, and which of its bytes. */
+struct look {
+    uint64_t size;
+    struct dax_span span;
+};
+
 static int sparse_memfd(const char *name, uint64_t size)
 {
     int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -125,6 +131,7 @@ static int push_chunk(struct dax_window *w, const struct dax_file *f, struct buf
                       uint64_t pos, size_t len)
 {
     int rc = read_pages(w, b, at, len);
+    atomic_fetch_add(&w->compared, len);
     if (rc || memcmp(b->pool, b->twin, len) == 0)
         return rc;
     rc = write_runs(f->fd, b->twin, b->pool, len, pos);
@@ -139,6 +146,7 @@ static int pull_chunk(struct dax_window *w, const struct dax_file *f, struct buf
                       uint64_t pos, size_t len, size_t shared)
 {
     ssize_t n = read_full(f->fd, b->file, len, pos);
+    atomic_fetch_add(&w->compared, len);
     if (n <= 0)
         return (int)n;
     len = (size_t)n; /* shorter meanwhile: the next look finds the new size */
@@ -168,15 +176,23 @@ static uint64_t piece_inside(const struct dax_slot *s, const struct dax_piece *p
     return size > pos ? MIN(size - pos, p->len) : 0;
 }
 
-static int push_piece(struct dax_window *w, struct dax_file *f, struct bufs *b,
-                      const struct dax_slot *s, const struct dax_piece *p, uint64_t size)
+/* What of @len bytes from @pos on is in @span, counted from @pos. */
+static struct dax_span clip(struct dax_span span, uint64_t pos, uint64_t len)
 {
-    uint64_t len = piece_inside(s, p, MIN(size, f->valid)), pos = piece_pos(s, p);
+    return (struct dax_span){span.from > pos ? MIN(span.from - pos, len) : 0,
+                             span.to > pos ? MIN(span.to - pos, len) : 0};
+}
+
+static int push_piece(struct dax_window *w, struct dax_file *f, struct bufs *b,
+                      const struct dax_slot *s, const struct dax_piece *p, const struct look *l)
+{
+    uint64_t len = piece_inside(s, p, MIN(l->size, f->valid)), pos = piece_pos(s, p);
+    struct dax_span in = clip(l->span, pos, len);
     int any = 0;
     if (p->fresh || !s->write)
         return 0;
-    for (uint64_t i = 0; i < len; i += CHUNK) {
-        int rc = push_chunk(w, f, b, p->at + i, pos + i, MIN(CHUNK, len - i));
+    for (uint64_t i = in.from; i < in.to; i += CHUNK) {
+        int rc = push_chunk(w, f, b, p->at + i, pos + i, MIN(CHUNK, in.to - i));
         if (rc < 0)
             return rc;
         any |= rc;
@@ -185,16 +201,17 @@ static int push_piece(struct dax_window *w, struct dax_file *f, struct bufs *b,
 }
 
 static int pull_piece(struct dax_window *w, struct dax_file *f, struct bufs *b,
-                      const struct dax_slot *s, struct dax_piece *p, uint64_t size)
+                      const struct dax_slot *s, struct dax_piece *p, const struct look *l)
 {
-    uint64_t len = piece_inside(s, p, size), pos = piece_pos(s, p);
+    uint64_t len = piece_inside(s, p, l->size), pos = piece_pos(s, p);
+    struct dax_span in = clip(p->fresh ? DAX_ALL : l->span, pos, len);
     uint64_t before = p->fresh ? 0 : piece_inside(s, p, f->valid);
     uint64_t shared = s->write ? MIN(before, len) : 0;
     int rc = 0;
     if (before > len)
         rc = dax_private_clear(w, p->at + len, before - len);
-    for (uint64_t i = 0; rc == 0 && i < len; i += CHUNK)
-        rc = pull_chunk(w, f, b, p->at + i, pos + i, MIN(CHUNK, len - i),
+    for (uint64_t i = in.from; rc == 0 && i < in.to; i += CHUNK)
+        rc = pull_chunk(w, f, b, p->at + i, pos + i, MIN(CHUNK, in.to - i),
                         shared > i ? MIN(CHUNK, shared - i) : 0);
     /* Once, with `order` held: who has that may read pieces without the file's lock. */
     if (rc == 0 && p->fresh)
@@ -203,8 +220,8 @@ static int pull_piece(struct dax_window *w, struct dax_file *f, struct bufs *b,
 }
 
 /* All private pieces, until one fails. The results or'ed, or -errno. */
-static int each_piece(struct dax_window *w, struct dax_file *f, struct bufs *b, uint64_t size,
-                      bool pull)
+static int each_piece(struct dax_window *w, struct dax_file *f, struct bufs *b,
+                      const struct look *l, bool pull)
 {
     int any = 0;
     for (unsigned i = 0; i < f->slots->len; i++) {
@@ -213,7 +230,7 @@ static int each_piece(struct dax_window *w, struct dax_file *f, struct bufs *b, 
             struct dax_piece *p = &g_array_index(s->pieces, struct dax_piece, k);
             if (!p->private)
                 continue;
-            int rc = pull ? pull_piece(w, f, b, s, p, size) : push_piece(w, f, b, s, p, size);
+            int rc = pull ? pull_piece(w, f, b, s, p, l) : push_piece(w, f, b, s, p, l);
             if (rc < 0)
                 return rc;
             any |= rc;
@@ -222,21 +239,25 @@ static int each_piece(struct dax_window *w, struct dax_file *f, struct bufs *b, 
     return any;
 }
 
-int dax_private_sync(struct dax_window *w, struct dax_file *f, bool pull)
+int dax_private_sync(struct dax_window *w, struct dax_file *f, bool pull, struct dax_span span)
 {
     g_autofree struct bufs *b = g_new(struct bufs, 1);
     struct stat st;
     if (fstat(f->fd, &st) < 0)
         return -errno;
-    uint64_t size = (uint64_t)st.st_size;
-    int rc = each_piece(w, f, b, size, false);
+    struct look l = {(uint64_t)st.st_size, span};
+    int rc = each_piece(w, f, b, &l, false);
     if (rc < 0)
         return rc;
     /* What was stored through one piece may be seen through another. */
-    if (!pull && rc == 0 && size == f->valid)
+    if (!pull && rc == 0 && l.size == f->valid)
         return 0;
-    rc = each_piece(w, f, b, size, true);
+    if (l.size > f->valid) {
+        l.span.from = MIN(l.span.from, f->valid);
+        l.span.to = MAX(l.span.to, l.size);
+    }
+    rc = each_piece(w, f, b, &l, true);
     if (rc == 0)
-        f->valid = size;
+        f->valid = l.size;
     return rc;
 }

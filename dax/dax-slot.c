@@ -144,7 +144,7 @@ static int enter_piece(struct dax_window *w, struct dax_slot *s, const struct da
     if (!p->private)
         return 0;
     count_private(w, s->file, p->len, 1);
-    return dax_private_sync(w, s->file, true);
+    return dax_private_sync(w, s->file, true, DAX_ALL);
 }
 
 static void count_covered(struct dax_window *w, struct dax_slot *s, uint64_t len)
@@ -222,7 +222,7 @@ int dax_slot_grant(struct dax_window *w, struct dax_slot *s)
     AUTO_LOCK(&s->file->lock);
     /* What a guest stored without the right to is gone by this, and its twins are right. */
     if (s->file->private)
-        rc = dax_private_sync(w, s->file, true);
+        rc = dax_private_sync(w, s->file, true, DAX_ALL);
     if (rc == 0)
         s->write = true;
     return rc;
@@ -235,7 +235,7 @@ static int leave_file(struct dax_window *w, struct dax_slot *s)
     int rc = 0;
     AUTO_LOCK(&f->lock);
     if (f->private && s->write)
-        rc = dax_private_sync(w, f, false);
+        rc = dax_private_sync(w, f, false, DAX_ALL);
     g_ptr_array_remove_fast(f->slots, s);
     for (unsigned i = 0; i < s->pieces->len; i++)
         if (piece_at(s, i)->private)

@@ -20,7 +20,7 @@ void dax_timer_init(struct dax_window *w)
 static void timer_sync_file(struct dax_window *w, struct dax_file *f)
 {
     pthread_mutex_lock(&f->lock);
-    int rc = dax_private_sync(w, f, true);
+    int rc = dax_private_sync(w, f, true, DAX_ALL);
     pthread_mutex_unlock(&f->lock);
     if (rc < 0)
         log_guest_warn("dax: private pages of a file differ from it: %s", strerror(-rc));

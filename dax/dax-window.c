@@ -349,19 +349,19 @@ static int grow_file(struct dax_window *w, struct dax_file *f)
     return 0;
 }
 
-static int sync_file(struct dax_window *w, struct dax_file *f, bool pull)
+static int sync_file(struct dax_window *w, struct dax_file *f, bool pull, struct dax_span span)
 {
     if (!has_private(w, f))
         return 0;
     AUTO_LOCK(&f->lock);
-    return dax_private_sync(w, f, pull);
+    return dax_private_sync(w, f, pull, span);
 }
 
-/* The file has @size bytes or had when it was looked at. */
-static int file_seen(struct dax_window *w, struct dax_file *f, uint64_t size)
+/* The file has @size bytes or had when it was looked at; those of @span may be others. */
+static int file_seen(struct dax_window *w, struct dax_file *f, uint64_t size, struct dax_span span)
 {
     int rc = must_grow(w, f, size) ? grow_file(w, f) : 0;
-    return rc ? rc : sync_file(w, f, true);
+    return rc ? rc : sync_file(w, f, true, span);
 }
 
 int dax_seen(struct dax_window *w, uint64_t file, const struct dax_stamp *stamp)
@@ -369,7 +369,7 @@ int dax_seen(struct dax_window *w, uint64_t file, const struct dax_stamp *stamp)
     struct dax_file *f = dax_file_get(w, file);
     if (!f)
         return 0;
-    int rc = file_seen(w, f, stamp->size);
+    int rc = file_seen(w, f, stamp->size, DAX_ALL);
     dax_file_put(w, f);
     return rc;
 }
@@ -380,7 +380,17 @@ static int file_stat(struct dax_file *f, struct stat *st)
     return fstat(f->fd, st) < 0 ? -errno : 0;
 }
 
+static struct dax_span span_of(uint64_t from, uint64_t len)
+{
+    return (struct dax_span){from, from + MIN(len, UINT64_MAX - from)};
+}
+
 int dax_changed(struct dax_window *w, uint64_t file)
+{
+    return dax_changed_part(w, file, 0, UINT64_MAX);
+}
+
+int dax_changed_part(struct dax_window *w, uint64_t file, uint64_t from, uint64_t len)
 {
     struct dax_file *f = dax_file_get(w, file);
     struct stat st;
@@ -388,17 +398,22 @@ int dax_changed(struct dax_window *w, uint64_t file)
         return 0;
     int rc = file_stat(f, &st);
     if (rc == 0)
-        rc = file_seen(w, f, (uint64_t)st.st_size);
+        rc = file_seen(w, f, (uint64_t)st.st_size, span_of(from, len));
     dax_file_put(w, f);
     return rc;
 }
 
 int dax_store(struct dax_window *w, uint64_t file)
 {
+    return dax_store_part(w, file, 0, UINT64_MAX);
+}
+
+int dax_store_part(struct dax_window *w, uint64_t file, uint64_t from, uint64_t len)
+{
     struct dax_file *f = dax_file_get(w, file);
     if (!f)
         return 0;
-    int rc = sync_file(w, f, false);
+    int rc = sync_file(w, f, false, span_of(from, len));
     dax_file_put(w, f);
     return rc;
 }
@@ -408,7 +423,7 @@ int dax_store_all(struct dax_window *w)
     g_autoptr(GPtrArray) files = dax_file_list_private(w);
     int rc = 0;
     for (unsigned i = 0; i < files->len; i++) {
-        int one = sync_file(w, g_ptr_array_index(files, i), false);
+        int one = sync_file(w, g_ptr_array_index(files, i), false, DAX_ALL);
         rc = rc ? rc : one;
         dax_file_put(w, g_ptr_array_index(files, i));
     }
@@ -419,4 +434,5 @@ void dax_window_counts(struct dax_window *w, struct dax_counts *out)
 {
     AUTO_LOCK(&w->table);
     *out = w->counts;
+    out->compared = atomic_load(&w->compared);
 }

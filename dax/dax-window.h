@@ -128,10 +128,14 @@ int dax_seen(struct dax_window *w, uint64_t file, const struct dax_stamp *stamp)
 /* The daemon changed the file for the guest (WRITE, FALLOCATE, COPY_FILE_RANGE, truncation): like
  * dax_seen(), with the file's own size and times. Before the answer. */
 int dax_changed(struct dax_window *w, uint64_t file);
+/* The same where only these bytes were written, and what the file grew by. */
+int dax_changed_part(struct dax_window *w, uint64_t file, uint64_t from, uint64_t len);
 
 /* Carry what the guest stored in private pages of @file to the file (FLUSH, FSYNC, READ, GETATTR,
  * COPY_FILE_RANGE ...), before the request itself. 0 or -errno of the write. */
 int dax_store(struct dax_window *w, uint64_t file);
+/* The same for these bytes of it (READ, WRITE). */
+int dax_store_part(struct dax_window *w, uint64_t file, uint64_t from, uint64_t len);
 /* The same for all files (SYNCFS); goes on after an error and returns the first. */
 int dax_store_all(struct dax_window *w);
 
@@ -140,5 +144,6 @@ struct dax_counts {
     unsigned slots, files;
     uint64_t private_bytes; /* bytes of window backed by private pages */
     uint64_t maps, unmaps;  /* said to the front-end so far */
+    uint64_t compared;      /* bytes of private pages so far */
 };
 void dax_window_counts(struct dax_window *w, struct dax_counts *out);

@@ -20,7 +20,7 @@ requests() { grep -c " $1 nodeid .*: ok" "$T/one.log"; }
 
 for tag in one two; do daemon $tag "$T/share" --dax-window=64M --log-level=debug; done
 
-boot first -m 512M -t 240 -R one <<END
+boot first -m 512M -t 400 -R one <<END
 MIB=$MIB ODD=$ODD GROWN=$GROWN
 m="mount -t virtiofs -o dax=always one /mnt"
 if [ ! -e /ctl/word.rebooted ]; then
@@ -71,18 +71,18 @@ check "$FILES files, dax=always" ops read /mnt 0 $FILES
 echo "# in \$((\$(cut -d. -f1 /proc/uptime) - start)) s"
 check "umount" umount /mnt
 END
-hear first mapped 120 || not_ok "the guest maps"
+hear first mapped 200 || not_ok "the guest maps"
 mapcheck write "$T/share/exact" $MIB 2 0
 mapcheck write "$T/share/odd" $ODD 2 0
 mapcheck append "$T/share/grows" $GROWN 1 $ODD
 mapcheck write "$T/share/new" $ODD 3 0 && mv "$T/share/new" "$T/share/replaced"
 tell first changed
-hear first stored 60 || not_ok "the guest stores"
+hear first stored 120 || not_ok "the guest stores"
 check "host: whole pages" mapcheck read "$T/share/guest-exact" $MIB 4 0
 check "host: partial page" mapcheck read "$T/share/guest-odd" $ODD 4 0
 
 # Another guest with a window of its own, while the first has its mappings.
-boot second -m 512M -t 120 two <<END
+boot second -m 512M -t 300 two <<END
 check "second guest: mount" mount -t virtiofs -o dax=always two /mnt
 check "second guest: the first one's stores, whole pages" mapcheck map /mnt/guest-exact $MIB 4 0
 check "second guest: the first one's stores, partial page" mapcheck map /mnt/guest-odd $ODD 4 0
@@ -92,7 +92,7 @@ END
 guest_wait second || not_ok "second guest: exit code $?"
 check "host: the second guest's stores" mapcheck read "$T/share/guest-odd" $ODD 5 0
 tell first seen
-hear first ready 60 || not_ok "the guest mounts once more"
+hear first ready 120 || not_ok "the guest mounts once more"
 mapped=$(requests SETUPMAPPING) removed=$(requests REMOVEMAPPING)
 tell first go
 guest_wait first || not_ok "guest: exit code $?"

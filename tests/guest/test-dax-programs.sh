@@ -62,7 +62,7 @@ again() {
 
 for mode in always inode; do
     daemon $mode "$root" --dax-window=512M --log-level=debug
-    boot $mode -m 512M -t 240 $mode <<END
+    boot $mode -m 512M -t 400 $mode <<END
 check "mount, dax=$mode" mount -t virtiofs -o dax=$mode $mode /mnt
 mount -t proc proc /mnt/proc
 mount -t devtmpfs dev /mnt/dev

@@ -13,7 +13,7 @@ truncate -s $((3 * MIB)) "$T/share/whole"
 daemon one "$T/share" --dax-window=64M --relisten
 pid=$(daemon_pid one)
 
-boot first -m 512M -t 180 one <<END
+boot first -m 512M -t 300 one <<END
 check "mount" mount -t virtiofs -o dax=always one /mnt
 cd /mnt
 check "cut by the guest: SIGBUS behind the end, whole pages" mapcheck cut whole $((3 * MIB)) 1 $MIB
@@ -26,7 +26,7 @@ tell mapped
 sleep 30
 not_ok "the machine survived: is QEMU's defect gone?"
 END
-hear first mapped 150 || not_ok "the guest maps"
+hear first mapped 200 || not_ok "the guest maps"
 truncate -s 0 "$T/share/host"
 guest_wait first
 equal "cut by the host: QEMU is gone" 125 $?
@@ -35,7 +35,7 @@ equal "it still is the same" "$pid" "$(daemon_pid one)"
 equal "host: the guest's own work is there" $ODD "$(stat -c %s "$T/share/odd")"
 
 "$HOST_MAPCHECK" write "$T/share/host" $ODD 2 0
-guest second -m 512M -t 180 one <<END
+guest second -m 512M -t 300 one <<END
 check "the next guest mounts" mount -t virtiofs -o dax=always one /mnt
 check "and maps" mapcheck map /mnt/host $ODD 2 0
 check "and stores" mapcheck store /mnt/host $ODD 3 0

@@ -90,7 +90,7 @@ mode() {
 }
 END
 
-guest first -m 768M -t 240 -p "p9=$T/share" myfs <<END
+guest first -m 768M -t 400 -p "p9=$T/share" myfs <<END
 EXACT=$((4 * MIB)) ODD=$ODD GROWN=$((6 * MIB + 77))
 $(cat "$T/mode.sh")
 if dmesg | grep -q 'Cache len'; then ok "the guest found the window"; else not_ok "no window"; dmesg | grep -i virtiofs; fi

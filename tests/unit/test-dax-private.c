@@ -297,6 +297,38 @@ struct racer {
     atomic_bool stop;
 };
 
+/* Appending to a file whose private part is long looks at what was written, not at all of it; what
+ * the guest stored elsewhere waits for another request. */
+static void test_part(void **state)
+{
+    struct peer p;
+    struct dax_counts before, after;
+    enum { STEP = 100, STEPS = 1000 };
+    char text[STEP + 1] = "";
+    peer_start(&p, &(struct peer_setup){0});
+    close(peer_file(&p, "f", 100));
+    assert_int_equal(peer_map(&p, 1, "f", 0, 0, WINDOW_2M, true), 0);
+    dax_window_counts(p.w, &before);
+    memset(text, 'a', STEP);
+    for (uint64_t at = 100; at < 100 + STEP * STEPS; at += STEP) {
+        assert_int_equal(dax_store_part(p.w, 1, at, STEP), 0);
+        peer_host_write(&p, "f", at, text);
+        assert_int_equal(dax_changed_part(p.w, 1, at, STEP), 0);
+    }
+    dax_window_counts(p.w, &after);
+    assert_in_range(after.compared - before.compared, STEP * STEPS, 4 * STEP * STEPS);
+    peer_guest_shows(&p, 0, "f", 0, 100 + STEP * STEPS);
+    guest_stores(&p, 10, "here");
+    guest_stores(&p, 50000, "there");
+    assert_int_equal(dax_store_part(p.w, 1, 8, 4), 0);
+    peer_host_shows(&p, "f", 10, "he");
+    peer_host_shows(&p, "f", 50000, "aaaaa");
+    assert_int_equal(dax_store(p.w, 1), 0);
+    peer_host_shows(&p, "f", 10, "here");
+    peer_host_shows(&p, "f", 50000, "there");
+    peer_stop(&p);
+}
+
 static void *host_and_requests(void *arg)
 {
     struct racer *r = arg;
@@ -379,6 +411,7 @@ int main(void)
         cmocka_unit_test(test_two_views),
         cmocka_unit_test(test_nothing_left),
         cmocka_unit_test(test_weaker_descriptor),
+        cmocka_unit_test(test_part),
         cmocka_unit_test(test_race),
         cmocka_unit_test(test_upgrade_race),
     };

@@ -190,15 +190,35 @@ static bool touches(const struct fuse_rq *rq)
     return open.flags & O_TRUNC;
 }
 
+/* The bytes that a request reads or writes: all, where it does not say. */
+static void bytes_of(const struct fuse_rq *rq, uint64_t *from, uint64_t *len)
+{
+    struct fuse_write_in wr;
+    struct fuse_read_in rd;
+
+    *from = 0;
+    *len = UINT64_MAX;
+    if (rq->in->opcode == FUSE_WRITE) {
+        memcpy(&wr, rq->body, sizeof(wr));
+        *from = wr.offset;
+        *len = wr.size;
+    } else if (rq->in->opcode == FUSE_READ) {
+        memcpy(&rd, rq->body, sizeof(rd));
+        *from = rd.offset;
+        *len = rd.size;
+    }
+}
+
 int fuse_dax_before(struct fuse_rq *rq)
 {
     struct dax_window *w = rq->srv->cfg.dax.window;
-    uint64_t from = rq->in->nodeid, to = changed_file(rq);
+    uint64_t from = rq->in->nodeid, to = changed_file(rq), pos, len;
 
     if (!touches(rq))
         return 0;
+    bytes_of(rq, &pos, &len);
     int err = rq->in->opcode == FUSE_SYNCFS ? dax_store_all(w)
-              : dax_is_mapped(w, from)      ? dax_store(w, from)
+              : dax_is_mapped(w, from)      ? dax_store_part(w, from, pos, len)
                                             : 0;
     if (to != from && dax_is_mapped(w, to)) {
         int also = dax_store(w, to);
@@ -213,11 +233,12 @@ int fuse_dax_before(struct fuse_rq *rq)
 int fuse_dax_after(struct fuse_rq *rq)
 {
     struct dax_window *w = rq->srv->cfg.dax.window;
-    uint64_t id = changed_file(rq);
+    uint64_t id = changed_file(rq), pos, len;
 
     if (!touches(rq) || !dax_is_mapped(w, id))
         return 0;
-    int err = dax_changed(w, id);
+    bytes_of(rq, &pos, &len);
+    int err = dax_changed_part(w, id, pos, len);
     return err ? failed("a change", id, err) : 0;
 }
 
