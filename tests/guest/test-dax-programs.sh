@@ -57,7 +57,7 @@ requests() { grep -c " $1 nodeid .*: ok" "$T/$mode.log"; }
 # What fio left, without a guest between.
 again() {
     fio --output-format=terse --directory="$root/work/$1" --name="$2" --filename="$2" --verify=crc32c --verify_only=1 \
-        --rw=randwrite --bs=4k --size=8M --verify_fatal=1 --allow_file_create=0 --randrepeat=0
+        --verify_state_save=0 --rw=randwrite --bs=4k --size=8M --verify_fatal=1 --allow_file_create=0 --randrepeat=0
 }
 
 for mode in always inode; do

@@ -35,8 +35,8 @@ END
 
 # What fio left is verified once more by the host's own fio, with no guest between.
 again() {
-    fio --output-format=terse --directory="$T/share" --name="$1" --size=32M --verify=crc32c --verify_only=1 --verify_state_save=0 --rw=write \
-        --verify_fatal=1 --bs=1M --allow_file_create=0
+    fio --output-format=terse --directory="$T/share" --name="$1" --size=32M --verify=crc32c --verify_only=1 \
+        --verify_state_save=0 --rw=write --verify_fatal=1 --bs=1M --allow_file_create=0
 }
 check "seq-write, verified on the host" again seq-write
 finish
