@@ -10,6 +10,8 @@ packages_guest=(user-mode-linux busybox-static xz-utils)
 packages_check=(attr clang clang-format clang-tidy fio libclang-rt-14-dev procps python3 shellcheck strace
     stress-ng uidmap)
 # shellcheck disable=SC2034
+packages_bench=(busybox-static debian-archive-keyring fonts-dejavu-core librsvg2-bin python3 xz-utils)
+# shellcheck disable=SC2034
 packages_arm64=(gcc-aarch64-linux-gnu qemu-user)
 
 package_installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null | head -c 9)" = installed ]; }

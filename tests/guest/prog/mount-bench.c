@@ -1,27 +1,31 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * One measurement in a guest: `mount-bench OP DIR [SECONDS]` works in DIR on the mount to be
  * measured and prints one line "OP VALUE UNIT". `mount-bench list` names the operations.
- * `mount-bench prepare DIR MIB` makes the files (on the host, or through any mount).
+ * `mount-bench prepare DIR MIB` makes the files (on the host, or through any mount). Some work in
+ * DIR/root, a root file system that is made elsewhere, or on /small.tar.
  *
  * A read of a cold operation begins with an empty page cache in the guest; the host's is warm in
  * all of them, so what is compared is the way between the two. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#define MIB   (1024.0 * 1024.0)
-#define BIG   (1024 * 1024)
-#define SMALL 4096
-#define FILES 200
-#define SEED  0x9e3779b97f4a7c15u
+#define MIB         (1024.0 * 1024.0)
+#define BIG         (1024 * 1024)
+#define SMALL       4096
+#define FILES       200
+#define SMALL_FILES 1000
+#define SEED        0x9e3779b97f4a7c15u
 
 static double seconds = 1.0;
 static char *buf;
@@ -242,7 +246,136 @@ static void make_small(const char *name, const char *dir)
     printf("%s %.1f files/s\n", name, FILES / made);
 }
 
-/* The data file of @mib MiB and FILES small ones. */
+/* ---- trees ---- */
+
+static unsigned walked;
+
+static int count_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)path, (void)st, (void)ftw;
+    walked += type != FTW_NS;
+    return 0;
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st, (void)type, (void)ftw;
+    walked++;
+    return remove(path);
+}
+
+/* Names and attributes of a whole tree. */
+static void walk_tree(const char *name, const char *dir)
+{
+    char path[4096];
+
+    snprintf(path, sizeof(path), "%s/root/usr/share/doc", dir);
+    drop_caches();
+    double start = now();
+    if (nftw(path, count_one, 32, FTW_PHYS) != 0 || walked < 100)
+        die(path);
+    printf("%s %.1f files/s\n", name, walked / (now() - start));
+}
+
+/* Where a mount's own copy of the archive goes: the tree under all mounts is the same. */
+static void untar_dir(char *path, size_t size, const char *dir)
+{
+    const char *slash = strrchr(dir, '/');
+    snprintf(path, size, "%s/untar-%s", dir, slash ? slash + 1 : dir);
+}
+
+static void remove_tree(const char *name, const char *dir)
+{
+    char path[4096];
+
+    untar_dir(path, sizeof(path), dir);
+    double start = now();
+    if (nftw(path, remove_one, 32, FTW_PHYS | FTW_DEPTH) != 0)
+        die(path);
+    printf("%s %.1f files/s\n", name, walked / (now() - start));
+}
+
+/* Run @argv, with @root as its root when that is given, its output dropped. Returns the seconds it
+ * took. */
+static double run_command(const char *root, const char *const argv[])
+{
+    int null = open("/dev/null", O_RDWR), status;
+    double start = now();
+    pid_t pid = fork();
+
+    if (null < 0 || pid < 0)
+        die("fork");
+    if (pid == 0) {
+        if (root && (chroot(root) != 0 || chdir("/") != 0))
+            die(root);
+        dup2(null, STDIN_FILENO);
+        dup2(null, STDOUT_FILENO);
+        execv(argv[0], (char *const *)argv);
+        die(argv[0]);
+    }
+    if (waitpid(pid, &status, 0) != pid || status != 0) {
+        fprintf(stderr, "mount-bench: %s: wait status %#x\n", argv[0], (unsigned)status);
+        exit(1);
+    }
+    double took = now() - start;
+    close(null);
+    return took;
+}
+
+static void untar(const char *name, const char *dir)
+{
+    char path[4096];
+    const char *const argv[] = {"/bin/busybox", "tar", "-xf", "/small.tar", "-C", path, NULL};
+
+    untar_dir(path, sizeof(path), dir);
+    if (mkdir(path, 0755) != 0)
+        die(path);
+    printf("%s %.3f s\n", name, run_command(NULL, argv));
+}
+
+/* A program of DIR/root, of which the guest has nothing in memory. */
+static void container(const char *name, const char *dir, const char *const argv[])
+{
+    char root[4096];
+
+    snprintf(root, sizeof(root), "%s/root", dir);
+    setenv("PYTHONDONTWRITEBYTECODE", "1", 1);
+    setenv("PATH", "/usr/bin:/bin", 1);
+    drop_caches();
+    printf("%s %.3f s\n", name, run_command(root, argv));
+}
+
+static const char *const python[] = {
+    "/usr/bin/python3", "-c",
+    "import argparse, decimal, email, http.client, json, sqlite3, unittest", NULL};
+static const char *const dpkg_list[] = {"/usr/bin/dpkg-query", "-l", NULL};
+static const char *const dpkg_search[] = {"/usr/bin/dpkg-query", "-S", "/usr/bin/python3", NULL};
+
+static void make_file(const char *path, size_t size)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    if (fd < 0 || write(fd, buf, size) != (ssize_t)size)
+        die(path);
+    close(fd);
+}
+
+/* What the archive to be unpacked holds. */
+static void prepare_small(const char *dir)
+{
+    char path[4096];
+
+    snprintf(path, sizeof(path), "%s/small", dir);
+    mkdir(path, 0755);
+    for (unsigned i = 0; i < SMALL_FILES; i++) {
+        snprintf(path, sizeof(path), "%s/small/d%u", dir, i / 50);
+        if (i % 50 == 0)
+            mkdir(path, 0755);
+        snprintf(path, sizeof(path), "%s/small/d%u/f%u", dir, i / 50, i);
+        make_file(path, 256 + next_random() % 6000);
+    }
+}
+
+/* The data file of @mib MiB, FILES small ones, and the tree of the archive. */
 static void prepare(const char *dir, int mib)
 {
     char path[4096];
@@ -263,17 +396,30 @@ static void prepare(const char *dir, int mib)
     mkdir(path, 0755);
     for (unsigned i = 0; i < FILES; i++) {
         file_name(path, sizeof(path), dir, "many", i);
-        fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
-        if (fd < 0 || write(fd, buf, 2048) != 2048)
-            die(path);
-        close(fd);
+        make_file(path, 2048);
     }
+    prepare_small(dir);
 }
 
 static const struct op {
     const char *name;
     struct io io;
-    enum { DATA_WARM, DATA_COLD, PASS, MMAP_WARM, MMAP_COLD, STAT, LIST, READ, MAKE } kind;
+    enum {
+        DATA_WARM,
+        DATA_COLD,
+        PASS,
+        MMAP_WARM,
+        MMAP_COLD,
+        STAT,
+        LIST,
+        READ,
+        MAKE,
+        WALK,
+        UNTAR,
+        REMOVE,
+        CONTAINER
+    } kind;
+    const char *const *argv;
 } ops[] = {
     {"seq-read-1m-cold", {BIG, 0, 0}, PASS},
     {"seq-read-1m-warm", {BIG, 0, 0}, DATA_WARM},
@@ -290,6 +436,12 @@ static const struct op {
     {"list-cold", {0, 0, 0}, LIST},
     {"read-small-cold", {0, 0, 0}, READ},
     {"create-small", {0, 0, 0}, MAKE},
+    {"untar", {0, 0, 0}, UNTAR}, /* what it makes is removed by the next one */
+    {"remove-tree", {0, 0, 0}, REMOVE},
+    {"walk-tree-cold", {0, 0, 0}, WALK},
+    {"python-cold", {0, 0, 0}, CONTAINER, python},
+    {"dpkg-list-cold", {0, 0, 0}, CONTAINER, dpkg_list},
+    {"dpkg-search-cold", {0, 0, 0}, CONTAINER, dpkg_search},
 };
 #define NOPS (sizeof(ops) / sizeof(ops[0]))
 
@@ -318,6 +470,18 @@ static void run(const struct op *op, const char *dir)
         break;
     case MAKE:
         make_small(op->name, dir);
+        break;
+    case WALK:
+        walk_tree(op->name, dir);
+        break;
+    case UNTAR:
+        untar(op->name, dir);
+        break;
+    case REMOVE:
+        remove_tree(op->name, dir);
+        break;
+    case CONTAINER:
+        container(op->name, dir, op->argv);
         break;
     }
 }
