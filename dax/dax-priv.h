@@ -63,9 +63,11 @@ struct dax_window {
     struct dax_caps caps;     /* order */
     bool probed;              /* order */
     bool uncommitted;         /* mapped since the last commit; order */
+    struct dax_times asked;   /* messages and waiting of all kinds; order */
     GArray *stale;            /* of struct dax_piece: may still be mapped there; order */
     struct dax_counts counts; /* table */
     atomic_ullong compared;   /* bytes of private pages */
+    struct dax_times times;   /* table */
     unsigned private;         /* private pieces of all files; table */
     struct dax_timer timer;
 };

@@ -5,12 +5,20 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include <time.h>
 
 #include "virtiofsd/base/auto.h"
 #include "virtiofsd/base/log.h"
 
 /* Most mappings remembered that could not be taken back. */
 #define STALE_MAX 256
+
+static int64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
 
 struct dax_slot *dax_slot_new(struct dax_window *w, struct dax_file *f,
                               const struct dax_request *rq)
@@ -47,12 +55,22 @@ static void remember_stale(struct dax_window *w, uint64_t at, uint64_t len)
     g_array_append_val(w->stale, p);
 }
 
+/* A message was answered that was sent at @start. */
+static void count_asked(struct dax_window *w, int64_t start)
+{
+    w->asked.messages++;
+    w->asked.wait_ns += (uint64_t)(now_ns() - start);
+}
+
 static int send_unmap(struct dax_window *w, uint64_t at, uint64_t len)
 {
     pthread_mutex_lock(&w->table);
     w->counts.unmaps++;
     pthread_mutex_unlock(&w->table);
-    return w->cfg.ops->unmap(w->cfg.user, at, len);
+    int64_t start = now_ns();
+    int rc = w->cfg.ops->unmap(w->cfg.user, at, len);
+    count_asked(w, start);
+    return rc;
 }
 
 static void unmap_piece(struct dax_window *w, const struct dax_piece *p)
@@ -89,7 +107,9 @@ static int send_map(struct dax_window *w, const struct dax_slot *s, const struct
         pthread_mutex_lock(&w->table);
         w->counts.maps++;
         pthread_mutex_unlock(&w->table);
+        int64_t start = now_ns();
         rc = w->cfg.ops->map(w->cfg.user, fd, fd_offset, p->at, p->len, p->writable);
+        count_asked(w, start);
         if (rc == 0) {
             w->uncommitted = true;
             return 0;
@@ -106,7 +126,11 @@ static int send_map(struct dax_window *w, const struct dax_slot *s, const struct
 
 int dax_commit(struct dax_window *w)
 {
-    int rc = w->uncommitted ? w->cfg.ops->commit(w->cfg.user) : 0;
+    if (!w->uncommitted)
+        return 0;
+    int64_t start = now_ns();
+    int rc = w->cfg.ops->commit(w->cfg.user);
+    count_asked(w, start);
     if (rc == 0)
         w->uncommitted = false;
     return rc;

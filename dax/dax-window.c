@@ -219,6 +219,15 @@ static int map_new(struct dax_window *w, struct dax_file *f, const struct dax_re
     return rc;
 }
 
+/* One more dax_map(), which began at @before. */
+static void count_times(struct dax_window *w, const struct dax_times *before)
+{
+    AUTO_LOCK(&w->table);
+    w->times.maps++;
+    w->times.messages += w->asked.messages - before->messages;
+    w->times.wait_ns += w->asked.wait_ns - before->wait_ns;
+}
+
 int dax_map(struct dax_window *w, const struct dax_request *rq, int fd, bool fd_writable)
 {
     AUTO_FD int own = fd;
@@ -227,6 +236,7 @@ int dax_map(struct dax_window *w, const struct dax_request *rq, int fd, bool fd_
     int rc = check_map(w, rq, own, fd_writable, old);
     if (rc)
         return rc;
+    struct dax_times before = w->asked;
     bool again = old->len == 1 && same_slot(g_ptr_array_index(old, 0), rq);
     struct dax_file *f = dax_file_take(w, rq->file, &own, fd_writable);
     if (again) {
@@ -237,6 +247,8 @@ int dax_map(struct dax_window *w, const struct dax_request *rq, int fd, bool fd_
         rc = map_new(w, f, rq);
     }
     dax_file_put(w, f);
+    if (rc == 0)
+        count_times(w, &before);
     return rc;
 }
 
@@ -435,4 +447,11 @@ void dax_window_counts(struct dax_window *w, struct dax_counts *out)
     AUTO_LOCK(&w->table);
     *out = w->counts;
     out->compared = atomic_load(&w->compared);
+}
+
+void dax_window_times(struct dax_window *w, struct dax_times *out)
+{
+    AUTO_LOCK(&w->table);
+    *out = w->times;
+    w->times = (struct dax_times){0};
 }

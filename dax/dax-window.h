@@ -147,3 +147,11 @@ struct dax_counts {
     uint64_t compared;      /* bytes of private pages so far */
 };
 void dax_window_counts(struct dax_window *w, struct dax_counts *out);
+
+/* What dax_map() cost since this was asked last: its good calls, the messages that they needed, and
+ * how long they waited for the front-end's answers. */
+struct dax_times {
+    uint64_t maps, messages;
+    uint64_t wait_ns;
+};
+void dax_window_times(struct dax_window *w, struct dax_times *out);

@@ -51,17 +51,35 @@ uint16_t fuse_dax_alignment(const struct fuse_srv *srv)
     return srv->dax.on ? (uint16_t)g_bit_nth_lsf((gulong)srv->dax.granule, -1) : 0;
 }
 
+/* What SETUPMAPPING cost on this mount. */
+static void log_times(struct fuse_srv *srv)
+{
+    struct dax_times t;
+    dax_window_times(srv->cfg.dax.window, &t);
+    uint64_t us = atomic_exchange(&srv->dax.map_us, 0);
+    if (t.maps == 0)
+        return;
+    double maps = (double)t.maps, wait = (double)t.wait_ns / 1e3;
+    log_info("DAX: %" G_GUINT64_FORMAT " mappings asked for, %.1f us each, of which %.1f us were "
+             "waiting for the front-end (%.2f messages each)",
+             t.maps, (double)us / maps, wait / maps, (double)t.messages / maps);
+}
+
 void fuse_dax_destroy(struct fuse_srv *srv)
 {
-    if (srv->cfg.dax.window)
+    if (srv->cfg.dax.window) {
+        log_times(srv);
         dax_unmap_all(srv->cfg.dax.window);
+    }
     srv->dax.on = srv->dax.show = false;
 }
 
 void fuse_dax_reset(struct fuse_srv *srv)
 {
-    if (srv->cfg.dax.window)
+    if (srv->cfg.dax.window) {
+        log_times(srv);
         dax_window_forget(srv->cfg.dax.window, true);
+    }
     srv->dax.on = srv->dax.show = false;
 }
 
@@ -302,6 +320,7 @@ void fuse_do_setupmapping(struct fuse_rq *rq)
 {
     struct fuse_srv *srv = rq->srv;
     struct fuse_setupmapping_in arg;
+    gint64 start = g_get_monotonic_time();
 
     memcpy(&arg, rq->body, sizeof(arg));
     int err = check_setup(srv, &arg);
@@ -329,6 +348,8 @@ void fuse_do_setupmapping(struct fuse_rq *rq)
                        " cannot be mapped for %s: %s",
                        want.file, want.foffset, want.write ? "writing" : "reading",
                        g_strerror(-err));
+    else
+        atomic_fetch_add(&srv->dax.map_us, (uint64_t)(g_get_monotonic_time() - start));
     fuse_rq_reply_err(rq, err);
 }
 

@@ -27,10 +27,11 @@ struct fuse_srv {
     struct fuse_session *se; /* libfuse's view of this mount; NULL before INIT */
     uint64_t flags;          /* INIT flags granted */
     struct {
-        bool on;          /* the guest may map: a window is there and was negotiated */
-        bool show;        /* and learns which files to map by their attributes */
-        bool readonly_fd; /* struct dax_caps */
-        uint64_t granule; /* bytes: what offsets and lengths are multiples of */
+        bool on;                 /* the guest may map: a window is there and was negotiated */
+        bool show;               /* and learns which files to map by their attributes */
+        bool readonly_fd;        /* struct dax_caps */
+        _Atomic uint64_t map_us; /* SETUPMAPPINGs answered well, from request to answer */
+        uint64_t granule;        /* bytes: what offsets and lengths are multiples of */
     } dax;
 };
 
