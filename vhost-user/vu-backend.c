@@ -275,19 +275,23 @@ static bool header_fits(const struct vu_hdr *h, uint32_t request)
            h->size == sizeof(uint64_t);
 }
 
-/* Receive the reply to @request; goes on where a cancelled call stopped. */
+/* Receive the reply to @request; goes on where a cancelled call stopped. Waits before it looks: the
+ * reply is hardly ever there already. */
 static int receive_reply(const struct ask *a, uint32_t request, uint64_t *value)
 {
     struct vu_channel *chan = a->chan;
     while (chan->have < sizeof(chan->in)) {
-        size_t whole = chan->have < sizeof(chan->in.hdr) ? sizeof(chan->in.hdr) : sizeof(chan->in);
-        ssize_t n = receive(chan->fd, (uint8_t *)&chan->in + chan->have, whole - chan->have, 0);
+        bool headed = chan->have >= sizeof(chan->in.hdr);
+        ssize_t n = wait_ready(a, POLLIN);
+        if (n == 0)
+            n = receive(chan->fd, (uint8_t *)&chan->in + chan->have, sizeof(chan->in) - chan->have,
+                        0);
         if (n == -EAGAIN)
-            n = wait_ready(a, POLLIN);
+            continue;
         if (n < 0)
             return (int)n;
         chan->have += (size_t)n;
-        if (chan->have == sizeof(chan->in.hdr) && !header_fits(&chan->in.hdr, request))
+        if (!headed && chan->have >= sizeof(chan->in.hdr) && !header_fits(&chan->in.hdr, request))
             return -EPROTO;
     }
     chan->have = 0;
