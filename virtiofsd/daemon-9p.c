@@ -15,9 +15,13 @@
 #include "virtiofsd/base/sock.h"
 
 #define MOUNT_TAG    (UINT64_C(1) << 0) /* VIRTIO_9P_MOUNT_TAG: linux/virtio_9p.h */
-#define MAX_FIDS     65536              /* of one connection; each may hold a descriptor */
 #define SOCK_THREADS 4
 #define NOBODY       65534
+
+/* Fids of all connections of a server together, and as many of one. Linux with cache=loose keeps
+ * one for each name that it has cached, and hears of none that it should give back. */
+#define FIDS_LOCAL  (1u << 20)
+#define FIDS_REMOTE (1u << 18)
 
 struct daemon_9p {
     const struct options *o;
@@ -198,13 +202,15 @@ bool daemon_9p_make(struct daemon_9p *x, struct fs *fs, void (*start)(void *user
     struct p9_config pc = {
         .fs = x->fs,
         .max_msize = (uint32_t)o->p9_msize,
-        .max_fids = MAX_FIDS,
+        .max_fids = FIDS_LOCAL,
+        .max_fids_all = FIDS_LOCAL,
         .readonly = o->readonly,
         .xattr = o->xattr,
         .squash_uid = UINT32_MAX,
         .squash_gid = UINT32_MAX,
     };
     x->srv = p9_srv_new(&pc);
+    pc.max_fids = pc.max_fids_all = FIDS_REMOTE;
     pc.squash_uid = x->squash_uid;
     pc.squash_gid = x->squash_gid;
     x->remote = p9_srv_new(&pc);

@@ -88,6 +88,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     struct p9_config cfg = {.fs = fs,
                             .max_msize = 65536,
                             .max_fids = 32,
+                            .max_fids_all = 32,
                             .xattr = true,
                             .squash_uid = UINT32_MAX,
                             .squash_gid = UINT32_MAX};

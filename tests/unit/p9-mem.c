@@ -5,6 +5,8 @@
 #include <string.h>
 
 #define CLIENT_MAX (1u << 20)
+/* Of those that send many messages, each with so much room. */
+#define SMALL_CLIENT_MAX (64u << 10)
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
@@ -110,13 +112,14 @@ static ssize_t transact(void *user, const void *t, size_t len, void *r, size_t m
 
 void p9_mem_client(struct p9c *c, struct p9_conn *conn)
 {
-    p9c_init(c, transact_conn, conn, CLIENT_MAX);
+    p9c_init(c, transact_conn, conn, SMALL_CLIENT_MAX);
 }
 
 struct p9_config p9_mem_config(void)
 {
     return (struct p9_config){.max_msize = CLIENT_MAX,
                               .max_fids = 100,
+                              .max_fids_all = 400,
                               .xattr = true,
                               .squash_uid = UINT32_MAX,
                               .squash_gid = UINT32_MAX};

@@ -38,9 +38,13 @@ static void test_table(void **state)
     assert_null(p9_fid_take(&fids, 1));
     p9_fid_put(&fids, b);
     p9_fid_put(&fids, b);
-    assert_ptr_equal(p9_fid_take_any(&fids), c);
-    assert_null(p9_fid_take_any(&fids));
+    assert_int_equal(all.used, 1);
+    assert_ptr_equal(p9_fid_get(&fids, 2), c);
+    p9_fid_drop_all(&fids);
+    assert_null(p9_fid_get(&fids, 2));
+    assert_int_equal(c->refs, 1); /* ours */
     p9_fid_put(&fids, c);
+    p9_fid_drop_all(&fids);
     p9_fid_put(&fids, d);
     p9_fid_put(&fids, NULL);
     assert_int_equal(all.used, 0);

@@ -238,6 +238,27 @@ static void test_fid_flood_by_many(void **state)
     p9_mem_stop(&m);
 }
 
+/* As many as a device may have: made and dropped in time that grows with the number. */
+static void test_many_fids(void **state)
+{
+    struct p9_mem m;
+    struct p9_config cfg = p9_mem_config();
+    const uint32_t n = 60000;
+    tree_start(&m.tree);
+    cfg.max_fids = cfg.max_fids_all = n + 1;
+    p9_mem_open(&m, &cfg);
+    assert_ok(p9c_mount(&m.c, 65536, 0, 0));
+    m.out_room = 64;
+    gint64 begin = g_get_monotonic_time();
+    for (uint32_t fid = 1; fid <= n; fid++)
+        assert_ok(p9c_walk(&m.c, 0, fid, ""));
+    gint64 made = g_get_monotonic_time();
+    p9_conn_reset(m.conn);
+    gint64 dropped = g_get_monotonic_time();
+    assert_true(dropped - made < (made - begin) + G_USEC_PER_SEC);
+    p9_mem_stop(&m);
+}
+
 /* CVE-2016-9104 and its kind: sizes and offsets of attribute values. */
 static void test_xattr_lies(void **state)
 {
@@ -246,7 +267,7 @@ static void test_xattr_lies(void **state)
     char big[100] = {0};
     uint32_t fid = 10;
     tree_start(&m.tree);
-    cfg.max_fids = 1000;
+    cfg.max_fids = cfg.max_fids_all = 1000;
     p9_mem_open(&m, &cfg);
     struct p9c *c = &m.c;
     assert_ok(p9c_mount(c, 1u << 20, 0, 0));
@@ -431,15 +452,11 @@ static void test_version_in_a_crowd(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_tags),
-        cmocka_unit_test(test_names),
-        cmocka_unit_test(test_special),
-        cmocka_unit_test(test_fid_flood),
-        cmocka_unit_test(test_fid_flood_by_many),
-        cmocka_unit_test(test_xattr_lies),
-        cmocka_unit_test(test_crowd),
-        cmocka_unit_test(test_version_in_a_crowd),
+        cmocka_unit_test(test_sizes),     cmocka_unit_test(test_tags),
+        cmocka_unit_test(test_names),     cmocka_unit_test(test_special),
+        cmocka_unit_test(test_fid_flood), cmocka_unit_test(test_fid_flood_by_many),
+        cmocka_unit_test(test_many_fids), cmocka_unit_test(test_xattr_lies),
+        cmocka_unit_test(test_crowd),     cmocka_unit_test(test_version_in_a_crowd),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

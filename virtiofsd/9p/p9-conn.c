@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Life of servers and connections, and the messages about them. */
 #include <errno.h>
-#include <limits.h>
 #include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -10,16 +9,13 @@
 
 #define VERSION_NAME "9P2000.L"
 
-/* All connections of a server together may have so many times the fids of one. */
-#define FIDS_FACTOR 4
-
 struct p9_srv *p9_srv_new(const struct p9_config *cfg)
 {
     struct p9_srv *srv = g_new0(struct p9_srv, 1);
 
     srv->cfg = *cfg;
     srv->cfg.max_msize = CLAMP(cfg->max_msize, P9_LEAST_MSIZE, 16u << 20);
-    srv->fids.max = (unsigned)MIN((uint64_t)cfg->max_fids * FIDS_FACTOR, UINT_MAX);
+    srv->fids.max = cfg->max_fids_all;
     p9_devs_init(&srv->devs);
     if (getrandom(&srv->secret, sizeof(srv->secret), GRND_NONBLOCK) != sizeof(srv->secret))
         srv->secret = (uint64_t)g_random_int() << 32 | g_random_int();
@@ -50,20 +46,12 @@ struct p9_conn *p9_conn_new(struct p9_srv *srv)
     return conn;
 }
 
-void p9_conn_drop_fids(struct p9_conn *conn)
-{
-    struct p9_fid *fid;
-
-    while ((fid = p9_fid_take_any(&conn->fids)))
-        p9_fid_put(&conn->fids, fid);
-}
-
 /* Waits first: they hold fids. */
 static void end_session(struct p9_conn *conn)
 {
     p9_waits_cancel(conn, NULL);
     p9_waits_drain(conn);
-    p9_conn_drop_fids(conn);
+    p9_fid_drop_all(&conn->fids);
     conn->versioned = false;
     atomic_store(&conn->msize, P9_FIRST_MSIZE);
 }

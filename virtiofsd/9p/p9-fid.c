@@ -138,18 +138,21 @@ struct p9_fid *p9_fid_take(struct p9_fids *fids, uint32_t id)
     return fid;
 }
 
-struct p9_fid *p9_fid_take_any(struct p9_fids *fids)
+void p9_fid_drop_all(struct p9_fids *fids)
 {
+    GHashTable *fresh = g_hash_table_new(g_direct_hash, g_direct_equal), *old;
     GHashTableIter it;
-    gpointer fid = NULL;
+    gpointer fid;
 
-    AUTO_LOCK(&fids->lock);
-    g_hash_table_iter_init(&it, fids->table);
-    if (g_hash_table_iter_next(&it, NULL, &fid)) {
-        g_hash_table_iter_remove(&it);
-        atomic_fetch_sub(&fids->all->used, 1);
-    }
-    return fid;
+    pthread_mutex_lock(&fids->lock);
+    old = fids->table;
+    fids->table = fresh;
+    atomic_fetch_sub(&fids->all->used, g_hash_table_size(old));
+    pthread_mutex_unlock(&fids->lock);
+    g_hash_table_iter_init(&it, old);
+    while (g_hash_table_iter_next(&it, NULL, &fid))
+        p9_fid_put(fids, fid);
+    g_hash_table_destroy(old);
 }
 
 /* ---- attribute values ---- */

@@ -92,8 +92,8 @@ int p9_fid_add(struct p9_fids *fids, struct p9_fid *fid);
 int p9_fid_replace(struct p9_fids *fids, struct p9_fid *old, struct p9_fid *fid);
 /* Take a fid out of the table, with the table's reference; NULL when there is none. */
 struct p9_fid *p9_fid_take(struct p9_fids *fids, uint32_t id);
-/* Take any one out, or NULL. */
-struct p9_fid *p9_fid_take_any(struct p9_fids *fids);
+/* Take all out and drop the table's references; in time that grows with their number. */
+void p9_fid_drop_all(struct p9_fids *fids);
 
 /* Room for a value of @size bytes, zeroed. NULL: too much of it already. */
 struct p9_xattr *p9_xattr_new(struct p9_fids *fids, size_t size);

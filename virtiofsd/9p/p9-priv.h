@@ -112,7 +112,6 @@ void p9_waits_cancel(struct p9_conn *conn, const struct p9_fid *fid);
 void p9_waits_drain(struct p9_conn *conn);
 
 /* p9-conn.c */
-void p9_conn_drop_fids(struct p9_conn *conn);
 /* Drop a fid that was taken out of the table: waits end, an attribute is set. */
 int p9_conn_clunk(struct p9_conn *conn, struct p9_fid *fid);
 

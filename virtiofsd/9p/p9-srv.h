@@ -16,10 +16,11 @@ struct p9_srv;
 struct p9_conn;
 
 struct p9_config {
-    struct fs *fs;      /* not owned */
-    uint32_t max_msize; /* largest message taken, bytes; 4096 .. 16 MiB */
-    unsigned max_fids;  /* per connection */
-    bool readonly;      /* for statfs and early refusals; the core enforces it anyway */
+    struct fs *fs;         /* not owned */
+    uint32_t max_msize;    /* largest message taken, bytes; 4096 .. 16 MiB */
+    unsigned max_fids;     /* per connection */
+    unsigned max_fids_all; /* of all connections together */
+    bool readonly;         /* for statfs and early refusals; the core enforces it anyway */
     bool xattr;
     /* Everything is done as this user when not UINT32_MAX (sockets); else as the one who attached.
      */
