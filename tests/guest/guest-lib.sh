@@ -23,5 +23,10 @@ share() {
     }
 }
 
+# modules NAME…: load them, in that order (see MORE_MODULES of mk-initramfs).
+modules() { for _m in "$@"; do insmod "/lib/modules/$_m.ko"; done; }
+# network: the guest's half of lib.sh's tap.
+network() { ip addr add 10.9.0.2/24 dev eth0 && ip link set eth0 up; }
+
 tell() { : >"/ctl/word.$1"; }
 await() { while [ ! -e "/ctl/word.$1" ]; do sleep 0.02; done; }

@@ -108,6 +108,25 @@ finish() {
     exit
 }
 
+# ---- a network of two ----
+
+# alone "$0" ARGUMENT…: first of all; the test goes on in a network namespace of its own.
+alone() {
+    [ -z "${ALONE:-}" ] && [ "$(id -u)" = 0 ] || return 0
+    type -P unshare >/dev/null || skip "no unshare (Debian package util-linux)"
+    ALONE=1 exec unshare --net "$@"
+}
+
+# tap: in that namespace, a network of host (10.9.0.1) and one User-Mode Linux guest, booted with -k "$TAP",
+# which says `network` (10.9.0.2).
+# shellcheck disable=SC2034 # the tests'
+TAP=eth0=tuntap,tap0
+tap() {
+    type -P ip >/dev/null || skip "no ip (Debian package iproute2)"
+    { ip link set lo up && ip tuntap add dev tap0 mode tap && ip addr add 10.9.0.1/24 dev tap0 && ip link set tap0 up; } \
+        2>"$T/tap.log" || skip "no tap device: $(tail -n 1 "$T/tap.log")"
+}
+
 # ---- daemons ----
 
 # as_user: $AS_NOBODY becomes the words that run a command as nobody, with sub-ids of its own: the files

@@ -130,10 +130,9 @@ int p9_open_flags(uint32_t dotl)
         uint32_t wire;
         int ours;
     } bits[] = {
-        {P9_DOTL_WRONLY, O_WRONLY},       {P9_DOTL_RDWR, O_RDWR},     {P9_DOTL_EXCL, O_EXCL},
-        {P9_DOTL_TRUNC, O_TRUNC},         {P9_DOTL_APPEND, O_APPEND}, {P9_DOTL_DSYNC, O_DSYNC},
-        {P9_DOTL_SYNC, O_SYNC},           {P9_DOTL_DIRECT, O_DIRECT}, {P9_DOTL_NOATIME, O_NOATIME},
-        {P9_DOTL_DIRECTORY, O_DIRECTORY},
+        {P9_DOTL_WRONLY, O_WRONLY}, {P9_DOTL_RDWR, O_RDWR},       {P9_DOTL_EXCL, O_EXCL},
+        {P9_DOTL_TRUNC, O_TRUNC},   {P9_DOTL_APPEND, O_APPEND},   {P9_DOTL_DSYNC, O_DSYNC},
+        {P9_DOTL_SYNC, O_SYNC},     {P9_DOTL_NOATIME, O_NOATIME}, {P9_DOTL_DIRECTORY, O_DIRECTORY},
     };
     int flags = 0;
 

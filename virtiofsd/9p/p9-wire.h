@@ -133,5 +133,6 @@ void p9_put_str(struct p9_out *out, const char *s, size_t len);
 void p9_encode_head(uint8_t head[P9_HEAD], uint32_t size, uint8_t type, uint16_t tag);
 
 /* open(2) flags of this machine for those of Tlopen; creation flags and what has no meaning here
- * are left out, except O_EXCL. */
+ * are left out, except O_EXCL. So is O_DIRECT: where data lies in a message, or in a stream of
+ * them, is not the client's choice, and the host wants it aligned. */
 int p9_open_flags(uint32_t dotl);

@@ -77,6 +77,11 @@ static void expect_times(const char *path, time_t as, long ans, time_t ms, long 
 {
     struct stat st = look(path);
 
+    if (lacks("fine-times")) {
+        ans = mns = 0;
+        as = as < 0 ? 0 : as;
+        ms = ms < 0 ? 0 : ms;
+    }
     EQ(st.st_atim.tv_sec, as);
     EQ(st.st_atim.tv_nsec, ans);
     EQ(st.st_mtim.tv_sec, ms);

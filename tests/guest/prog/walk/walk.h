@@ -19,6 +19,10 @@ struct step {
     void (*host)(void); /* on the host, afterwards; may be NULL */
 };
 
+/* Whether --without=WHAT was said: the guest's file system cannot do it. The step then holds it to
+ * the right error, or to what it does instead. */
+bool lacks(const char *what);
+
 /* Ends with a step without a name. */
 extern const struct step name_steps[], rename_steps[], owner_steps[], attr_steps[], priv_steps[],
     open_steps[], io_steps[], dir_steps[], xattr_steps[], lock_steps[];
