@@ -66,7 +66,8 @@ static void start_daemon(const char *program, const char *dir)
     snprintf(path, sizeof(path), "%s/sock", dir);
     snprintf(share, sizeof(share), "--shared-dir=%.3000s/share", dir);
     snprintf(sock, sizeof(sock), "--socket-path=%.3000s", path);
-    char *argv[] = {(char *)program, share, sock, "--dax-window=64M", "--tag=dax", NULL};
+    char *argv[] = {(char *)program,     share, sock, (char *)"--dax-window=64M",
+                    (char *)"--tag=dax", NULL};
     must("start", fe_daemon_spawn(&proc, argv, -1));
     int fd = fe_daemon_connect(&proc, path, FE_TIMEOUT_MS);
     if (fd < 0)
