@@ -20,6 +20,7 @@ enum { OBJECT_REMOVE = 7, SHMEM_MAP = 9, SHMEM_UNMAP = 10 };
 #define NEED_REPLY 0x9u /* version 1, wants an answer */
 #define REPLY      0x5u
 #define LATE_MS    100
+#define EARLY_MS   200
 #define MAX_FDS    4
 
 struct header {
@@ -289,6 +290,13 @@ static bool serve_one(struct fe_shmem *s)
     if (more) {
         pthread_mutex_lock(&s->lock);
         enum fe_shmem_fault fault = next_fault(s);
+        bool early = fault == FE_SHMEM_EARLY && r.h.request == SHMEM_MAP;
+        if (early) {
+            answer(s, r.h.request, 0, fault);
+            pthread_mutex_unlock(&s->lock); /* who looks now sees nothing yet */
+            usleep(EARLY_MS * 1000);
+            pthread_mutex_lock(&s->lock);
+        }
         uint64_t value = serve(s, &r, fault);
         pthread_cond_broadcast(&s->changed);
         if (fault == FE_SHMEM_SILENT)
@@ -297,9 +305,10 @@ static bool serve_one(struct fe_shmem *s)
         if (fault == FE_SHMEM_LATE)
             usleep(LATE_MS * 1000);
         pthread_mutex_lock(&s->lock);
-        s->overlapped += recv(s->sock, &next, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+        s->overlapped += !early && recv(s->sock, &next, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
         pthread_mutex_unlock(&s->lock);
-        answer(s, r.h.request, value, fault);
+        if (!early)
+            answer(s, r.h.request, value, fault);
     }
     close_all(&r);
     return more;

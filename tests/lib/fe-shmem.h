@@ -36,6 +36,7 @@ enum fe_shmem_fault {
     FE_SHMEM_TWICE,         /* answers twice */
     FE_SHMEM_BYTES,         /* answers byte by byte: not wrong, only rare */
     FE_SHMEM_FDS,           /* two descriptors come with the answer */
+    FE_SHMEM_EARLY,         /* answers a map well, and does it 200 ms later: QEMU 11.1 may */
     FE_SHMEM_FREEZE,        /* does not read until fe_shmem_release() */
 };
 

@@ -7,8 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tests/lib/fe-shmem.h"
-#include "tests/wire/wire.h"
+#include "tests/wire/wire-dax.h"
 
 #define WINDOW  (UINT64_C(8) << 20)
 #define CHUNK   (UINT64_C(2) << 20) /* what Linux maps at a time */
@@ -191,6 +190,23 @@ static void answers_late(void **state)
     uint64_t node = wire_node(w, "big");
     for (unsigned i = 0; i < 3; i++) {
         fe_shmem_set_fault(&fe, fault[i], 0);
+        assert_int_equal(map(w, node, i * CHUNK, false), 0);
+        looks_right(i * CHUNK);
+    }
+    end(w);
+}
+
+/* The guest is answered when the file is there, not when the monitor says that it is going to be.
+ */
+static void answers_early(void **state)
+{
+    struct wire *w = *state;
+    dax_put(w, "whole", CHUNK); /* one message maps it */
+    start(w, FE_SHMEM_QEMU, 2);
+    assert_true(init(w));
+    uint64_t node = wire_node(w, "whole");
+    fe_shmem_set_fault(&fe, FE_SHMEM_EARLY, 0);
+    for (unsigned i = 0; i < 3; i++) {
         assert_int_equal(map(w, node, i * CHUNK, false), 0);
         looks_right(i * CHUNK);
     }
@@ -402,6 +418,7 @@ int main(void)
         T(refuses_the_probe),
         T(refuses_a_map),
         T(answers_late),
+        T(answers_early),
         T(answers_wrong),
         T(hangs_up),
         T(stop_with_a_map_unanswered),

@@ -176,6 +176,68 @@ static void test_small(void **state)
     dax_umount(w);
 }
 
+/* What the guest replaces without a word is unmapped first, each piece as it was mapped: a monitor
+ * that takes nothing else refuses nothing. */
+static void test_replaced(void **state)
+{
+    struct wire *w = *state;
+    char more[5 * 4096] = "";
+    struct {
+        uint32_t count;
+        struct fuse_removemapping_one one;
+    } __attribute__((packed)) all = {1, {.moffset = DAX_PIECE, .len = 3ul * DAX_PIECE}};
+
+    dax_put(w, "pieces", 3 * PAGE + 100);
+    dax_mount(w, FE_SHMEM_QEMU, NULL);
+    uint64_t big = wire_node(w, "big"), node = wire_node(w, "pieces");
+    unsigned refused = fe_shmem_get(&dax_vmm, &dax_vmm.refused);
+    for (unsigned n = 0; n < 5; n++) {
+        assert_int_equal(dax_map(w, node, DAX_PIECE, n % 2 ? DAX_WRITE : DAX_READ), 0);
+        append(w, "pieces", more, sizeof(more)); /* another piece */
+        assert_int_equal(fe_getattr(&w->f, node, NULL), 0);
+        assert_int_equal(dax_map(w, node, 2 * DAX_PIECE, DAX_READ), 0);
+        /* Over one, then over both and a third place. */
+        assert_int_equal(dax_map(w, big, 2 * DAX_PIECE, DAX_WRITE), 0);
+        assert_true(dax_shows(2 * DAX_PIECE, 1 << 20));
+        assert_int_equal(dax_map_len(w, big, 0, DAX_PIECE, 3ul * DAX_PIECE, DAX_READ), 0);
+        assert_true(dax_shows(DAX_PIECE, 1 << 20));
+        assert_int_equal(fe_call(&w->f, FUSE_REMOVEMAPPING, big, &all, sizeof(all), NULL, 0, NULL),
+                         0);
+        assert_int_equal(dax_mapped(), 0);
+    }
+    assert_int_equal(fe_shmem_get(&dax_vmm, &dax_vmm.refused), refused);
+    dax_umount(w);
+}
+
+/* The host cuts a file under its mappings. Whoever touches what is gone gets SIGBUS, and that is
+ * never the daemon: it looks at files, not at mappings. */
+static void test_cut_by_the_host(void **state)
+{
+    struct wire *w = *state;
+    struct fuse_attr a;
+    uint64_t fh;
+
+    dax_put(w, "cut", 20 * PAGE + 100);
+    dax_mount(w, FE_SHMEM_QEMU, NULL);
+    uint64_t node = wire_node(w, "cut");
+    assert_int_equal(dax_map(w, node, 0, DAX_WRITE), 0);
+    assert_int_equal(fe_open(&w->f, node, O_RDWR, &fh), 0);
+    dax_at(0)[20 * PAGE + 50] = 'x';
+    for (uint64_t size = 10 * PAGE + 7; size > PAGE / 4; size /= 3) {
+        assert_int_equal(truncate(wire_path(w, "cut"), (off_t)size), 0);
+        assert_int_equal(fe_write(&w->f, node, fh, 3, "y", 1), 1);
+        assert_int_equal(fe_getattr(&w->f, node, &a), 0);
+        assert_int_equal(a.size, size);
+    }
+    assert_int_equal(truncate(wire_path(w, "cut"), (off_t)(20 * PAGE + 100)), 0);
+    assert_int_equal(fe_getattr(&w->f, node, &a), 0);
+    assert_int_equal(dax_at(0)[3], 'y');
+    for (uint64_t i = 10 * PAGE + 7; i < 20 * PAGE + 100; i++)
+        assert_int_equal(dax_at(0)[i], 0);
+    assert_int_equal(dax_unmap(w, node, 0), 0);
+    dax_umount(w);
+}
+
 /* ---- the end of mappings ---- */
 
 static void test_ends(void **state)
@@ -345,8 +407,10 @@ int main(void)
 {
 #define OWN(t) cmocka_unit_test_teardown(t, dax_cleanup)
     const struct CMUnitTest tests[] = {
-        OWN(test_tail), OWN(test_growth), OWN(test_guest_changes), OWN(test_small),
-        OWN(test_ends), OWN(test_cycles), OWN(test_hostile_setup), OWN(test_hostile_remove),
+        OWN(test_tail),           OWN(test_growth),   OWN(test_guest_changes),
+        OWN(test_small),          OWN(test_replaced), OWN(test_cut_by_the_host),
+        OWN(test_ends),           OWN(test_cycles),   OWN(test_hostile_setup),
+        OWN(test_hostile_remove),
     };
     return cmocka_run_group_tests(tests, wire_make, wire_unmake);
 }
