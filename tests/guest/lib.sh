@@ -23,7 +23,7 @@ T='' FAILED=0 CHECKS=0
 skip() { echo "skipped: $*"; exit 77; }
 
 # setup [PROGRAM]...: the private directory $T, the initramfs with these programs (see mk-initramfs;
-# ours by name), and everything away again at the end.
+# ours by name, a path as it is), and everything away again at the end.
 setup() {
     local p programs=()
     [ "$(id -u)" = 0 ] || skip "guest tests run as root (owners, devices, privileged attributes)"
@@ -39,7 +39,9 @@ setup() {
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
     for p in "$@"; do
-        if [[ ${GUEST_KERNEL:-} = aarch64-* ]]; then
+        if [[ $p = */* ]]; then
+            programs+=("$p")
+        elif [[ ${GUEST_KERNEL:-} = aarch64-* ]]; then
             cross_program "$p"
             programs+=("$T/arm64/$p")
         elif [ -x "$GUEST_PROGS/$p" ]; then

@@ -6,10 +6,10 @@ GUEST_KERNEL=${GUEST_KERNEL:-x86_64-7}
 setup
 
 echo "from the host" >"$T/share/host"
-seq 1 200000 >"$T/share/numbers"
+seq 1 60000 >"$T/share/numbers"
 daemon both "$T/share" --protocol=both --p9-socket-path="$T/nine.sock"
 
-guest g -g "9:1:6=$T/nine.sock" both <<'END'
+guest g -t 280 -g "9:1:6=$T/nine.sock" both <<'END'
 share both /mnt
 nine() { mount -t 9p -o "trans=virtio,version=9p2000.L,$1" both /share; }
 for how in msize=4096,cache=none msize=131072,cache=none msize=512000,cache=loose msize=512000,cache=mmap; do
