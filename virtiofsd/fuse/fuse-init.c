@@ -10,7 +10,9 @@
 
 #include "virtiofsd/base/log.h"
 
-#define MAX_WRITE (1u << 20)
+/* Linux 6.12, the oldest that was seen not to hang when it evicts a mapped inode; 6.1 has 38. */
+#define DAX_SAFE_MINOR 41
+#define MAX_WRITE      (1u << 20)
 
 void fuse_srv_drop_session(struct fuse_srv *srv)
 {
@@ -133,6 +135,11 @@ void fuse_do_init(struct fuse_rq *rq)
         fuse_rq_reply_err(rq, -EIO);
         return;
     }
+    if (srv->dax.on && init.minor < DAX_SAFE_MINOR)
+        log_guest_warn(
+            "DAX: a guest kernel of FUSE 7.%u can hang when a mapped file is removed and "
+            "then closed (docs/dax.md); Linux 6.12 does not",
+            init.minor);
     srv->flags = granted;
     fs_acl_enable(srv->fs, granted & FUSE_POSIX_ACL);
 
