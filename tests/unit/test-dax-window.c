@@ -405,6 +405,28 @@ static void cycle(struct peer *p, unsigned i, bool private)
         dax_unmap_file(p->w, rq.file);
 }
 
+/* What mappings cost: only good ones count, and each once. */
+static void test_times(void **state)
+{
+    struct peer p;
+    struct dax_times t;
+    peer_start(&p, &(struct peer_setup){.accepts = TAIL});
+    close(peer_file(&p, "f", 8 * WINDOW_2M));
+    p.slow_us = 2000;
+    assert_int_equal(map_raw(&p, 0, 0, WINDOW_2M), 0);
+    assert_int_equal(map_raw(&p, 0, 0, WINDOW_2M), 0); /* is there: no message */
+    assert_int_equal(map_raw(&p, 1, 0, WINDOW_2M), -EINVAL);
+    dax_window_times(p.w, &t);
+    assert_int_equal(t.maps, 2);
+    assert_int_equal(t.messages, p.maps_sent + p.commits);
+    assert_int_equal(t.messages, 2);
+    assert_true(t.wait_ns >= 2000000);
+    assert_int_equal(dax_unmap(p.w, 0, WINDOW_2M), 0);
+    dax_window_times(p.w, &t);
+    assert_true(t.maps == 0 && t.messages == 0 && t.wait_ns == 0);
+    peer_stop(&p);
+}
+
 /* Nothing leaks over a million of them. */
 static void test_million(void **state)
 {
@@ -490,8 +512,8 @@ int main(void)
         cmocka_unit_test(test_refusals),      cmocka_unit_test(test_growth_refused),
         cmocka_unit_test(test_stale_mapping), cmocka_unit_test(test_forget),
         cmocka_unit_test(test_most_slots),    cmocka_unit_test(test_unmap_file),
-        cmocka_unit_test(test_million),       cmocka_unit_test(test_two_threads),
-        cmocka_unit_test(test_bad_config),
+        cmocka_unit_test(test_times),         cmocka_unit_test(test_million),
+        cmocka_unit_test(test_two_threads),   cmocka_unit_test(test_bad_config),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
