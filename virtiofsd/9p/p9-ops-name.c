@@ -104,8 +104,8 @@ int p9_do_walk(struct p9_rq *rq)
     struct path path;
     int rc = from ? read_path(rq, &path) : -EBADF;
 
-    /* An open fid may be cloned, but not walked from or replaced. */
-    if (rc == 0 && from->kind != P9_FID_PATH && (path.n > 0 || id == from->id))
+    /* One that is open is a place to walk from (diod's tools do), but is not replaced. */
+    if (rc == 0 && from->kind != P9_FID_PATH && id == from->id)
         rc = -EINVAL;
     if (rc == 0 && id == P9_NOFID)
         rc = -EINVAL;
