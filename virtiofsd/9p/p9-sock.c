@@ -28,6 +28,7 @@ struct p9_sock {
     int quit_fd; /* eventfd: the pool ends */
     atomic_bool stop;
     GPtrArray *pool; /* GThread */
+    struct p9_spare spare;
 
     pthread_mutex_t lock; /* never held while a stream's is taken, nor the other way */
     pthread_cond_t changed;
@@ -62,7 +63,8 @@ static void stream_gone(void *user)
     struct p9_sock *s = user;
 
     AUTO_LOCK(&s->lock);
-    s->n_streams--;
+    if (--s->n_streams == 0)
+        p9_spare_empty(&s->spare);
     pthread_cond_broadcast(&s->changed);
     wake(s->wake_fd);
 }
@@ -137,7 +139,7 @@ static void stream_begin(struct p9_sock *s, int fd, bool local, bool wanted)
     uint64_t id = (uint64_t)++s->gens[slot] << 32 | (uint32_t)slot;
     struct p9_conn *conn = p9_conn_new(local ? s->cfg.local : s->cfg.remote);
     struct p9_stream *st =
-        p9_stream_new(conn, fd, s->epoll_fd, id, s->cfg.threads - 1, stream_gone, s);
+        p9_stream_new(conn, fd, s->epoll_fd, id, s->cfg.threads - 1, &s->spare, stream_gone, s);
     atomic_fetch_add(&st->refs, 1); /* ours, until it is started */
     atomic_store(&st->spoke, wanted);
     s->streams[slot] = st;
@@ -327,6 +329,7 @@ struct p9_sock *p9_sock_new(const struct p9_sock_config *cfg)
     s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     s->quit_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    p9_spare_init(&s->spare);
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->changed, NULL);
     return s;
@@ -349,6 +352,7 @@ void p9_sock_free(struct p9_sock *s)
     close_fd(s->epoll_fd);
     close_fd(s->wake_fd);
     close_fd(s->quit_fd);
+    p9_spare_fini(&s->spare);
     pthread_mutex_destroy(&s->lock);
     pthread_cond_destroy(&s->changed);
     g_free(s);

@@ -23,6 +23,8 @@ struct p9_message {
     struct p9_stream *st; /* with a reference */
     struct p9_message *next;
     size_t len, sent; /* of the answer */
+    size_t size;      /* of this, as p9_spare.h counts */
+    size_t room;      /* of the answer's buffer, likewise */
     uint8_t data[];   /* the message */
 };
 
@@ -44,7 +46,7 @@ void p9_stream_unref(struct p9_stream *st)
     close(st->fd);
     p9_conn_free(st->conn);
     if (st->cur)
-        g_free(st->cur);
+        p9_spare_put(st->spare, (struct p9_buf){st->cur, st->cur->size});
     pthread_mutex_destroy(&st->lock);
     st->gone(st->user);
     g_free(st);
@@ -82,8 +84,8 @@ static void message_done_locked(struct p9_stream *st, struct p9_message *m)
 {
     st->inflight--;
     st->bytes -= m->chain.in_len + m->chain.out_len;
-    g_free(m->out.iov_base);
-    g_free(m);
+    p9_spare_put(st->spare, (struct p9_buf){m->out.iov_base, m->room});
+    p9_spare_put(st->spare, (struct p9_buf){m, m->size});
 }
 
 static unsigned drop_answers_locked(struct p9_stream *st)
@@ -180,9 +182,10 @@ static size_t answer_room(const uint8_t *msg, size_t size, uint32_t msize)
 static struct p9_message *message_new(struct p9_stream *st, size_t size)
 {
     static const struct chain_ops ops = {message_complete, message_flush};
-    struct p9_message *m = g_malloc(sizeof(*m) + size);
+    struct p9_buf buf = p9_spare_get(st->spare, sizeof(struct p9_message) + size);
+    struct p9_message *m = buf.at;
 
-    *m = (struct p9_message){.st = st, .in = {m->data, size}};
+    *m = (struct p9_message){.st = st, .in = {m->data, size}, .size = buf.size};
     m->chain = (struct chain){
         .ops = &ops, .in = &m->in, .out = &m->out, .in_cnt = 1, .out_cnt = 1, .in_len = size};
     memcpy(m->data, st->head, sizeof(st->head));
@@ -235,7 +238,9 @@ static void admit_locked(struct p9_stream *st, struct p9_message *m, uint32_t ms
 {
     size_t room = answer_room(m->data, m->in.iov_len, msize);
 
-    m->out = (struct iovec){g_malloc(room), room};
+    struct p9_buf buf = p9_spare_get(st->spare, room);
+    m->out = (struct iovec){buf.at, room};
+    m->room = buf.size;
     m->chain.out_len = room;
     stream_ref(st);
     st->inflight++;
@@ -300,7 +305,8 @@ bool p9_stream_event(struct p9_stream *st, uint32_t events)
 /* ---- life ---- */
 
 struct p9_stream *p9_stream_new(struct p9_conn *conn, int fd, int epoll_fd, uint64_t id,
-                                unsigned max_running, void (*gone)(void *user), void *user)
+                                unsigned max_running, struct p9_spare *spare,
+                                void (*gone)(void *user), void *user)
 {
     struct p9_stream *st = g_new0(struct p9_stream, 1);
 
@@ -309,6 +315,7 @@ struct p9_stream *p9_stream_new(struct p9_conn *conn, int fd, int epoll_fd, uint
     st->epoll_fd = epoll_fd;
     st->id = id;
     st->max_running = MAX(max_running, 1);
+    st->spare = spare;
     st->gone = gone;
     st->user = user;
     st->last = &st->first;

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "virtiofsd/9p/p9-spare.h"
 #include "virtiofsd/9p/p9-srv.h"
 
 struct p9_message;
@@ -22,6 +23,7 @@ struct p9_stream {
     int epoll_fd;
     uint64_t id;          /* what epoll tells of us */
     unsigned max_running; /* threads at work for this peer at once */
+    struct p9_spare *spare;
     /* Called last, when nobody refers to the stream any more; it is freed then. */
     void (*gone)(void *user);
     void *user;
@@ -45,9 +47,11 @@ struct p9_stream {
     struct p9_message *cur;
 };
 
-/* A stream over @fd (taken over), with a reference for the caller. @conn is taken over. */
+/* A stream over @fd (taken over), with a reference for the caller. @conn is taken over, @spare must
+ * outlive it. */
 struct p9_stream *p9_stream_new(struct p9_conn *conn, int fd, int epoll_fd, uint64_t id,
-                                unsigned max_running, void (*gone)(void *user), void *user);
+                                unsigned max_running, struct p9_spare *spare,
+                                void (*gone)(void *user), void *user);
 void p9_stream_unref(struct p9_stream *st);
 
 /* Watch the socket. 0 or -errno. */
