@@ -38,7 +38,7 @@ static void run_child(const char *root, char **argv)
 /* One run. Returns its time. */
 static double run(const char *root, char **argv)
 {
-    int status;
+    int status = 0;
     double start = now_ms();
     pid_t pid = fork();
     if (pid == 0)
