@@ -280,8 +280,7 @@ void daemon_9p_free(struct daemon_9p *x)
         return;
     vu_dev_free(x->dev);
     p9_sock_free(x->sock);
-    if (x->conn)
-        p9_conn_free(x->conn);
+    p9_conn_free(x->conn);
     p9_srv_free(x->srv);
     p9_srv_free(x->remote);
     fs_free(x->fs);

@@ -124,29 +124,29 @@ static int do_map(int fd, unsigned long size, unsigned long seed, unsigned long 
     return bad;
 }
 
-/* store FILE SIZE SEED OFFSET: bytes [offset, size) by stores through a shared mapping. */
-static int do_store(int fd, unsigned long size, unsigned long seed, unsigned long off)
+static int store(int fd, unsigned long size, unsigned long seed, unsigned long off, int sync)
 {
     unsigned char *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
     if (p == MAP_FAILED)
         return fail("mmap");
     pattern(p + off, seed, off, size - off);
+    if (sync && msync(p, size, MS_SYNC) < 0)
+        return fail("msync");
     munmap(p, size);
     return 0;
 }
 
+/* store FILE SIZE SEED OFFSET: bytes [offset, size) by stores through a shared mapping. */
+static int do_store(int fd, unsigned long size, unsigned long seed, unsigned long off)
+{
+    return store(fd, size, seed, off, 0);
+}
+
+/* sync FILE SIZE SEED OFFSET: the same, and msync. */
 static int do_sync(int fd, unsigned long size, unsigned long seed, unsigned long off)
 {
-    unsigned char *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-
-    if (p == MAP_FAILED)
-        return fail("mmap");
-    pattern(p + off, seed, off, size - off);
-    if (msync(p, size, MS_SYNC) < 0)
-        return fail("msync");
-    munmap(p, size);
-    return 0;
+    return store(fd, size, seed, off, 1);
 }
 
 /* private FILE SIZE SEED OFFSET: stores in a private mapping are seen there and nowhere else. */
