@@ -1,30 +1,39 @@
 #!/usr/bin/env bash
-# A root file system through the DAX window on QEMU 11.1: programs and their shared libraries are executed from
-# mappings of the host's files, by chroot; fio, one of these programs, verifies what it stores through mappings and
-# by write().
+# A root file system through the DAX window on QEMU 11.1: Debian's programs and their shared libraries are executed
+# from mappings of the host's files, by chroot; fio, one of these programs, verifies what it stores through mappings
+# and by write().
 #
 # Each mode has a virtual machine of its own, and the window is large: without KVM, QEMU goes on executing what it
 # translated from a mapping that is gone (see docs/dax.md), so no place of the window may be used twice.
 GUEST_KERNEL=${GUEST_KERNEL:-x86_64-7}
 . "$(dirname "$0")/lib.sh"
-[ "${GUEST_KERNEL%-*}" = x86_64 ] || skip "the programs are this machine's: only for x86-64 guests"
-type -P fio >/dev/null || skip "no program fio"
+for p in fio readelf; do type -P $p >/dev/null || skip "no program $p"; done
 setup
 
 MIB=1048576
 ODD=$((3 * MIB + 777))
 root=$T/share
 
-# add PROGRAM: it and its libraries, where the loader looks for them.
+programs=(dash ls cat sed grep sort wc sha256sum fio)
+debian=$("$GUEST/mk-rootfs" "${GUEST_KERNEL%-*}" dash coreutils sed grep fio) || exit
+
+# add PATH…: these files of Debian, and what they are linked with, where the loader looks for it.
 add() {
-    local f
-    install -D "$(type -P "$1")" "$root/bin/$1"
-    ldd "$(type -P "$1")" | sed -n 's|^[^/]*\(/[^ ]*\) (0x.*|\1|p' | while read -r f; do
-        [ -e "$root$f" ] || install -D "$f" "$root$f"
+    local f lib
+    for f in "$@"; do
+        [ ! -e "$root$f" ] || continue
+        install -D "$debian$f" "$root$f"
+        for lib in $(readelf -ld "$debian$f" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p; s/.*interpreter: \(.*\)\]/\1/p'); do
+            case $lib in
+            /*) add "$lib" ;;
+            *) add "/lib/$(find "$debian/usr/lib" -name "$lib" -printf '%P' -quit)" ;;
+            esac
+        done
     done
 }
-mkdir -p "$root"/{proc,dev,tmp,work}
-for p in dash ls cat sed grep sort wc sha256sum fio; do add "$p"; done
+mkdir -p "$root"/{proc,dev,tmp,work,usr/bin,usr/lib,usr/lib64}
+for d in bin lib lib64; do ln -s usr/$d "$root/$d"; done
+add "${programs[@]/#//bin/}"
 (cd "$root" && find . -type f | sort | xargs sha256sum) >"$T/sums"
 cp "$T/sums" "$root/sums"
 cp "$GUEST/guest-lib.sh" "$root/words"
