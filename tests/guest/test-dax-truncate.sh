@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Files cut under a mapping, on QEMU 11.1. By the guest itself: SIGBUS for its program, as on any file system. By the
-# host: QEMU dies, which nothing outside it can prevent; the daemon does not, and serves the next guest.
+# host or by another guest: QEMU dies, which nothing outside it can prevent; the daemon does not, and serves the next
+# guest; a guest that cut the file goes on.
 GUEST_KERNEL=${GUEST_KERNEL:-x86_64-7}
 . "$(dirname "$0")/lib.sh"
 setup mapcheck
@@ -8,9 +9,9 @@ setup mapcheck
 HOST_MAPCHECK=${HOST_MAPCHECK:-$GUEST_PROGS/mapcheck}
 MIB=1048576
 ODD=$((3 * MIB + 1234))
-for f in whole odd nothing host; do "$HOST_MAPCHECK" write "$T/share/$f" $ODD 1 0; done
+for f in whole odd nothing host other; do "$HOST_MAPCHECK" write "$T/share/$f" $ODD 1 0; done
 truncate -s $((3 * MIB)) "$T/share/whole"
-daemon one "$T/share" --dax-window=64M --relisten
+for tag in one two; do daemon $tag "$T/share" --dax-window=64M --relisten; done
 pid=$(daemon_pid one)
 
 boot first -m 512M -t 300 one <<END
@@ -42,5 +43,44 @@ check "and stores" mapcheck store /mnt/host $ODD 3 0
 check "umount" umount /mnt
 END
 check "host: its stores" "$HOST_MAPCHECK" read "$T/share/host" $ODD 3 0
-check "it still runs" kill -0 "$pid"
+
+# The same with two guests, each with a daemon of its own.
+boot third -m 512M -t 300 one <<END
+mount -t virtiofs -o dax=always one /mnt && check "third guest: maps" mapcheck map /mnt/other $ODD 1 0
+tell ready
+await map
+mapcheck await /mnt/other $ODD 99 $((2 * MIB)) 2>/dev/null &
+sleep 0.5
+tell mapped
+sleep 60
+not_ok "the machine survived: is QEMU's defect gone?"
+END
+boot fourth -m 512M -t 300 two <<END
+check "fourth guest: mount" mount -t virtiofs -o dax=always two /mnt
+tell ready
+await map
+mapcheck await /mnt/other $ODD 99 $((2 * MIB)) 2>/dev/null &
+sleep 0.5
+tell mapped
+await cut
+check "fourth guest: cuts it under both mappings" truncate -s $MIB /mnt/other
+wait \$!
+equal "fourth guest: SIGBUS for its own program" 135 \$?
+tell cut
+await over
+check "fourth guest: what is left, in a mapping" mapcheck map /mnt/other $MIB 1 0
+check "fourth guest: stores" mapcheck store /mnt/other $MIB 4 0
+check "fourth guest: umount" umount /mnt
+END
+for g in third fourth; do hear $g ready 200 || not_ok "the $g guest mounts"; done
+for g in third fourth; do tell $g map; done
+for g in third fourth; do hear $g mapped || not_ok "the $g guest maps"; done
+tell fourth cut
+guest_wait third
+equal "cut by another guest: QEMU is gone" 125 $?
+hear fourth cut || not_ok "the fourth guest cuts"
+tell fourth over
+guest_wait fourth || not_ok "fourth guest: exit code $?"
+check "host: its stores" "$HOST_MAPCHECK" read "$T/share/other" $MIB 4 0
+check "the daemon still runs" kill -0 "$pid"
 finish
