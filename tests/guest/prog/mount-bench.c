@@ -43,7 +43,8 @@ static double now(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-/* Drop the guest's own page cache and names. */
+/* Drop the guest's own page cache and names. Before each operation: none finds what another left.
+ */
 static void drop_caches(void)
 {
     int fd = open("/proc/sys/vm/drop_caches", O_WRONLY);
@@ -108,14 +109,25 @@ static double do_io(int fd, const struct io *io, double *took)
     return bytes;
 }
 
+/* All of the file, once. Returns the seconds that it took. */
+static double read_all(int fd, size_t block)
+{
+    off_t size = size_of(fd), off = 0;
+    double start = now();
+
+    for (ssize_t n; off < size && (n = pread(fd, buf, block, off)) > 0; off += n)
+        ;
+    if (off != size)
+        die("read");
+    return now() - start;
+}
+
 static void data_op(const char *name, const char *dir, const struct io *io, int cold)
 {
     double took;
     int fd = open_data(dir, io->write ? O_RDWR : O_RDONLY);
-    if (cold)
-        drop_caches();
-    else if (!io->write)
-        do_io(fd, io, &took); /* the first round warms */
+    if (!cold && !io->write)
+        read_all(fd, BIG);
     double bytes = do_io(fd, io, &took);
     close(fd);
     printf("%s %.2f MiB/s\n", name, bytes / MIB / took);
@@ -125,16 +137,9 @@ static void data_op(const char *name, const char *dir, const struct io *io, int 
 static void cold_pass(const char *name, const char *dir, size_t block)
 {
     int fd = open_data(dir, O_RDONLY);
-    off_t size = size_of(fd), off = 0;
-    drop_caches();
-    double start = now();
-    for (ssize_t n; off < size && (n = pread(fd, buf, block, off)) > 0; off += n)
-        ;
-    double took = now() - start;
-    if (off != size)
-        die("read");
+    double took = read_all(fd, block);
+    printf("%s %.2f MiB/s\n", name, (double)size_of(fd) / MIB / took);
     close(fd);
-    printf("%s %.2f MiB/s\n", name, (double)size / MIB / took);
 }
 
 static void mmap_read(const char *name, const char *dir, int cold)
@@ -144,8 +149,6 @@ static void mmap_read(const char *name, const char *dir, int cold)
     uint64_t sum = 0;
     double bytes = 0;
 
-    if (cold)
-        drop_caches();
     char *p = mmap(NULL, (size_t)size, PROT_READ, MAP_SHARED, fd, 0);
     if (p == MAP_FAILED)
         p = mmap(NULL, (size_t)size, PROT_READ, MAP_PRIVATE, fd, 0); /* 9p without a cache */
@@ -173,23 +176,20 @@ static void file_name(char *path, size_t size, const char *dir, const char *sub,
     snprintf(path, size, "%s/%s/%u", dir, sub, i);
 }
 
-/* stat of many files, names forgotten before. */
-static void stat_walk(const char *name, const char *dir)
+static unsigned stat_all(const char *dir)
 {
     char path[4096];
     struct stat st;
-    unsigned n = 0;
-    drop_caches();
-    double start = now();
-    for (unsigned i = 0; i < FILES; i++, n++) {
+
+    for (unsigned i = 0; i < FILES; i++) {
         file_name(path, sizeof(path), dir, "many", i);
         if (stat(path, &st) != 0)
             die(path);
     }
-    printf("%s %.1f files/s\n", name, n / (now() - start));
+    return FILES;
 }
 
-static void list_dir(const char *name, const char *dir)
+static unsigned list_all(const char *dir)
 {
     char path[4096];
     struct dirent *d;
@@ -197,21 +197,31 @@ static void list_dir(const char *name, const char *dir)
     unsigned n = 0;
 
     snprintf(path, sizeof(path), "%s/many", dir);
-    drop_caches();
-    double start = now();
     DIR *list = opendir(path);
     if (!list)
         die(path);
     while ((d = readdir(list)))
         n += fstatat(dirfd(list), d->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0;
     closedir(list);
-    printf("%s %.1f files/s\n", name, n / (now() - start));
+    return n;
+}
+
+/* A walk that takes some milliseconds: again, all forgotten before each, until the time is over. */
+static void walk_cold(const char *name, const char *dir, unsigned (*walk)(const char *dir))
+{
+    double took = 0, n = 0;
+    do {
+        drop_caches();
+        double start = now();
+        n += walk(dir);
+        took += now() - start;
+    } while (took < seconds);
+    printf("%s %.1f files/s\n", name, n / took);
 }
 
 static void read_small(const char *name, const char *dir)
 {
     char path[4096];
-    drop_caches();
     double start = now();
     for (unsigned i = 0; i < FILES; i++) {
         file_name(path, sizeof(path), dir, "many", i);
@@ -272,7 +282,6 @@ static void walk_tree(const char *name, const char *dir)
     char path[4096];
 
     snprintf(path, sizeof(path), "%s/root/usr/share/doc", dir);
-    drop_caches();
     double start = now();
     if (nftw(path, count_one, 32, FTW_PHYS | FTW_CHDIR) != 0 || walked < 100)
         die(path);
@@ -344,7 +353,6 @@ static void container(const char *name, const char *dir, const char *const argv[
     snprintf(root, sizeof(root), "%s/root", dir);
     setenv("PYTHONDONTWRITEBYTECODE", "1", 1);
     setenv("PATH", "/usr/bin:/bin", 1);
-    drop_caches();
     printf("%s %.3f s\n", name, run_command(root, 1, argv));
 }
 
@@ -463,10 +471,10 @@ static void run(const struct op *op, const char *dir)
         mmap_read(op->name, dir, op->kind == MMAP_COLD);
         break;
     case STAT:
-        stat_walk(op->name, dir);
+        walk_cold(op->name, dir, stat_all);
         break;
     case LIST:
-        list_dir(op->name, dir);
+        walk_cold(op->name, dir, list_all);
         break;
     case READ:
         read_small(op->name, dir);
@@ -512,6 +520,7 @@ int main(int argc, char **argv)
         seconds = atof(argv[3]);
     for (size_t i = 0; i < NOPS; i++) {
         if (strcmp(argv[1], ops[i].name) == 0) {
+            drop_caches();
             run(&ops[i], argv[2]);
             return 0;
         }
