@@ -17,6 +17,10 @@ root=$T/share
 programs=(dash ls cat sed grep sort wc sha256sum fio)
 debian=$("$GUEST/mk-rootfs" "${GUEST_KERNEL%-*}" dash coreutils sed grep fio) || exit
 
+# Where each library is, by its name.
+declare -A place=()
+while read -r p; do place[${p##*/}]=/lib/$p; done < <(find "$debian/usr/lib" -name '*.so*' -printf '%P\n')
+
 # add PATH…: these files of Debian, and what they are linked with, where the loader looks for it.
 add() {
     local f lib
@@ -26,7 +30,7 @@ add() {
         for lib in $(readelf -ld "$debian$f" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p; s/.*interpreter: \(.*\)\]/\1/p'); do
             case $lib in
             /*) add "$lib" ;;
-            *) add "/lib/$(find "$debian/usr/lib" -name "$lib" -printf '%P' -quit)" ;;
+            *) add "${place[$lib]}" ;;
             esac
         done
     done

@@ -44,24 +44,21 @@ check "umount" umount /mnt
 END
 check "host: its stores" "$HOST_MAPCHECK" read "$T/share/host" $ODD 3 0
 
-# The same with two guests, each with a daemon of its own.
-boot third -m 512M -t 300 one <<END
-mount -t virtiofs -o dax=always one /mnt && check "third guest: maps" mapcheck map /mnt/other $ODD 1 0
-tell ready
+# The same with two guests, each with a daemon of its own, that map the file at the same time.
+map="tell ready
 await map
 mapcheck await /mnt/other $ODD 99 $((2 * MIB)) 2>/dev/null &
 sleep 0.5
-tell mapped
+tell mapped"
+boot third -m 512M -t 300 one <<END
+mount -t virtiofs -o dax=always one /mnt && check "third guest: maps" mapcheck map /mnt/other $ODD 1 0
+$map
 sleep 60
 not_ok "the machine survived: is QEMU's defect gone?"
 END
 boot fourth -m 512M -t 300 two <<END
 check "fourth guest: mount" mount -t virtiofs -o dax=always two /mnt
-tell ready
-await map
-mapcheck await /mnt/other $ODD 99 $((2 * MIB)) 2>/dev/null &
-sleep 0.5
-tell mapped
+$map
 await cut
 check "fourth guest: cuts it under both mappings" truncate -s $MIB /mnt/other
 wait \$!
