@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 const struct fs_cred cred_root = {.uid = 0, .gid = 0};
-const struct fs_cred cred_user = {.uid = USER_ID, .gid = USER_ID, .groups_known = true};
+const struct fs_cred cred_user = {.uid = USER_ID, .gid = USER_ID, .strict = true};
 
 struct fs_config tree_config(void)
 {

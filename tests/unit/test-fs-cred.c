@@ -70,7 +70,7 @@ static void test_permission(void **state)
     struct tree t;
     struct stat st;
     struct fs_entry e;
-    struct fs_cred member = cred_user, silent = cred_user;
+    struct fs_cred member = cred_user, trusted = cred_user;
     need_root();
     tree_start(&t);
     assert_int_equal(create(&t, &cred_user, "f", 0644, &st), -EACCES); /* 0755, root's */
@@ -83,13 +83,55 @@ static void test_permission(void **state)
     member.groups[0] = 4242;
     assert_ok(create(&t, &member, "f", 0644, &st));
     check_self();
-    /* A guest that cannot send groups has checked itself. */
-    silent.groups_known = false;
-    assert_ok(create(&t, &silent, "g", 0644, &st));
+    /* A guest's kernel has checked itself, groups that it did not send included. */
+    trusted.strict = false;
+    assert_ok(create(&t, &trusted, "g", 0644, &st));
     assert_int_equal(st.st_uid, USER_ID);
     check_self();
     /* Devices need a capability that the guest's user does not have. */
     assert_int_equal(fs_mknod(t.fs, &member, t.root, "dev", S_IFCHR | 0666, 0x103, &e), -EPERM);
+    tree_stop(&t);
+}
+
+/* The root of a container without root: an ordinary user with CAP_DAC_OVERRIDE, by which the
+ * guest's kernel has let it write to a directory that nobody may write to. */
+static void test_override(void **state)
+{
+    struct tree t;
+    struct stat st;
+    struct fs_entry e;
+    struct fs_opened o;
+    struct fs_cred c = cred_user;
+    need_root();
+    tree_start(&t);
+    assert_ok(chown(t.dir, USER_ID, USER_ID));
+    assert_ok(chmod(t.dir, 0555));
+    assert_int_equal(create(&t, &c, "f", 0644, &st), -EACCES);
+    c.strict = false;
+    for (c.ngroups = 0; c.ngroups < 2; c.ngroups++) { /* sent or not */
+        c.groups[0] = 4242;
+        char name[8];
+        snprintf(name, sizeof(name), "f%u", c.ngroups);
+        assert_ok(create(&t, &c, name, 0644, &st));
+        assert_true(st.st_uid == USER_ID && st.st_gid == USER_ID);
+        check_self();
+        snprintf(name, sizeof(name), "d%u", c.ngroups);
+        assert_ok(fs_mkdir(t.fs, &c, t.root, name, 0755, &e));
+        assert_int_equal(e.attr.st.st_uid, USER_ID);
+        fs_inode_put(t.fs, e.inode);
+        assert_ok(fs_tmpfile(t.fs, &c, t.root, 0644, O_RDWR, &e, &o));
+        fs_inode_put(t.fs, e.inode);
+        fs_release(t.fs, o.fh);
+    }
+    check_self();
+    /* That is all it gives: no device, no set-group-id of another's group. */
+    assert_int_equal(fs_mknod(t.fs, &c, t.root, "dev", S_IFCHR | 0666, 0x103, &e), -EPERM);
+    assert_ok(chown(t.dir, USER_ID, 7));
+    assert_ok(chmod(t.dir, 02555));
+    assert_ok(create(&t, &c, "sgid", 02755, &st));
+    assert_int_equal(st.st_mode & 07777, 0755);
+    /* What it changes in this thread does not stay. */
+    assert_int_equal(fs_mkdir(t.fs, &cred_user, t.root, "d", 0755, &e), -EACCES);
     tree_stop(&t);
 }
 
@@ -114,12 +156,12 @@ static void test_sgid_dir(void **state)
     struct tree t;
     struct stat st;
     struct fs_entry e;
-    struct fs_cred silent = cred_user;
+    struct fs_cred trusted = cred_user;
     need_root();
     tree_start(&t);
     assert_ok(chmod(t.dir, 03777));
-    silent.groups_known = false;
-    const struct fs_cred *creds[] = {&cred_user, &silent};
+    trusted.strict = false;
+    const struct fs_cred *creds[] = {&cred_user, &trusted};
     for (unsigned n = 0; n < 2; n++) {
         char name[8];
         snprintf(name, sizeof(name), "f%u", n);
@@ -239,6 +281,7 @@ int main(void)
         cmocka_unit_test(test_bad_ids),      cmocka_unit_test(test_sgid_dir),
         cmocka_unit_test(test_sgid_member),  cmocka_unit_test(test_own_groups),
         cmocka_unit_test(test_unprivileged), cmocka_unit_test(test_secctx),
+        cmocka_unit_test(test_override),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

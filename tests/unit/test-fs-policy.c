@@ -108,7 +108,7 @@ static void test_ids_made(void **state)
     struct tree t;
     struct fs_entry e;
     struct fs_opened o;
-    struct fs_cred c = {.uid = 5, .gid = 6, .groups_known = true};
+    struct fs_cred c = {.uid = 5, .gid = 6, .strict = true};
     need_root();
     start(&t, shifted, shifted_gid);
     assert_ok(chown(t.dir, 20000, 30007));
@@ -247,7 +247,7 @@ static void test_acl_default(void **state)
     struct tree t;
     struct fs_entry e;
     struct acl a = acl_for(USER_ID);
-    struct fs_cred c = {.uid = USER_ID, .gid = USER_ID, .umask = 077, .groups_known = true};
+    struct fs_cred c = {.uid = USER_ID, .gid = USER_ID, .umask = 077, .strict = true};
     start_acl(&t, NULL);
     fs_acl_enable(t.fs, true);
     assert_int_equal(fs_mkdir(t.fs, &c, t.root, "no", 0777, &e), -EACCES);
@@ -271,7 +271,7 @@ static void test_acl_group(void **state)
     struct tree t;
     struct fs_entry e;
     struct acl a = acl_for(4242);
-    struct fs_cred c = {.uid = USER_ID, .gid = USER_ID, .groups_known = true};
+    struct fs_cred c = {.uid = USER_ID, .gid = USER_ID, .strict = true};
     start_acl(&t, NULL);
     stop(&t);
     start(&t, NULL, rules);

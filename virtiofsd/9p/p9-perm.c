@@ -35,7 +35,7 @@ static struct fs_cred squash_cred(const struct p9_rq *rq)
     return (struct fs_cred){
         .uid = cfg->squash_uid,
         .gid = cfg->squash_gid != UINT32_MAX ? cfg->squash_gid : cfg->squash_uid,
-        .groups_known = true,
+        .strict = true,
     };
 }
 

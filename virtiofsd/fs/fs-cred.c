@@ -83,17 +83,24 @@ void fs_fsetid_restore(void)
     errno = keep;
 }
 
-/* A guest that cannot send groups has checked permission itself, groups included; without this
- * the host would refuse what a supplementary group allows. */
-static int raise_dac_override(void)
+/* The effective set becomes @caps, as far as they are permitted. Returns whether any is. */
+static bool caps_only(uint32_t caps)
 {
     struct __user_cap_data_struct set[2] = {thread_caps.set[0], thread_caps.set[1]};
 
-    if (!(set[0].permitted & (1u << CAP_DAC_OVERRIDE)))
-        return 0;
-    set[0].effective = 1u << CAP_DAC_OVERRIDE;
+    set[0].effective = set[0].permitted & caps;
     set[1].effective = 0;
-    return caps_set(set) == 0 ? 0 : -errno;
+    return set[0].effective != 0 && caps_set(set) == 0;
+}
+
+bool fs_cred_override(const struct fs_cred *cred, struct fs_cred_saved *saved)
+{
+    if (!cred || cred->strict || !saved->uid)
+        return false;
+    int keep = errno;
+    saved->caps = caps_only(1u << CAP_DAC_OVERRIDE);
+    errno = keep;
+    return saved->caps;
 }
 
 /* ---- ids ---- */
@@ -113,6 +120,8 @@ void fs_cred_leave(struct fs *fs, const struct fs_cred_saved *saved)
 
     if (saved->uid)
         become_uid(fs, fs->uid, "become the daemon again");
+    if (saved->caps && fs->uid != 0) /* else the kernel has filled the set again */
+        fs_fsetid_restore();
     if (saved->gid)
         ok = syscall(SYS_setresgid, -1, fs->gid, -1) == 0;
     if (saved->groups)
@@ -143,8 +152,6 @@ static int switch_ids(struct fs *fs, const struct fs_cred *cred, struct fs_cred_
         if (syscall(SYS_setresuid, -1, cred->uid, -1) != 0)
             return -errno;
         saved->uid = true;
-        if (cred->ngroups == 0 && !cred->groups_known)
-            return raise_dac_override();
     }
     return 0;
 }

@@ -337,11 +337,16 @@ void fs_locks_forget(struct fs *fs, struct fs_inode *inode);
 
 /* What fs_cred_enter() changed in this thread. */
 struct fs_cred_saved {
-    bool uid, gid, groups;
+    bool uid, gid, groups, caps;
 };
 
 /* Act as @cred (NULL: as ourselves) until fs_cred_leave(). 0 or -errno, nothing changed then. */
 int fs_cred_enter(struct fs *fs, const struct fs_cred *cred, struct fs_cred_saved *saved);
+/* After fs_cred_enter(), when the host has refused (EACCES) what it judged by @cred's ids: whether
+ * that is not for the host to judge, and trying again, now with CAP_DAC_OVERRIDE, has a chance. A
+ * guest's kernel has judged, by groups that it did not send or by a capability of the process.
+ * Nothing else comes with it: no device nodes, no set-group-id of others' groups. Keeps errno. */
+bool fs_cred_override(const struct fs_cred *cred, struct fs_cred_saved *saved);
 /* Keeps errno. A thread that cannot become itself again must not go on: aborts. */
 void fs_cred_leave(struct fs *fs, const struct fs_cred_saved *saved);
 

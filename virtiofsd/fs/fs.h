@@ -88,9 +88,10 @@ struct fs_cred {
     mode_t umask;     /* applied by the host kernel, only where there is no default ACL */
     unsigned ngroups; /* supplementary groups that matter for this request */
     gid_t groups[FS_MAX_GROUPS];
-    /* The guest sends groups (FUSE_CREATE_SUPP_GROUP), so none means none and the host checks
-     * permission in full. Else, with ngroups 0, the guest's own check is trusted for creation. */
-    bool groups_known;
+    /* Nobody has judged yet whether this user may: the host's kernel does. Else a guest's kernel
+     * has, by rules of its own (groups it did not send, capabilities of a user namespace), and what
+     * the host would refuse for its permissions is done all the same. */
+    bool strict;
     const char *secctx_name; /* security xattr to give to a new inode, or NULL */
     const void *secctx;
     size_t secctx_len;

@@ -237,7 +237,7 @@ const struct fs_cred *fuse_rq_cred(struct fuse_rq *rq, mode_t umask_)
     rq->cred.gid = rq->in->gid;
     rq->cred.umask = umask_ & 0777;
     rq->cred.ngroups = 0;
-    rq->cred.groups_known = rq->srv->flags & FUSE_CREATE_SUPP_GROUP;
+    rq->cred.strict = false;
     rq->cred.secctx_name = NULL;
     rq->cred.secctx = NULL;
     rq->cred.secctx_len = 0;
