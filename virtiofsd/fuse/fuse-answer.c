@@ -52,6 +52,8 @@ void fuse_rq_reply_create(struct fuse_rq *rq, const char *name, struct fs_entry 
         fuse_rq_reply_err(rq, err);
         return;
     }
+    if (!name) /* what has no name cannot be looked up again: it stays what it is */
+        out.entry.entry_valid = UINT64_MAX;
     out.open.fh = o->fh;
     out.open.open_flags = fuse_open_flags(srv, false, o);
     if (!fuse_rq_reply_buf(rq, &out, sizeof(out))) {
