@@ -72,11 +72,11 @@ _virtiofsd()
         --shared-dir= --tag= --readonly --no-announce-submounts --inode-file-handles=
         --preserve-noatime --allow-direct-io
         --socket-path= --socket-group= --fd= --relisten
-        --protocol= --p9-socket-path= --p9-listen= --p9-msize= --p9-squash=
+        --protocol= --p9-socket-path= --p9-listen= --p9-msize= --p9-squash= --no-p9-lock
         --num-request-queues= --queue-size= --thread-pool-size= --poll-us=
         --cache= --timeout= --negative-timeout= --allow-mmap --writeback --no-readdirplus
         --dax-window= --dax-policy= --dax-min-size= --dax-include= --dax-exclude= --dax-dialect=
-        --xattr --no-posix-lock --no-flock --no-killpriv-v2
+        --xattr --posix-lock --flock --no-killpriv-v2
         --xattrmap= --posix-acl= --security-label= --translate-uid= --translate-gid=
         --sandbox= --seccomp= --modcaps= --uid-map= --gid-map=
         --rlimit-nofile= --max-fds= --max-inodes= --max-lock-waiters=

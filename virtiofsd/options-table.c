@@ -153,6 +153,12 @@ const struct opt_def opt_table[] = {
      .max = 32,
      .help = "Do what comes by TCP or vsock as that user; none: as whom the client says\n"
              "[default: 65534:65534]"},
+    {.name = "p9-lock",
+     .type = OPT_SWITCH,
+     .group = OPT_GROUP_9P,
+     FIELD(p9_lock),
+     .help = "Share the locks of 9P clients with the host and other guests\n"
+             "[default: on, off with --readonly]"},
 
     /* Queues. */
     {.name = "num-request-queues",
@@ -309,13 +315,14 @@ const struct opt_def opt_table[] = {
      .group = OPT_GROUP_FEATURES,
      .flags = OPT_OLD_NAME,
      FIELD(posix_lock),
-     .help = "Share record locks (fcntl) with the host and other guests [default: on]"},
+     .help = "Share record locks (fcntl) with the host and other guests; otherwise the\n"
+             "guest keeps them to itself"},
     {.name = "flock",
      .type = OPT_SWITCH,
      .group = OPT_GROUP_FEATURES,
      .flags = OPT_OLD_NAME,
      FIELD(flock),
-     .help = "Share flock(2) locks with the host and other guests [default: on]"},
+     .help = "The same for flock(2)"},
     {.name = "killpriv-v2",
      .type = OPT_SWITCH,
      .group = OPT_GROUP_FEATURES,

@@ -10,7 +10,7 @@
 #include "virtiofsd/options.h"
 
 enum opt_type {
-    OPT_SWITCH,  /* bool; "--no-NAME" is its opposite */
+    OPT_SWITCH,  /* bool or enum opt_switch; "--no-NAME" is its opposite */
     OPT_WORD,    /* one of .words, into an enum */
     OPT_NUMBER,  /* .min .. .max, into an integer of .size bytes */
     OPT_SIZE,    /* like OPT_NUMBER, in bytes, with K, M, G or T for powers of 1024 */

@@ -220,7 +220,11 @@ bool opt_set(struct options *out, const struct opt_def *def, const char *value, 
              const char *shown, GError **err)
 {
     if (def->type == OPT_SWITCH) {
-        *(bool *)G_STRUCT_MEMBER_P(out, def->offset) = on;
+        if (def->size == sizeof(bool))
+            *(bool *)G_STRUCT_MEMBER_P(out, def->offset) = on;
+        else
+            *(enum opt_switch *)G_STRUCT_MEMBER_P(out, def->offset) =
+                on ? OPT_SWITCH_ON : OPT_SWITCH_OFF;
         return true;
     }
     if (def->flags & OPT_ONCE && *(char **)G_STRUCT_MEMBER_P(out, def->offset) != NULL) {

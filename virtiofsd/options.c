@@ -57,8 +57,6 @@ static void set_defaults(struct options *o)
         .dax_min_size = 64 << 10,
         .dax_include = g_ptr_array_new_null_terminated(0, g_free, TRUE),
         .dax_exclude = g_ptr_array_new_null_terminated(0, g_free, TRUE),
-        .posix_lock = true,
-        .flock = true,
         .killpriv_v2 = true,
         .sandbox = OPT_SANDBOX_NAMESPACE,
         .seccomp = OPT_SECCOMP_KILL,
@@ -273,6 +271,8 @@ static void resolve(struct options *o)
                               : o->cache == OPT_CACHE_ALWAYS ? o->timeout
                                                              : 0;
     o->xattr |= o->xattrmap || o->posix_acl != OPT_ASK_NEVER || o->security_label != OPT_ASK_NEVER;
+    if (o->p9_lock == OPT_SWITCH_UNSET)
+        o->p9_lock = o->readonly ? OPT_SWITCH_OFF : OPT_SWITCH_ON;
     if (o->cache == OPT_CACHE_NEVER)
         o->readdirplus = false; /* the guest would throw the attributes away */
 

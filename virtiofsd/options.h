@@ -26,6 +26,9 @@ enum opt_dax_dialect {
     OPT_DIALECT_ALIOTH,
 };
 
+/* A switch whose default depends on other options; resolved to OFF or ON after the parse. */
+enum opt_switch { OPT_SWITCH_UNSET, OPT_SWITCH_OFF, OPT_SWITCH_ON };
+
 enum opt_protocol { OPT_PROTOCOL_VIRTIOFS, OPT_PROTOCOL_9P, OPT_PROTOCOL_BOTH };
 
 /* One range of --uid-map or --gid-map. Both ends stay below 2^32 - 1. */
@@ -60,10 +63,11 @@ struct options {
 
     /* 9P. */
     enum opt_protocol protocol;
-    char *p9_socket_path; /* of the 9P device, only with both protocols; or NULL */
-    GPtrArray *p9_listen; /* addresses of stream sockets; never NULL */
-    uint64_t p9_msize;    /* largest message, bytes; default 1 MiB */
-    char *p9_squash;      /* "UID:GID", "none", or NULL: nobody */
+    char *p9_socket_path;    /* of the 9P device, only with both protocols; or NULL */
+    GPtrArray *p9_listen;    /* addresses of stream sockets; never NULL */
+    uint64_t p9_msize;       /* largest message, bytes; default 1 MiB */
+    char *p9_squash;         /* "UID:GID", "none", or NULL: nobody */
+    enum opt_switch p9_lock; /* clients' locks are shared with the host; default: not readonly */
 
     /* Queues. */
     unsigned num_request_queues; /* what the configuration space says; default 1 */
@@ -91,8 +95,8 @@ struct options {
 
     /* Features for the guest. */
     bool xattr;       /* also when something of the following needs it */
-    bool posix_lock;  /* default true: record locks are shared with the host */
-    bool flock;       /* default true: flock(2) is shared with the host */
+    bool posix_lock;  /* record locks are shared with the host */
+    bool flock;       /* flock(2) is shared with the host */
     bool killpriv_v2; /* default true: we clear suid and sgid bits, not the guest */
     char *xattrmap;   /* rules, or NULL; the daemon parses them */
     enum opt_ask posix_acl;

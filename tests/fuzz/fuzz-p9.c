@@ -90,6 +90,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
                             .max_fids = 32,
                             .max_fids_all = 32,
                             .xattr = true,
+                            .lock = true,
                             .squash_uid = UINT32_MAX,
                             .squash_gid = UINT32_MAX};
     srv = p9_srv_new(&cfg);

@@ -58,7 +58,7 @@ host_view() { (PATH=$T/host-bin:$PATH busybox sh -c ". '$T/tree.sh'; describe '$
 
 printf '%15d\n' 0 >"$T/share/counter"
 : >"$T/share/lock"
-daemon both "$T/share" --protocol=both --p9-listen=tcp:10.9.0.1:5640 --p9-squash=none --xattr --modcaps=+sys_admin
+daemon both "$T/share" --protocol=both --p9-listen=tcp:10.9.0.1:5640 --p9-squash=none --posix-lock --xattr --modcaps=+sys_admin
 boot g -m 512M -t 200 -k "$TAP" both <<END
 modules $MORE_MODULES
 network

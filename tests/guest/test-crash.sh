@@ -35,7 +35,7 @@ umount /mnt
 END
 }
 
-daemon relisten "$T/share" --relisten
+daemon relisten "$T/share" --relisten --flock
 pid=$(daemon_pid relisten)
 for round in 1 2 3; do
     echo "# round $round"
@@ -45,10 +45,10 @@ done
 equal "the same daemon served them all" "$pid" "$(daemon_pid relisten)"
 check "it still runs" kill -0 "$pid"
 
-daemon once "$T/share"
+daemon once "$T/share" --flock
 write_and_kill once
 check "without --relisten it ended with code 0" daemon_wait once
-daemon once "$T/share"
+daemon once "$T/share" --flock
 look_again once
 check "and so does the new one" daemon_wait once
 finish

@@ -1,12 +1,33 @@
 #!/usr/bin/env bash
-# Two guests and the host take turns under one lock, POSIX and flock; a guest that dies gives its lock back.
+# Locks that stay in the guest (the default): right among its processes, unseen by the host. Shared ones: two
+# guests and the host take turns under one lock, POSIX and flock; a guest that dies gives its lock back.
 . "$(dirname "$0")/lib.sh"
-setup locker flock
+setup locker lockcases flock
 ROUNDS=150
+
+mkdir "$T/local"
+: >"$T/local/lock"
+daemon l "$T/local"
+boot l -t 150 l <<'END'
+share l /mnt
+lockcases /mnt
+exec 9>/mnt/lock
+flock 9
+check "local: another open file of the guest cannot have it" test "$(flock -n /mnt/lock echo got)" = ""
+tell held
+await end
+exec 9>&-
+umount /mnt
+END
+hear l held 120 || not_ok "the guest takes a lock of its own"
+equal "local: the host is not stopped by it" got "$(flock -n "$T/local/lock" echo got)"
+tell l end
+guest_wait l || not_ok "guest: exit code $?"
+
 printf '%15d\n' 0 >"$T/share/counter"
 : >"$T/share/lock"
-daemon a "$T/share" --relisten
-daemon b "$T/share"
+daemon a "$T/share" --relisten --posix-lock --flock
+daemon b "$T/share" --posix-lock --flock
 
 for guest in a b; do
     boot $guest $guest <<END

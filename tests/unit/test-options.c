@@ -33,7 +33,10 @@ static char *show(const struct options *o, const char *name)
 
     switch (def->type) {
     case OPT_SWITCH:
-        return g_strdup(*(const bool *)field ? "on" : "off");
+        return g_strdup(
+            (def->size > 1 ? *(const unsigned *)field == OPT_SWITCH_ON : *(const bool *)field)
+                ? "on"
+                : "off");
     case OPT_WORD:
         return g_strdup(def->words[*(const unsigned *)field].text);
     case OPT_SIZE:
@@ -100,8 +103,12 @@ static const struct {
     {NEEDED, "writeback", "off"},
     {NEEDED, "readdirplus", "on"},
     {NEEDED, "xattr", "off"},
-    {NEEDED, "posix-lock", "on"},
-    {NEEDED, "flock", "on"},
+    {NEEDED, "posix-lock", "off"},
+    {NEEDED, "flock", "off"},
+    {NEEDED, "p9-lock", "on"},
+    {NEEDED "--readonly", "p9-lock", "off"},
+    {NEEDED "--p9-lock --readonly", "p9-lock", "on"},
+    {NEEDED "--no-p9-lock", "p9-lock", "off"},
     {NEEDED, "killpriv-v2", "on"},
     {NEEDED, "sandbox", "namespace"},
     {NEEDED, "seccomp", "kill"},
@@ -150,7 +157,9 @@ static const struct {
     {NEEDED "--cache=none", "cache", "never"},
     {NEEDED "--no-readdirplus", "readdirplus", "off"},
     {NEEDED "--no-announce-submounts", "announce-submounts", "off"},
-    {NEEDED "--no-posix-lock", "posix-lock", "off"},
+    {NEEDED "--posix-lock", "posix-lock", "on"},
+    {NEEDED "--posix-lock --no-posix-lock", "posix-lock", "off"},
+    {NEEDED "--flock", "flock", "on"},
     {NEEDED "--no-flock", "flock", "off"},
     {NEEDED "--no-killpriv-v2", "killpriv-v2", "off"},
     {NEEDED "--inode-file-handles=fallback", "inode-file-handles", "prefer"},
@@ -207,6 +216,8 @@ static const struct {
     {NEEDED "-o no_announce_submounts", "announce-submounts", "off"},
     {NEEDED "-o no_posix_lock -o no_flock", "posix-lock", "off"},
     {NEEDED "-o no_posix_lock -o no_flock", "flock", "off"},
+    {NEEDED "-o posix_lock,flock", "posix-lock", "on"},
+    {NEEDED "-o posix_lock,flock", "flock", "on"},
     {NEEDED "-o log_level=err", "log-level", "error"},
     {NEEDED "-o loglevel=warn", "log-level", "warn"},
     {NEEDED "-o debug", "log-level", "debug"},
@@ -501,7 +512,9 @@ static void test_table(void **state)
         if (!d->help || d->group >= OPT_GROUP_COUNT)
             fail_msg("%s lacks help or group", name);
         bool pointer = d->type == OPT_STRING || d->type == OPT_TEXTS || d->type == OPT_ID_MAP;
-        size_t want = d->type == OPT_SWITCH                                  ? sizeof(bool)
+        size_t want = d->type == OPT_SWITCH && d->size == sizeof(enum opt_switch)
+                          ? sizeof(enum opt_switch)
+                      : d->type == OPT_SWITCH                                ? sizeof(bool)
                       : d->type == OPT_WORD                                  ? sizeof(unsigned)
                       : d->type == OPT_SECONDS                               ? sizeof(double)
                       : pointer                                              ? sizeof(void *)

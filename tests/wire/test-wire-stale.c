@@ -42,7 +42,7 @@ static int mount_filled(void **state)
     char value[8];
     snprintf(value, sizeof(value), "%d", PERTURB);
     setenv("MALLOC_PERTURB_", value, 1);
-    wire_spawn(w, (const char *const[]){"--allow-mmap", NULL});
+    wire_spawn(w, (const char *const[]){"--allow-mmap", "--posix-lock", "--flock", NULL});
     wire_rings(w);
     w->f.seen = search;
     return fe_init(&w->f, fe_init_linux);

@@ -242,7 +242,8 @@ static void blocking_locks(void **state)
     struct wire *w = *state;
     uint64_t fh;
     int slot[8];
-    spawn(w, (const char *const[]){"--max-lock-waiters=6", "--rlimit-nofile=1000", NULL});
+    spawn(w, (const char *const[]){"--posix-lock", "--max-lock-waiters=6", "--rlimit-nofile=1000",
+                                   NULL});
     uint64_t node = wire_node(w, "file");
     assert_int_equal(fe_open(&w->f, node, O_RDWR, &fh), 0);
     assert_int_equal(

@@ -135,7 +135,7 @@ void p9_both_up(struct wire *w, struct p9_both *b, bool relisten)
     char sock[128];
     snprintf(p9_path, sizeof(p9_path), "%s/p9", w->dir);
     snprintf(sock, sizeof(sock), "--p9-socket-path=%s", p9_path);
-    wire_spawn(w, (const char *const[]){"--protocol=both", sock, "--tag=shared",
+    wire_spawn(w, (const char *const[]){"--protocol=both", sock, "--tag=shared", "--posix-lock",
                                         relisten ? "--relisten" : NULL, NULL});
     wire_rings(w);
     assert_int_equal(fe_init(&w->f, fe_init_linux), 0);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Locks: the core's, so that guests of both protocols and the host exclude each other.
+ * Locks: the core's, so that guests of both protocols and the host exclude each other; or, where
+ * they are not to be shared, none: a client that takes the lock in its own kernel first, as Linux
+ * does, is told that nobody else is in the way.
  *
  * An owner is (connection, client_id, proc_id). The answer to a blocking Tlock is held back until
  * the lock is there: Linux would ask again only after half a minute. */
@@ -91,7 +93,7 @@ int p9_do_lock(struct p9_rq *rq)
 {
     struct request r;
     int rc = read_request(rq, true, &r);
-    bool take = rc == 0 && r.lk.type != F_UNLCK;
+    bool shared = rq->conn->srv->cfg.lock, take = rc == 0 && shared && r.lk.type != F_UNLCK;
 
     if (take)
         rc = p9_may_lock(rq, r.fid, r.lk.type);
@@ -101,7 +103,7 @@ int p9_do_lock(struct p9_rq *rq)
         p9_wait_lock(rq, r.fid, r.owner, &r.lk);
         return P9_LATER;
     }
-    if (rc == 0)
+    if (rc == 0 && shared)
         rc = fs_setlk(rq->fs, r.fid->inode, r.owner, &r.lk);
     p9_rq_put(rq, r.fid);
     if (rc < 0 && rc != -EAGAIN)
@@ -120,8 +122,10 @@ int p9_do_getlock(struct p9_rq *rq)
 
     if (r.lk.type == F_UNLCK)
         r.lk.type = F_RDLCK;
-    if (rc == 0)
+    if (rc == 0 && rq->conn->srv->cfg.lock)
         rc = fs_getlk(rq->fs, r.fid->inode, r.owner, &r.lk);
+    else
+        r.lk.type = F_UNLCK;
     if (rc == 0) {
         bool to_eof = r.lk.end == INT64_MAX;
         type = r.lk.type == F_RDLCK   ? P9_LOCK_RDLCK

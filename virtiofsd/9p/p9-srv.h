@@ -22,6 +22,7 @@ struct p9_config {
     unsigned max_fids_all; /* of all connections together */
     bool readonly;         /* for statfs and early refusals; the core enforces it anyway */
     bool xattr;
+    bool lock; /* pass locks on; else each is granted, and the client's kernel alone keeps them */
     /* Everything is done as this user when not UINT32_MAX (sockets); else as the one who attached.
      */
     uint32_t squash_uid, squash_gid;

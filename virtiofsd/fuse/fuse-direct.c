@@ -301,6 +301,10 @@ void fuse_do_setlkw(struct fuse_rq *rq)
     struct fs *fs = rq->srv->fs;
 
     memcpy(&arg, rq->body, sizeof(arg));
+    if (!(rq->srv->flags & (arg.lk_flags & FUSE_LK_FLOCK ? FUSE_FLOCK_LOCKS : FUSE_POSIX_LOCKS))) {
+        fuse_rq_reply_err(rq, -ENOSYS);
+        return;
+    }
     struct fs_inode *inode = fs_inode_get(fs, rq->in->nodeid);
     struct fs_file *file = inode ? fs_file_get(fs, arg.fh, inode) : NULL;
     if (!file) {

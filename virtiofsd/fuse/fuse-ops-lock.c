@@ -17,14 +17,25 @@ static struct fs_lock wire_lock(void)
     return (struct fs_lock){(short)arg.lk.type, (off_t)arg.lk.start, (off_t)arg.lk.end};
 }
 
+/* A lock of a kind that was not negotiated is the guest's own business. */
+static bool shared(fuse_req_t req, uint64_t kind)
+{
+    if (srv_of(req)->flags & kind)
+        return true;
+    fuse_answer_err(req, -ENOSYS);
+    return false;
+}
+
 static void op_getlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
                      struct flock *unused)
 {
     struct fs *fs = srv_of(req)->fs;
     struct fs_lock lk = wire_lock();
-    struct fs_inode *inode = fs_inode_get(fs, ino);
     int err = -ENOENT;
 
+    if (!shared(req, FUSE_POSIX_LOCKS))
+        return;
+    struct fs_inode *inode = fs_inode_get(fs, ino);
     if (inode) {
         err = fs_getlk(fs, inode, fi->lock_owner, &lk);
         fs_inode_put(fs, inode);
@@ -44,9 +55,11 @@ static void op_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
 {
     struct fs *fs = srv_of(req)->fs;
     struct fs_lock lk = wire_lock();
-    struct fs_inode *inode = fs_inode_get(fs, ino);
     int err = -ENOENT;
 
+    if (!shared(req, FUSE_POSIX_LOCKS))
+        return;
+    struct fs_inode *inode = fs_inode_get(fs, ino);
     if (inode) {
         err = fs_setlk(fs, inode, fi->lock_owner, &lk);
         fs_inode_put(fs, inode);
@@ -57,9 +70,11 @@ static void op_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
 static void op_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, int op)
 {
     struct fs *fs = srv_of(req)->fs;
-    struct fs_file *file = fs_file_get(fs, fi->fh, NULL);
     int err = -EBADF;
 
+    if (!shared(req, FUSE_FLOCK_LOCKS))
+        return;
+    struct fs_file *file = fs_file_get(fs, fi->fh, NULL);
     if (file) {
         err = fs_flock(fs, file, op & ~LOCK_NB);
         fs_file_put(fs, file);
