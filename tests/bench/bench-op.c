@@ -188,6 +188,11 @@ static unsigned walk_next(struct bn *b, struct bn_slot *s)
         bn_build(b, s, FUSE_READ, s->nodeid, sizeof(struct fuse_read_in), 0, 0, BN_WALK_LEN);
         return 0;
     case 2:
+        if (b->no_flush) {
+            s->step++;
+            build_release(b, s, s->nodeid);
+            return 0;
+        }
         *(struct fuse_flush_in *)s->arg = (struct fuse_flush_in){.fh = s->fh, .lock_owner = 1};
         bn_build(b, s, FUSE_FLUSH, s->nodeid, sizeof(struct fuse_flush_in), 0, 0, 0);
         return 0;

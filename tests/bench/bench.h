@@ -57,6 +57,7 @@ struct bn {
     uint64_t rnd;
     uint64_t *seen; /* node ids to be forgotten after a pass */
     unsigned nseen;
+    bool no_flush; /* FLUSH is answered with ENOSYS */
 };
 
 struct bn_sample {

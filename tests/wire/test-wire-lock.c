@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * POSIX and flock locks: between two owners, two guests, a guest and the host; waits that stall
- * nobody else. */
+ * POSIX and flock locks: the guest's own affair by default; with --posix-lock and --flock between
+ * two owners, two guests, a guest and the host; waits that stall nobody else. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -38,6 +38,96 @@ static uint64_t open_file(struct wire *w, const char *name, uint64_t *fh)
     return node;
 }
 
+/* A mount with these options. */
+static void mount_with(struct wire *w, const char *const *options)
+{
+    wire_spawn(w, options);
+    wire_rings(w);
+    assert_int_equal(fe_init(&w->f, fe_init_linux), 0);
+}
+
+/* ---- locks that stay in the guest ---- */
+
+static int flush(struct wire *w, uint64_t node, uint64_t fh, uint64_t owner)
+{
+    struct fuse_flush_in fl = {.fh = fh, .lock_owner = owner};
+    return fe_call(&w->f, FUSE_FLUSH, node, &fl, sizeof(fl), NULL, 0, NULL);
+}
+
+/* Whether INIT grants these flags, and what each request is told. */
+static void expect_kinds(struct wire *w, const char *const *options, bool posix, bool bsd,
+                         int flushed)
+{
+    static const uint32_t ops[] = {FUSE_GETLK, FUSE_SETLK, FUSE_SETLKW};
+    uint64_t fh, node;
+
+    mount_with(w, options);
+    node = open_file(w, "file", &fh);
+    assert_int_equal(!!(fe_init_granted(&w->f) & FUSE_POSIX_LOCKS), posix);
+    assert_int_equal(!!(fe_init_granted(&w->f) & FUSE_FLOCK_LOCKS), bsd);
+    for (unsigned i = 0; i < 3; i++) {
+        struct fuse_lk_in in = lock_in(fh, 1, F_RDLCK, 0, INT64_MAX);
+        int got = fe_call(&w->f, ops[i], node, &in, sizeof(in), NULL, i ? 0 : 24, NULL);
+        assert_int_equal(got, posix ? 0 : -ENOSYS);
+        in.lk_flags = FUSE_LK_FLOCK;
+        if (i > 0)
+            assert_int_equal(setlk(w, ops[i], node, &in), bsd ? 0 : -ENOSYS);
+    }
+    /* What the guest keeps to itself stops nobody here. */
+    int host = open(wire_path(w, "file"), O_RDWR | O_CLOEXEC);
+    struct flock fl = {.l_type = F_WRLCK};
+    assert_int_equal(fcntl(host, F_SETLK, &fl), posix ? -1 : 0);
+    assert_int_equal(flock(host, LOCK_EX | LOCK_NB), bsd ? -1 : 0);
+    close(host);
+    assert_int_equal(flush(w, node, fh, 1), flushed);
+    assert_int_equal(fe_release(&w->f, node, fh), 0);
+    wire_finish(w, 0);
+}
+
+static void kinds(void **state)
+{
+    static const struct {
+        const char *options[4];
+        bool posix, bsd;
+        int flush;
+    } rows[] = {
+        {{NULL}, false, false, -ENOSYS}, /* the default saves the guest a message for each close */
+        {{"--posix-lock"}, true, false, 0},
+        {{"--flock"}, false, true, -ENOSYS},
+        {{"-oposix_lock,flock"}, true, true, 0},
+        {{"-oposix_lock,flock", "-ono_posix_lock"}, false, true, -ENOSYS},
+        {{"--posix-lock", "--flock", "--no-flock"}, true, false, 0},
+        {{"--writeback"}, false, false, 0}, /* older guests write out before it */
+    };
+    struct wire *w = *state;
+
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        expect_kinds(w, rows[i].options, rows[i].posix, rows[i].bsd, rows[i].flush);
+}
+
+/* --readonly gives no lock on the host's files unless it is asked for. */
+static void readonly(void **state)
+{
+    struct wire *w = *state;
+    uint64_t fh, node;
+
+    for (int asked = 0; asked < 2; asked++) {
+        mount_with(w, asked ? (const char *const[]){"--readonly", "--posix-lock", NULL}
+                            : (const char *const[]){"--readonly", NULL});
+        node = wire_node(w, "file");
+        assert_int_equal(fe_open(&w->f, node, O_RDONLY, &fh), 0);
+        struct fuse_lk_in in = lock_in(fh, 1, F_RDLCK, 0, INT64_MAX);
+        assert_int_equal(setlk(w, FUSE_SETLK, node, &in), asked ? 0 : -ENOSYS);
+        int host = open(wire_path(w, "file"), O_RDWR | O_CLOEXEC);
+        struct flock fl = {.l_type = F_WRLCK};
+        assert_int_equal(fcntl(host, F_SETLK, &fl), asked ? -1 : 0);
+        close(host);
+        wire_finish(w, 0);
+    }
+}
+
+/* ---- shared locks ---- */
+
 static void between_owners(void **state)
 {
     struct wire *w = *state;
@@ -73,8 +163,7 @@ static void flush_drops(void **state)
     struct fuse_lk_in c = lock_in(fh, 3, F_WRLCK, 0, 9), d = lock_in(fh, 3, F_WRLCK, 10, 19);
     assert_int_equal(setlk(w, FUSE_SETLK, node, &a), 0);
     assert_int_equal(setlk(w, FUSE_SETLK, node, &b), 0);
-    struct fuse_flush_in fl = {.fh = fh, .lock_owner = 1};
-    assert_int_equal(fe_call(&w->f, FUSE_FLUSH, node, &fl, sizeof(fl), NULL, 0, NULL), 0);
+    assert_int_equal(flush(w, node, fh, 1), 0);
     assert_int_equal(setlk(w, FUSE_SETLK, node, &c), 0);
     assert_int_equal(setlk(w, FUSE_SETLK, node, &d), -EAGAIN);
     assert_int_equal(fe_release(&w->f, node, fh), 0);
@@ -221,9 +310,7 @@ static void two_guests(void **state)
     memcpy(o->dir, w->dir, sizeof(o->dir));
     memcpy(o->share, w->share, sizeof(o->share));
     snprintf(o->socket, sizeof(o->socket), "%s/sock2", w->dir);
-    wire_spawn(o, NULL);
-    wire_rings(o);
-    assert_int_equal(fe_init(&o->f, fe_init_linux), 0);
+    mount_with(o, (const char *const[]){"--posix-lock", NULL});
     uint64_t fh1, node1 = open_file(w, "file", &fh1), fh2, node2 = open_file(o, "file", &fh2);
     struct fuse_lk_in a = lock_in(fh1, 1, F_WRLCK, 0, 9), b = lock_in(fh2, 1, F_WRLCK, 5, 14);
     assert_int_equal(setlk(w, FUSE_SETLK, node1, &a), 0);
@@ -272,6 +359,8 @@ static void bad_ranges(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(kinds, wire_cleanup),
+        cmocka_unit_test_teardown(readonly, wire_cleanup),
         TEST(between_owners),
         TEST(flush_drops),
         TEST(with_the_host),
@@ -282,5 +371,5 @@ int main(void)
         TEST(two_guests),
         TEST(bad_ranges),
     };
-    return cmocka_run_group_tests_name("wire-lock", tests, wire_make, wire_unmake);
+    return cmocka_run_group_tests_name("wire-lock", tests, wire_make_locks, wire_unmake);
 }

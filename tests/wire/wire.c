@@ -90,6 +90,15 @@ int wire_make(void **state)
     return symlink("file", wire_path(w, "link")) || mkfifo(wire_path(w, "fifo"), 0644);
 }
 
+int wire_make_locks(void **state)
+{
+    static const char *const options[] = {"--posix-lock", "--flock", NULL};
+    int rc = wire_make(state);
+    if (rc == 0)
+        ((struct wire *)*state)->options = options;
+    return rc;
+}
+
 int wire_unmake(void **state)
 {
     struct wire *w = *state;
@@ -223,7 +232,7 @@ void wire_finish(struct wire *w, int code)
 int wire_mount(void **state)
 {
     struct wire *w = *state;
-    wire_spawn(w, NULL);
+    wire_spawn(w, w->options);
     wire_rings(w);
     assert_int_equal(fe_init(&w->f, fe_init_linux), 0);
     return 0;

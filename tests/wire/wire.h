@@ -35,10 +35,11 @@ enum wire_mode {
 
 struct wire {
     enum wire_mode mode;
-    char dir[64];    /* private, removed at the end */
-    char share[80];  /* dir/share */
-    char socket[80]; /* dir/sock */
-    pid_t janitor;   /* removes dir */
+    const char *const *options; /* besides, for wire_mount(); ends with NULL, or is NULL */
+    char dir[64];               /* private, removed at the end */
+    char share[80];             /* dir/share */
+    char socket[80];            /* dir/sock */
+    pid_t janitor;              /* removes dir */
     int janitor_fd;
     struct fe_daemon d;
     struct fe_mem mem;
@@ -50,6 +51,8 @@ struct wire {
  *   dir/ dir/sub/ dir/file ("0123456789") file ("hello\n") link -> file  fifo  big (1 MiB pattern)
  * no daemon yet. */
 int wire_make(void **state);
+/* The same, and each wire_mount() has shared locks. */
+int wire_make_locks(void **state);
 /* Group tear-down. */
 int wire_unmake(void **state);
 

@@ -166,3 +166,20 @@ int fs_syncfs(struct fs *fs, struct fs_inode *inode)
         return fd;
     return syncfs(fd) == 0 ? 0 : -errno;
 }
+
+/* ---- close ---- */
+
+bool fs_close_speaks(struct fs *fs)
+{
+    return fs_mount_kind(fs, fs->root) & FS_MAP_SLOW;
+}
+
+int fs_close_error(struct fs *fs, struct fs_file *file)
+{
+    if (!(fs_mount_kind(fs, file->inode) & FS_MAP_SLOW))
+        return 0;
+    int fd = fcntl(file->fd, F_DUPFD_CLOEXEC, 0);
+    if (fd < 0)
+        return 0; /* no descriptor to ask with: the last close will not tell either */
+    return close(fd) == 0 ? 0 : -errno;
+}

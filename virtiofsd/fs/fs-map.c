@@ -67,8 +67,7 @@ static unsigned kind_of_fs(uint32_t magic)
     return FS_MAP;
 }
 
-/* What all files of the mount have in common; 0 when even that cannot be found out. */
-static unsigned mount_kind(struct fs *fs, struct fs_inode *inode)
+unsigned fs_mount_kind(struct fs *fs, struct fs_inode *inode)
 {
     struct fs_mnt *mnt = inode->mnt;
     struct statfs st;
@@ -108,7 +107,7 @@ unsigned fs_map_kind(struct fs *fs, struct fs_inode *inode, const struct fs_attr
 
     if (!fs_inode_is(inode, S_IFREG))
         return 0;
-    unsigned kind = mount_kind(fs, inode);
+    unsigned kind = fs_mount_kind(fs, inode);
     if (!(kind & FS_MAP_WRITE))
         return kind;
     uint8_t known = atomic_load_explicit(&inode->map, memory_order_relaxed);

@@ -296,6 +296,9 @@ int fs_open_flags(const struct fs *fs, int flags);
 
 /* ---- fs-map.c ---- */
 
+/* What all files of the mount of @inode have in common, FS_MAP_*; 0 when even that cannot be found
+ * out. */
+unsigned fs_mount_kind(struct fs *fs, struct fs_inode *inode);
 /* Whether fs_map_open() was called for it. */
 bool fs_map_opened(const struct fs_inode *inode);
 

@@ -221,6 +221,11 @@ int fs_tmpfile(struct fs *fs, const struct fs_cred *cred, struct fs_inode *paren
 int fs_release(struct fs *fs, uint64_t fh);
 /* One close(2) of the guest process group @owner: its POSIX locks on the inode end. */
 int fs_flush(struct fs *fs, struct fs_inode *inode, uint64_t owner);
+/* What close(2) has to say of earlier writes: 0 or -errno. On a local file system it never says
+ * anything, and is not asked. */
+int fs_close_error(struct fs *fs, struct fs_file *file);
+/* Whether it may ever say something in this share. (Of mounts below it nothing is known yet.) */
+bool fs_close_speaks(struct fs *fs);
 
 /* Positional I/O straight to or from the segments; short transfers at end of file only.
  * iov may be changed. More than IOV_MAX segments are fine. */

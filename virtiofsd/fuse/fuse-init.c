@@ -96,6 +96,14 @@ static uint16_t max_pages(void)
     return (uint16_t)(page > 0 && MAX_WRITE > page ? MAX_WRITE / page : 1);
 }
 
+/* FLUSH ends locks, lets older guests write out what they cached, moves private pages of a DAX
+ * window into the file, and brings errors of network file systems; else it can be spared. */
+static bool flush_needed(const struct fuse_srv *srv)
+{
+    return (srv->flags & (FUSE_POSIX_LOCKS | FUSE_WRITEBACK_CACHE)) || srv->dax.on ||
+           fs_close_speaks(srv->fs);
+}
+
 void fuse_do_init(struct fuse_rq *rq)
 {
     struct fuse_srv *srv = rq->srv;
@@ -141,6 +149,7 @@ void fuse_do_init(struct fuse_rq *rq)
             "then closed (docs/dax.md); Linux 6.12 does not",
             init.minor);
     srv->flags = granted;
+    srv->flush = flush_needed(srv);
     fs_acl_enable(srv->fs, granted & FUSE_POSIX_ACL);
 
     out.max_readahead = init.max_readahead;

@@ -41,23 +41,35 @@ static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
     fuse_answer_err(req, fs_release(srv_of(req)->fs, fi->fh));
 }
 
-/* One close(2) in the guest: its POSIX locks on the file end (there is no unlock request for it).
- */
+/* The process's POSIX locks on the file end; there is no unlock request for it. */
+static int end_locks(struct fuse_srv *srv, fuse_ino_t ino, uint64_t owner)
+{
+    if (!(srv->flags & FUSE_POSIX_LOCKS))
+        return 0;
+    struct fs_inode *inode = fs_inode_get(srv->fs, ino);
+    if (!inode)
+        return -ENOENT;
+    int err = fs_flush(srv->fs, inode, owner);
+    fs_inode_put(srv->fs, inode);
+    return err;
+}
+
+/* One close(2) in the guest. */
 static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct fuse_srv *srv = srv_of(req);
 
-    if (!(srv->flags & FUSE_POSIX_LOCKS)) {
-        fuse_answer_err(req, 0);
+    if (!srv->flush) {
+        fuse_answer_err(req, -ENOSYS);
         return;
     }
-    struct fs_inode *inode = fs_inode_get(srv->fs, ino);
-    if (!inode) {
-        fuse_answer_err(req, -ENOENT);
-        return;
+    int err = end_locks(srv, ino, fi->lock_owner);
+    struct fs_file *file = fs_file_get(srv->fs, fi->fh, NULL);
+    if (file) {
+        int rc = fs_close_error(srv->fs, file);
+        err = err ? err : rc;
+        fs_file_put(srv->fs, file);
     }
-    int err = fs_flush(srv->fs, inode, fi->lock_owner);
-    fs_inode_put(srv->fs, inode);
     fuse_answer_err(req, err);
 }
 

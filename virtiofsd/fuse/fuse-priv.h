@@ -26,6 +26,7 @@ struct fuse_srv {
     pthread_rwlock_t lock;
     struct fuse_session *se; /* libfuse's view of this mount; NULL before INIT */
     uint64_t flags;          /* INIT flags granted */
+    bool flush;              /* FLUSH means something; else ENOSYS spares the guest more of them */
     struct {
         bool on;                 /* the guest may map: a window is there and was negotiated */
         bool show;               /* and learns which files to map by their attributes */
