@@ -65,6 +65,8 @@ static struct lack {
     {"shared-mmap", "v9fs with cache=none has no page cache to map for writing", false},
     {"mapped-read", "v9fs of Linux 6.1 with cache=mmap reads past what a mapping has not synced",
      false},
+    {"sync-release", "/dev/fuse sends RELEASE after close() has returned, virtio-fs within it",
+     false},
     /* Whole steps, which are left out. */
     {"seekdir", "v9fs of Linux 6.1 goes on in its buffer after a seek", false},
     {"default-acl", "v9fs of Linux 6.1 with cache=loose follows a null pointer in mkdir", false},
