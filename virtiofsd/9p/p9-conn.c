@@ -16,6 +16,7 @@ struct p9_srv *p9_srv_new(const struct p9_config *cfg)
     srv->cfg = *cfg;
     srv->cfg.max_msize = CLAMP(cfg->max_msize, P9_LEAST_MSIZE, 16u << 20);
     srv->fids.max = cfg->max_fids_all;
+    atomic_flag_clear(&srv->told);
     p9_devs_init(&srv->devs);
     if (getrandom(&srv->secret, sizeof(srv->secret), GRND_NONBLOCK) != sizeof(srv->secret))
         srv->secret = (uint64_t)g_random_int() << 32 | g_random_int();
@@ -179,13 +180,15 @@ int p9_do_attach(struct p9_rq *rq)
     return rc;
 }
 
-int p9_conn_clunk(struct p9_conn *conn, struct p9_fid *fid)
+int p9_rq_clunk(struct p9_rq *rq, struct p9_fid *fid)
 {
+    struct p9_conn *conn = rq->conn;
+
     pthread_mutex_lock(&conn->lock);
     fid->gone = true;
     pthread_mutex_unlock(&conn->lock);
     p9_waits_cancel(conn, fid);
-    int rc = fid->kind == P9_FID_XATTR_WRITE ? p9_xattr_commit(conn, fid) : 0;
+    int rc = fid->kind == P9_FID_XATTR_WRITE ? p9_xattr_commit(rq, fid) : 0;
     p9_fid_put(&conn->fids, fid);
     return rc;
 }
@@ -193,5 +196,5 @@ int p9_conn_clunk(struct p9_conn *conn, struct p9_fid *fid)
 int p9_do_clunk(struct p9_rq *rq)
 {
     struct p9_fid *fid = p9_fid_take(&rq->conn->fids, p9_get32(&rq->in));
-    return fid ? p9_conn_clunk(rq->conn, fid) : -EBADF;
+    return fid ? p9_rq_clunk(rq, fid) : -EBADF;
 }

@@ -266,7 +266,7 @@ int p9_do_remove(struct p9_rq *rq)
     int rc = check_place(rq, fid);
     if (rc == 0)
         rc = remove_name(rq, fid->parent, fid->name, S_ISDIR(fs_inode_type(fid->inode)));
-    int end = p9_conn_clunk(rq->conn, fid);
+    int end = p9_rq_clunk(rq, fid);
     return rc < 0 ? rc : end;
 }
 

@@ -159,15 +159,28 @@ static unsigned how_to_set(const struct p9_conn *conn, struct fs_inode *inode, c
 }
 
 /* Linux removes an attribute by replacing it with nothing. */
-int p9_xattr_commit(struct p9_conn *conn, struct p9_fid *fid)
+static int set(struct p9_rq *rq, struct fs_inode *inode, const struct p9_xattr *x)
+{
+    if (x->size == 0 && x->flags == XATTR_REPLACE)
+        return fs_removexattr(rq->fs, inode, x->name);
+    return fs_setxattr(rq->fs, inode, x->name, x->value, x->size, x->flags,
+                       how_to_set(rq->conn, inode, x->name));
+}
+
+/* What Txattrcreate was allowed may be so no longer: the file may be another's by now. */
+int p9_xattr_commit(struct p9_rq *rq, struct p9_fid *fid)
 {
     struct p9_xattr *x = fid->xattr;
 
     AUTO_LOCK(&x->lock);
     if (x->done != x->size)
         return -EINVAL;
-    if (x->size == 0 && x->flags == XATTR_REPLACE)
-        return fs_removexattr(conn->fs, fid->inode, x->name);
-    return fs_setxattr(conn->fs, fid->inode, x->name, x->value, x->size, x->flags,
-                       how_to_set(conn, fid->inode, x->name));
+    int rc = p9_may_xattr(rq, fid->inode, x->name);
+    if (rc < 0)
+        return rc;
+    bool acting = p9_act_as(rq);
+    rc = set(rq, fid->inode, x);
+    if (acting)
+        p9_act_done(rq);
+    return rc;
 }

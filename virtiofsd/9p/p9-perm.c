@@ -3,12 +3,15 @@
  *
  * A guest's kernel decides for its users, as with virtio-fs: what it asks for is done, and only
  * new files get their owner from it. Where all requests are to be one user's (squash), nobody else
- * decides, so the host's rules are applied here. */
+ * decides: the system calls are made as that user, so that the host's kernel judges in the moment
+ * of the act, and what is here is judged first, for rules that are no matter of system calls
+ * (trusted.*, hard links where the host is lax) and for a process that cannot be that user. */
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
 
 #include "virtiofsd/9p/p9-priv.h"
+#include "virtiofsd/base/log.h"
 
 static bool squashed(const struct p9_rq *rq)
 {
@@ -37,6 +40,24 @@ static struct fs_cred squash_cred(const struct p9_rq *rq)
         .gid = cfg->squash_gid != UINT32_MAX ? cfg->squash_gid : cfg->squash_uid,
         .strict = true,
     };
+}
+
+bool p9_act_as(const struct p9_rq *rq)
+{
+    if (!p9_squashed(rq))
+        return false;
+    struct fs_cred cred = squash_cred(rq);
+    int rc = fs_act_as(rq->fs, &cred);
+    if (rc < 0 && !atomic_flag_test_and_set(&rq->conn->srv->told))
+        log_warn("cannot act as the user %u:%u of --p9-squash (%s): what it may is judged by mode "
+                 "and ACL just before, not by the kernel",
+                 (unsigned)cred.uid, (unsigned)cred.gid, g_strerror(-rc));
+    return rc > 0;
+}
+
+void p9_act_done(const struct p9_rq *rq)
+{
+    fs_act_done(rq->fs);
 }
 
 struct fs_cred p9_cred(const struct p9_rq *rq, const struct p9_fid *fid, gid_t gid)
@@ -121,6 +142,18 @@ int p9_may_move(const struct p9_rq *rq, struct fs_inode *from, const char *name,
     return rc;
 }
 
+/* Current times of who may only write are so both or none to the kernel, and a new size has set the
+ * one that clients send with it. */
+static void fit_times(struct fs_setattr *set)
+{
+    const unsigned now = FS_SET_ATIME_NOW | FS_SET_MTIME_NOW;
+
+    if (set->valid & FS_SET_SIZE)
+        set->valid &= ~(unsigned)FS_SET_MTIME_NOW;
+    if (set->valid & now)
+        set->valid |= now;
+}
+
 /* chown: nobody but root; chmod and given times: the owner; current times and size: who may write,
  * with a file that was opened for it or by the mode. */
 int p9_may_set(const struct p9_rq *rq, const struct p9_fid *fid, struct fs_setattr *set)
@@ -145,6 +178,8 @@ int p9_may_set(const struct p9_rq *rq, const struct p9_fid *fid, struct fs_setat
     /* Set-group-id is for the group's members to give. */
     if ((set->valid & FS_SET_MODE) && !(set->valid & FS_SET_GID) && attr.st.st_gid != group)
         set->mode &= ~(mode_t)S_ISGID;
+    if (!own)
+        fit_times(set);
     if (((set->valid & FS_SET_SIZE) && !fid->stores) || ((set->valid & writers) && !own))
         return p9_may(rq, fid->inode, W_OK);
     return 0;

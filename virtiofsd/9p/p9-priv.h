@@ -33,6 +33,7 @@ struct p9_srv {
     struct p9_budget fids; /* of all connections */
     uint64_t secret;       /* makes lock owners unguessable for other users of the core */
     _Atomic uint64_t seq;  /* number of the next connection */
+    atomic_flag told;      /* that rights are judged by a look only */
 };
 
 struct p9_wait;
@@ -80,6 +81,9 @@ enum {
     P9_OP_ALONE = 1 << 0, /* no other request may run meanwhile */
     P9_OP_DATA = 1 << 1,  /* what follows the fixed part stays in the chain */
     P9_OP_SLOW = 1 << 2,  /* may take long: signal earlier answers first */
+    P9_OP_USER = 1 << 3, /* when all requests are one user's: done as that user. Not with what is by
+                          * right of a file that was opened (Tread, Twrite, Treaddir, Tfsync, Tlock,
+                          * Tgetlock), and where there is nothing to judge */
 };
 
 /* One row per T-message. */
@@ -113,7 +117,7 @@ void p9_waits_drain(struct p9_conn *conn);
 
 /* p9-conn.c */
 /* Drop a fid that was taken out of the table: waits end, an attribute is set. */
-int p9_conn_clunk(struct p9_conn *conn, struct p9_fid *fid);
+int p9_rq_clunk(struct p9_rq *rq, struct p9_fid *fid);
 
 /* p9-qid.c */
 void p9_devs_init(struct p9_devs *devs);
@@ -145,6 +149,11 @@ static inline struct p9_qid p9_rq_qid(struct p9_rq *rq, const struct fs_attr *at
 struct fs_cred p9_cred(const struct p9_rq *rq, const struct p9_fid *fid, gid_t gid);
 /* Whether what this fid writes must clear set-id bits. */
 bool p9_fid_kills(const struct p9_fid *fid);
+/* When all requests are to be one user's: be that one in this thread until p9_act_done(). Returns
+ * whether that is to be called. See fs_act_as(): where the process cannot be that user, what
+ * follows here is all that judges. */
+bool p9_act_as(const struct p9_rq *rq);
+void p9_act_done(const struct p9_rq *rq);
 /* When all requests are to be one user's: may it do this (R_OK, W_OK, X_OK) to @inode? 0 or -errno.
  */
 int p9_may(const struct p9_rq *rq, struct fs_inode *inode, int mask);
@@ -198,8 +207,8 @@ int p9_do_xattrwalk(struct p9_rq *rq);
 int p9_do_xattrcreate(struct p9_rq *rq);
 int p9_xattr_read(struct p9_rq *rq, struct p9_fid *fid, uint64_t off, uint32_t count);
 int p9_xattr_write(struct p9_rq *rq, struct p9_fid *fid, uint64_t off, uint32_t count);
-/* The value is there: set it. 0 or -errno. */
-int p9_xattr_commit(struct p9_conn *conn, struct p9_fid *fid);
+/* The value is there: set it, if that is still allowed. 0 or -errno. */
+int p9_xattr_commit(struct p9_rq *rq, struct p9_fid *fid);
 /* p9-ops-lock.c */
 int p9_do_lock(struct p9_rq *rq);
 int p9_do_getlock(struct p9_rq *rq);

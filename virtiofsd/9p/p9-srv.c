@@ -12,33 +12,33 @@
 /* Largest answer's fixed part: what has no entry is an error of the table. */
 const struct p9_op p9_ops[P9_TYPES] = {
     [P9_TSTATFS] = {"Tstatfs", 4, 60, 0, p9_do_statfs},
-    [P9_TLOPEN] = {"Tlopen", 8, 17, 0, p9_do_lopen},
-    [P9_TLCREATE] = {"Tlcreate", 18, 17, 0, p9_do_lcreate},
-    [P9_TSYMLINK] = {"Tsymlink", 12, 13, 0, p9_do_symlink},
-    [P9_TMKNOD] = {"Tmknod", 22, 13, 0, p9_do_mknod},
-    [P9_TRENAME] = {"Trename", 10, 0, 0, p9_do_rename},
+    [P9_TLOPEN] = {"Tlopen", 8, 17, P9_OP_USER, p9_do_lopen},
+    [P9_TLCREATE] = {"Tlcreate", 18, 17, P9_OP_USER, p9_do_lcreate},
+    [P9_TSYMLINK] = {"Tsymlink", 12, 13, P9_OP_USER, p9_do_symlink},
+    [P9_TMKNOD] = {"Tmknod", 22, 13, P9_OP_USER, p9_do_mknod},
+    [P9_TRENAME] = {"Trename", 10, 0, P9_OP_USER, p9_do_rename},
     [P9_TREADLINK] = {"Treadlink", 4, 2, 0, p9_do_readlink},
     [P9_TGETATTR] = {"Tgetattr", 12, 153, 0, p9_do_getattr},
-    [P9_TSETATTR] = {"Tsetattr", 60, 0, 0, p9_do_setattr},
-    [P9_TXATTRWALK] = {"Txattrwalk", 10, 8, 0, p9_do_xattrwalk},
-    [P9_TXATTRCREATE] = {"Txattrcreate", 18, 0, 0, p9_do_xattrcreate},
+    [P9_TSETATTR] = {"Tsetattr", 60, 0, P9_OP_USER, p9_do_setattr},
+    [P9_TXATTRWALK] = {"Txattrwalk", 10, 8, P9_OP_USER, p9_do_xattrwalk},
+    [P9_TXATTRCREATE] = {"Txattrcreate", 18, 0, P9_OP_USER, p9_do_xattrcreate},
     [P9_TREADDIR] = {"Treaddir", 16, 4, 0, p9_do_readdir},
     [P9_TFSYNC] = {"Tfsync", 4, 0, P9_OP_SLOW, p9_do_fsync},
     [P9_TLOCK] = {"Tlock", 31, 1, 0, p9_do_lock},
     [P9_TGETLOCK] = {"Tgetlock", 27, 23, 0, p9_do_getlock},
-    [P9_TLINK] = {"Tlink", 10, 0, 0, p9_do_link},
-    [P9_TMKDIR] = {"Tmkdir", 14, 13, 0, p9_do_mkdir},
-    [P9_TRENAMEAT] = {"Trenameat", 12, 0, 0, p9_do_renameat},
-    [P9_TUNLINKAT] = {"Tunlinkat", 10, 0, 0, p9_do_unlinkat},
+    [P9_TLINK] = {"Tlink", 10, 0, P9_OP_USER, p9_do_link},
+    [P9_TMKDIR] = {"Tmkdir", 14, 13, P9_OP_USER, p9_do_mkdir},
+    [P9_TRENAMEAT] = {"Trenameat", 12, 0, P9_OP_USER, p9_do_renameat},
+    [P9_TUNLINKAT] = {"Tunlinkat", 10, 0, P9_OP_USER, p9_do_unlinkat},
     [P9_TVERSION] = {"Tversion", 6, 14, P9_OP_ALONE, p9_do_version},
     [P9_TAUTH] = {"Tauth", 8, 0, 0, p9_do_auth},
-    [P9_TATTACH] = {"Tattach", 16, 13, 0, p9_do_attach},
+    [P9_TATTACH] = {"Tattach", 16, 13, P9_OP_USER, p9_do_attach},
     [P9_TFLUSH] = {"Tflush", 2, 0, P9_OP_SLOW, p9_do_flush},
-    [P9_TWALK] = {"Twalk", 10, 2, 0, p9_do_walk},
+    [P9_TWALK] = {"Twalk", 10, 2, P9_OP_USER, p9_do_walk},
     [P9_TREAD] = {"Tread", 16, 4, 0, p9_do_read},
     [P9_TWRITE] = {"Twrite", 16, 4, P9_OP_DATA, p9_do_write},
     [P9_TCLUNK] = {"Tclunk", 4, 0, 0, p9_do_clunk},
-    [P9_TREMOVE] = {"Tremove", 4, 0, 0, p9_do_remove},
+    [P9_TREMOVE] = {"Tremove", 4, 0, P9_OP_USER, p9_do_remove},
 };
 
 static __thread struct p9_rq *current;
@@ -158,7 +158,11 @@ static int rq_dispatch(struct p9_rq *rq)
         return -EINVAL;
     if (rq->op->flags & P9_OP_SLOW)
         chain_flush(rq->chain);
-    return rq->op->handle(rq);
+    bool acting = (rq->op->flags & P9_OP_USER) && p9_act_as(rq);
+    int err = rq->op->handle(rq);
+    if (acting)
+        p9_act_done(rq);
+    return err;
 }
 
 static void rq_run(struct p9_rq *rq)

@@ -20,8 +20,14 @@ static __thread mode_t thread_umask;
 static __thread unsigned thread_cwd; /* serial of the context whose proc_self_fd is our cwd */
 static __thread struct {
     bool read;
-    struct __user_cap_data_struct set[2];
+    struct __user_cap_data_struct set[2]; /* when we are ourselves */
 } thread_caps;
+static __thread struct {
+    bool on;
+    uid_t uid;
+    gid_t gid;
+    struct fs_cred_saved saved;
+} thread_acting;
 
 void fs_thread_start(void)
 {
@@ -66,7 +72,7 @@ static int caps_set(const struct __user_cap_data_struct set[2])
 
 bool fs_fsetid_drop(void)
 {
-    if (!caps_read() || !(thread_caps.set[0].effective & (1u << CAP_FSETID)))
+    if (thread_acting.on || !caps_read() || !(thread_caps.set[0].effective & (1u << CAP_FSETID)))
         return false;
     struct __user_cap_data_struct less[2] = {thread_caps.set[0], thread_caps.set[1]};
     less[0].effective &= ~(1u << CAP_FSETID);
@@ -83,22 +89,35 @@ void fs_fsetid_restore(void)
     errno = keep;
 }
 
-/* The effective set becomes @caps, as far as they are permitted. Returns whether any is. */
-static bool caps_only(uint32_t caps)
+/* The effective set becomes @caps, as far as they are permitted. 0 or -errno. */
+static int caps_only(uint32_t caps)
 {
     struct __user_cap_data_struct set[2] = {thread_caps.set[0], thread_caps.set[1]};
 
     set[0].effective = set[0].permitted & caps;
     set[1].effective = 0;
-    return set[0].effective != 0 && caps_set(set) == 0;
+    return caps_set(set) == 0 ? 0 : -errno;
+}
+
+/* Whether we have any when we are ourselves. */
+static bool caps_effective(void)
+{
+    return thread_caps.set[0].effective || thread_caps.set[1].effective;
+}
+
+static bool caps_permit(uint32_t caps)
+{
+    return thread_caps.set[0].permitted & caps;
 }
 
 bool fs_cred_override(const struct fs_cred *cred, struct fs_cred_saved *saved)
 {
     if (!cred || cred->strict || !saved->uid)
         return false;
+    if (!caps_permit(1u << CAP_DAC_OVERRIDE))
+        return false;
     int keep = errno;
-    saved->caps = caps_only(1u << CAP_DAC_OVERRIDE);
+    saved->caps = caps_only(1u << CAP_DAC_OVERRIDE) == 0;
     errno = keep;
     return saved->caps;
 }
@@ -120,7 +139,8 @@ void fs_cred_leave(struct fs *fs, const struct fs_cred_saved *saved)
 
     if (saved->uid)
         become_uid(fs, fs->uid, "become the daemon again");
-    if (saved->caps && fs->uid != 0) /* else the kernel has filled the set again */
+    if (saved->caps &&
+        !(saved->uid && fs->uid == 0)) /* there the kernel has filled the set again */
         fs_fsetid_restore();
     if (saved->gid)
         ok = syscall(SYS_setresgid, -1, fs->gid, -1) == 0;
@@ -153,6 +173,11 @@ static int switch_ids(struct fs *fs, const struct fs_cred *cred, struct fs_cred_
             return -errno;
         saved->uid = true;
     }
+    /* The kernel empties the set only of who stops being 0. */
+    if (saved->uid && fs->uid != 0 && caps_effective()) {
+        saved->caps = true;
+        return caps_only(0);
+    }
     return 0;
 }
 
@@ -176,6 +201,14 @@ static bool may_switch(void)
     return caps_read() && (thread_caps.set[0].effective & (1u << CAP_SETUID));
 }
 
+static void set_umask(mode_t mask)
+{
+    if (mask == thread_umask)
+        return;
+    umask(mask);
+    thread_umask = mask;
+}
+
 int fs_cred_enter(struct fs *fs, const struct fs_cred *cred, struct fs_cred_saved *saved)
 {
     *saved = (struct fs_cred_saved){0};
@@ -190,11 +223,9 @@ int fs_cred_enter(struct fs *fs, const struct fs_cred *cred, struct fs_cred_save
             return rc;
         cred = &mapped;
     }
-    mode_t mask = cred->umask & 0777;
-    if (mask != thread_umask) {
-        umask(mask);
-        thread_umask = mask;
-    }
+    set_umask(cred->umask & 0777);
+    if (thread_acting.on)
+        return cred->uid == thread_acting.uid && cred->gid == thread_acting.gid ? 0 : -EPERM;
     if (cred->uid == fs->uid && cred->gid == fs->gid)
         return 0;
     /* An ordinary user's daemon: what the guest's root makes is ours. */
@@ -204,4 +235,56 @@ int fs_cred_enter(struct fs *fs, const struct fs_cred *cred, struct fs_cred_save
     if (rc < 0)
         fs_cred_leave(fs, saved);
     return rc;
+}
+
+/* ---- acting as a user for more than one call ---- */
+
+int fs_act_as(struct fs *fs, const struct fs_cred *cred)
+{
+    struct fs_cred_saved saved;
+    struct fs_cred host;
+
+    if (thread_acting.on)
+        return 0;
+    if (!caps_read())
+        return -EPERM;
+    int rc = to_host(fs, cred, &host);
+    if (rc == 0)
+        rc = fs_cred_enter(fs, cred, &saved);
+    if (rc < 0)
+        return rc;
+    if (!saved.uid && caps_effective()) { /* our own id, but more rights than it gives */
+        if (caps_only(0) < 0) {
+            fs_cred_leave(fs, &saved);
+            return -EPERM;
+        }
+        saved.caps = true;
+    }
+    thread_acting.on = true;
+    thread_acting.uid = host.uid;
+    thread_acting.gid = host.gid;
+    thread_acting.saved = saved;
+    return 1;
+}
+
+void fs_act_done(struct fs *fs)
+{
+    thread_acting.on = false;
+    fs_cred_leave(fs, &thread_acting.saved);
+}
+
+bool fs_search_begin(void)
+{
+    const uint32_t caps = 1u << CAP_DAC_READ_SEARCH | 1u << CAP_DAC_OVERRIDE;
+    return thread_acting.on && caps_permit(caps) && caps_only(caps) == 0;
+}
+
+void fs_search_end(void)
+{
+    int keep = errno;
+    if (caps_only(0) != 0) {
+        log_error("capset: %s: cannot give capabilities up again", g_strerror(errno));
+        abort();
+    }
+    errno = keep;
 }

@@ -108,7 +108,10 @@ void fs_layout_learn(struct fs *fs, struct fs_inode *inode, int fd)
             found = l;
     }
     /* Some file systems make handles that nobody can open. */
+    bool search = fs_search_begin();
     AUTO_FD int again = open_by_handle_at(mount_fd, &u.h, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (search)
+        fs_search_end();
     if (again < 0)
         found = (struct fs_layout){.state = LAYOUT_NONE};
     atomic_store_explicit(&inode->mnt->layout, pack_layout(found), memory_order_relaxed);
@@ -181,12 +184,15 @@ int fs_mnt_anchor(struct fs *fs, struct fs_inode *inode, int fd)
 
     if (atomic_load(&mnt->fd) >= 0)
         return 0;
+    if (!fs_inode_openable(inode))
+        return -EAGAIN;
+    bool search = fs_search_begin();
     if (fs_inode_is(inode, S_IFDIR))
         real = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    else if (fs_inode_is(inode, S_IFREG))
-        real = openat(fs->cfg.proc_self_fd, fs_fd_name(name, fd), O_RDONLY | O_CLOEXEC);
     else
-        return -EAGAIN;
+        real = openat(fs->cfg.proc_self_fd, fs_fd_name(name, fd), O_RDONLY | O_CLOEXEC);
+    if (search)
+        fs_search_end();
     if (real < 0)
         return -errno;
     int none = -1;
@@ -212,7 +218,14 @@ void fs_inode_adopt_fd(struct fs *fs, struct fs_inode *inode, int *fd)
 
 int fs_handle_open(struct fs *fs, struct fs_inode *inode, int flags)
 {
+    bool search = fs_search_begin();
+    if (search && !(flags & O_PATH)) { /* with that right nothing would be judged */
+        fs_search_end();
+        return -EPERM;
+    }
     int fd = open_by_handle_at(atomic_load(&inode->mnt->fd), inode->handle, flags | O_CLOEXEC);
+    if (search)
+        fs_search_end();
     if (fd >= 0)
         return fd;
     int rc = fs_open_errno();

@@ -148,8 +148,11 @@ static int lookup_dotdot(struct fs *fs, struct fs_inode *inode, struct fs_entry 
         return fs_open_errno();
     struct statx stx;
     int rc = fs_statx_at(fd, "", &stx);
+    bool search = fs_search_begin(); /* on the way to the root nobody has asked for anything */
     if (rc == 0)
         rc = check_below_root(fs, fd, &stx);
+    if (search)
+        fs_search_end();
     if (rc == 0)
         rc = fs_inode_intern(fs, inode, &fd, &stx, &out->inode, NULL);
     if (rc == 0)

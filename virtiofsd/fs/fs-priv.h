@@ -353,6 +353,12 @@ bool fs_cred_override(const struct fs_cred *cred, struct fs_cred_saved *saved);
 /* Keeps errno. A thread that cannot become itself again must not go on: aborts. */
 void fs_cred_leave(struct fs *fs, const struct fs_cred_saved *saved);
 
+/* While acting as a user (fs_act_as()), what the core itself needs the right to search for: opening
+ * by handle, climbing to the root. Between the two nothing may be opened for reading or writing by
+ * the guest's wish. Returns whether fs_search_end() is to be called; that keeps errno. */
+bool fs_search_begin(void);
+void fs_search_end(void);
+
 /* Work without CAP_FSETID, so that the kernel clears suid and sgid as for an ordinary user.
  * Returns whether something was dropped and must be given back. */
 bool fs_fsetid_drop(void);

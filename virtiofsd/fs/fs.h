@@ -97,6 +97,15 @@ struct fs_cred {
     size_t secctx_len;
 };
 
+/* Where nobody else judges what @cred may do: be that user in this thread until fs_act_done(), so
+ * that the host's kernel judges each call as that user's, in the moment of the call and by the
+ * descriptor that it is about. What is made meanwhile must be @cred's, too. Not around verbs that
+ * wait or are by right of an open file. 1: fs_act_done() is to be called; 0: this thread acts so
+ * already; -errno, nothing changed: this process cannot be that user. */
+int fs_act_as(struct fs *fs, const struct fs_cred *cred);
+/* Keeps errno. */
+void fs_act_done(struct fs *fs);
+
 /* ---- inodes ---- */
 
 #define FS_ROOT_ID 1
