@@ -60,6 +60,12 @@ static const struct {
     {"forbid-guest:0:1", 1, SAME, SAME},
     {"forbid-guest:65536:4294901759", 4294967294, FORBIDDEN, SAME},
 
+    /* About no id: as Incus writes where ranges touch, or begin at 0. */
+    {"forbid-guest:0:0", 0, SAME, SAME},
+    {"map:0:1000:10 forbid-guest:0:0 forbid-guest:10:0 map:5:5:0 squash-guest:3:0:0", 3, 1003,
+     SAME},
+    {"forbid-guest:4294967295:0", 4294967294, SAME, SAME},
+
     /* Many, not in order, next to each other. */
     {"map:30:130:10 forbid-guest:50:10 map:10:110:10 squash-guest:40:0:10 map:20:120:10", 19, 119,
      SAME},
@@ -122,7 +128,6 @@ static const struct {
     {"", "map:-1:2:3", "\"map:-1:2:3\": \"-1\" is not a number from 0 to 4294967295"},
     {"", "map:1:2:4294967296",
      "\"map:1:2:4294967296\": \"4294967296\" is not a number from 0 to 4294967295"},
-    {"", "map:1:2:0", "\"map:1:2:0\": the count is 0"},
     {"", "guest:1:0:4294967295", "\"guest:1:0:4294967295\": " ENDS},
     {"", "guest:4294967295:0:1", "\"guest:4294967295:0:1\": " ENDS},
     {"", "forbid-guest:1:4294967295", "\"forbid-guest:1:4294967295\": " ENDS},

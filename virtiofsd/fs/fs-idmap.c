@@ -76,8 +76,6 @@ static bool check_numbers(const char *rule, const struct kind *k, const guint64 
 {
     guint64 count = n[k->numbers - 1];
 
-    if (count == 0)
-        return wrong(rule, err, "the count is 0");
     if (n[0] + count > NO_ID)
         return wrong(rule, err, "the ids end beyond 4294967294, the last there is");
     if (k->how == HOW_FORBID)
@@ -135,6 +133,8 @@ bool fs_idmap_add(struct fs_idmap *map, const char *rule, GError **err)
     if (!parse_numbers(rule, k, rule + len + 1, rule[len], n, err) ||
         !check_numbers(rule, k, n, err))
         return false;
+    if (n[k->numbers - 1] == 0)
+        return true; /* about no id: whoever derives rules from gaps writes such */
 
     uint32_t first = (uint32_t)n[0], to = (uint32_t)n[1], less = (uint32_t)n[k->numbers - 1] - 1;
     struct range r = {first, first + less, to, k->how}, back = {to, to + less, first, k->how};

@@ -9,7 +9,8 @@
  *   forbid-guest:GUEST:COUNT       the guest may not use these ids
  *   map:GUEST:HOST:COUNT           both directions, one to one
  *
- * An id that no rule names stays the same number. The two directions know nothing of each other. */
+ * A COUNT of 0 is taken: the rule is about no id. An id that no rule names stays the same number.
+ * The two directions know nothing of each other. */
 #pragma once
 
 #include <glib.h>
