@@ -90,6 +90,10 @@ extern const char *const opt_group_titles[OPT_GROUP_COUNT];
  * NULL when there is none. */
 const struct opt_def *opt_find(const char *name, size_t len, bool *on);
 
+/* The option whose name @name is the beginning of, or that differs from it by a slip or two. NULL
+ * when there is none. */
+const struct opt_def *opt_near(const char *name);
+
 /* What may stand for the value of @def, as text for a message: "one of never, auto" or "a number
  * from 1 to 9". The caller frees it. */
 char *opt_allowed(const struct opt_def *def);

@@ -136,10 +136,12 @@ static const char *take_value(struct walk *w)
 
 static enum options_result unknown_long(struct walk *w, const char *shown)
 {
-    for (unsigned i = 0; i < opt_table_len; i++) {
-        if (opt_table[i].name && g_str_has_prefix(opt_table[i].name, shown + 2))
-            return bad(w->err, "%s: no such option; did you mean --%s?", shown, opt_table[i].name);
-    }
+    bool no = g_str_has_prefix(shown, "--no-");
+    const struct opt_def *near = opt_near(shown + (no ? 5 : 2));
+
+    if (near && (!no || near->type == OPT_SWITCH))
+        return bad(w->err, "%s: no such option; did you mean --%s%s?", shown, no ? "no-" : "",
+                   near->name);
     return bad(w->err, "%s: no such option; see --help", shown);
 }
 

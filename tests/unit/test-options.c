@@ -278,7 +278,6 @@ static const struct {
     {"--nosuch", "--nosuch: no such option; see --help"},
     {"--cach=auto", "--cach: no such option; did you mean --cache?"},
     {"--no-cache", "--no-cache: no such option; see --help"},
-    {"--no-no-xattr", "--no-no-xattr: no such option; see --help"},
     {"-x", "-x: no such option; see --help"},
     {"-fx", "-x: no such option; see --help"},
     {"extra", "\"extra\": not an option; see --help"},
