@@ -81,11 +81,26 @@ static bool old_word(struct options *out, char *word, GError **err)
     return opt_set(out, def, value ? value : def->lack, on, shown, err);
 }
 
+/* The next word of @list, which is moved behind it. A comma that is part of the word is written
+ * twice, as libvirt does, or behind a backslash, as libfuse takes it. The caller frees it. */
+static char *next_word(const char **list)
+{
+    GString *word = g_string_new(NULL);
+    const char *p = *list;
+
+    for (; *p && (*p != ',' || p[1] == ','); p++) {
+        p += (*p == '\\' || *p == ',') && p[1] == ',';
+        g_string_append_c(word, *p);
+    }
+    *list = p + (*p == ',');
+    return g_string_free(word, FALSE);
+}
+
 bool opt_old_list(struct options *out, const char *list, GError **err)
 {
-    g_auto(GStrv) words = g_strsplit(list, ",", -1);
-    for (char **w = words; *w; w++) {
-        if (**w != '\0' && !old_word(out, *w, err))
+    while (*list) {
+        g_autofree char *word = next_word(&list);
+        if (*word != '\0' && !old_word(out, word, err))
             return false;
     }
     return true;

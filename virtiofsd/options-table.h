@@ -20,7 +20,7 @@ enum opt_type {
     OPT_ID_MAP,  /* :INSIDE:OUTSIDE:COUNT:, appended to a GArray */
     OPT_ALIAS,   /* means option .alias (with .alias_value, if there is one) */
     OPT_OLD,     /* -o LIST */
-    OPT_NOTHING, /* taken, does nothing */
+    OPT_NOTHING, /* taken, does nothing, which is logged when the option has a long name */
     OPT_ABSENT,  /* known from other daemons, refused; .arg tells whether it has a value */
     OPT_HELP,
     OPT_VERSION,
@@ -66,6 +66,7 @@ struct opt_def {
     unsigned flags;
     size_t offset, size; /* the field of struct options */
     uint64_t min, max;
+    uint64_t most; /* OPT_NUMBER: what a larger value is taken as, which is logged; 0: as it is */
     const struct opt_word *words; /* ends with text NULL */
     const char *lack;
     const char *alias, *alias_value;
@@ -81,6 +82,8 @@ extern const struct opt_word opt_level_words[];
 extern const struct opt_word opt_protocol_words[];
 extern const struct opt_word opt_dax_policy_words[];
 extern const struct opt_word opt_dax_dialect_words[];
+extern const struct opt_word opt_migration_mode_words[];
+extern const struct opt_word opt_migration_error_words[];
 
 extern const struct opt_def opt_table[];
 extern const unsigned opt_table_len;
@@ -103,7 +106,10 @@ char *opt_allowed(const struct opt_def *def);
 bool opt_set(struct options *out, const struct opt_def *def, const char *value, bool on,
              const char *shown, GError **err);
 
-/* Parse the comma-separated words of one -o. */
+/* Whether @value is one of the words of @def, that does nothing; true where it has none. */
+bool opt_word_known(const struct opt_def *def, const char *value, const char *shown, GError **err);
+
+/* Parse the words of one -o: comma-separated; ",," and "\," are a comma in a value. */
 bool opt_old_list(struct options *out, const char *list, GError **err);
 
 /* Answers on stdout. */

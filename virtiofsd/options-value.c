@@ -65,11 +65,11 @@ static char *sizes_text(const struct opt_def *def)
 
 char *opt_allowed(const struct opt_def *def)
 {
+    if (def->words)
+        return words_text(def->words);
     switch (def->type) {
     case OPT_SIZE:
         return sizes_text(def);
-    case OPT_WORD:
-        return words_text(def->words);
     case OPT_NUMBER:
     case OPT_SECONDS:
         return g_strdup_printf("%s from %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT,
@@ -88,15 +88,37 @@ char *opt_allowed(const struct opt_def *def)
     }
 }
 
-static bool set_word(struct options *out, const struct opt_def *def, const char *value)
+static const struct opt_word *find_word(const struct opt_def *def, const char *value)
 {
     for (const struct opt_word *w = def->words; w->text; w++) {
-        if (g_ascii_strcasecmp(w->text, value) == 0) {
-            *(unsigned *)G_STRUCT_MEMBER_P(out, def->offset) = w->value;
-            return true;
-        }
+        if (g_ascii_strcasecmp(w->text, value) == 0)
+            return w;
     }
+    return NULL;
+}
+
+static bool set_word(struct options *out, const struct opt_def *def, const char *value)
+{
+    const struct opt_word *w = find_word(def, value);
+
+    if (w)
+        *(unsigned *)G_STRUCT_MEMBER_P(out, def->offset) = w->value;
+    return w != NULL;
+}
+
+static bool not_allowed(const struct opt_def *def, const char *value, const char *shown,
+                        GError **err)
+{
+    g_autofree char *allowed = opt_allowed(def);
+
+    g_set_error(err, OPTIONS_ERROR, OPTIONS_ERROR_USAGE, "%s: \"%s\" is not %s", shown, value,
+                allowed);
     return false;
+}
+
+bool opt_word_known(const struct opt_def *def, const char *value, const char *shown, GError **err)
+{
+    return !def->words || find_word(def, value) || not_allowed(def, value, shown, err);
 }
 
 static bool set_number(struct options *out, const struct opt_def *def, const char *value)
@@ -106,6 +128,12 @@ static bool set_number(struct options *out, const struct opt_def *def, const cha
         return false;
     if (def->flags & OPT_POWER_OF_2 && (n & (n - 1)) != 0)
         return false;
+    if (def->most && n > def->most) {
+        n = def->most;
+        g_ptr_array_add(out->notes, g_strdup_printf("--%s=%s: taken as %" G_GUINT64_FORMAT
+                                                    ", the most there can be",
+                                                    def->name, value, n));
+    }
     if (def->size == sizeof(uint64_t))
         *(uint64_t *)G_STRUCT_MEMBER_P(out, def->offset) = n;
     else
@@ -235,10 +263,5 @@ bool opt_set(struct options *out, const struct opt_def *def, const char *value, 
                     *(char **)G_STRUCT_MEMBER_P(out, def->offset), value);
         return false;
     }
-    if (set_value(out, def, value))
-        return true;
-    g_autofree char *allowed = opt_allowed(def);
-    g_set_error(err, OPTIONS_ERROR, OPTIONS_ERROR_USAGE, "%s: \"%s\" is not %s", shown, value,
-                allowed);
-    return false;
+    return set_value(out, def, value) || not_allowed(def, value, shown, err);
 }

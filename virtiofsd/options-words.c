@@ -71,3 +71,16 @@ const struct opt_word opt_dax_dialect_words[] = {
     {"auto", OPT_DIALECT_AUTO},     {"standard", OPT_DIALECT_STANDARD}, {"qemu", OPT_DIALECT_QEMU},
     {"crosvm", OPT_DIALECT_CROSVM}, {"alioth", OPT_DIALECT_ALIOTH},     {NULL},
 };
+
+/* Words of the Rust daemon's. */
+const struct opt_word opt_migration_mode_words[] = {
+    {"find-paths", 0},
+    {"file-handles", 0},
+    {NULL},
+};
+
+const struct opt_word opt_migration_error_words[] = {
+    {"abort", 0},
+    {"guest-error", 0},
+    {NULL},
+};

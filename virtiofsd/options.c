@@ -110,7 +110,10 @@ static enum options_result apply(struct walk *w, const struct opt_def *def, cons
     case OPT_ABSENT:
         return refuse(w->err, shown, def->help);
     case OPT_NOTHING:
-        return OPTIONS_RUN;
+        ok = opt_word_known(def, value, shown, w->err);
+        if (ok && def->name)
+            g_ptr_array_add(w->out->notes, g_strdup_printf("%s has no effect yet", shown));
+        break;
     case OPT_ALIAS: {
         const struct opt_def *real = opt_find(def->alias, strlen(def->alias), &on);
         ok = opt_set(w->out, real, value ? value : def->alias_value, on, shown, w->err);
