@@ -53,14 +53,14 @@ static void what_is_granted(void **state)
     struct wire *w = *state;
     assert_int_equal(fe_init(&w->f, fe_init_linux), 0);
     uint64_t got = fe_init_granted(&w->f);
-    const uint64_t must = FUSE_ASYNC_READ | FUSE_POSIX_LOCKS | FUSE_FLOCK_LOCKS |
-                          FUSE_ATOMIC_O_TRUNC | FUSE_BIG_WRITES | FUSE_AUTO_INVAL_DATA |
-                          FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO | FUSE_ASYNC_DIO |
-                          FUSE_PARALLEL_DIROPS | FUSE_MAX_PAGES | FUSE_SUBMOUNTS |
+    const uint64_t must = FUSE_ASYNC_READ | FUSE_ATOMIC_O_TRUNC | FUSE_BIG_WRITES |
+                          FUSE_AUTO_INVAL_DATA | FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO |
+                          FUSE_ASYNC_DIO | FUSE_PARALLEL_DIROPS | FUSE_MAX_PAGES | FUSE_SUBMOUNTS |
                           FUSE_HANDLE_KILLPRIV_V2 | FUSE_SETXATTR_EXT | FUSE_INIT_EXT |
                           1ULL << 34 /* CREATE_SUPP_GROUP */;
     const uint64_t never = FUSE_SPLICE_WRITE | FUSE_SPLICE_MOVE | FUSE_SPLICE_READ |
-                           FUSE_WRITEBACK_CACHE /* an option */ | FUSE_EXPLICIT_INVAL_DATA |
+                           FUSE_WRITEBACK_CACHE | FUSE_POSIX_LOCKS |
+                           FUSE_FLOCK_LOCKS /* options */ | FUSE_EXPLICIT_INVAL_DATA |
                            FUSE_CACHE_SYMLINKS /* cache=always */ | 1ULL << 33 /* INODE_DAX */ |
                            1ULL << 37 /* PASSTHROUGH */ | 1ULL << 39 /* HAS_RESEND */;
     if ((got & must) != must || (got & never))
