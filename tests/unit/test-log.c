@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Log lines: how they look, what a guest can do to them, how often it can cause them. */
+#include <fcntl.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -35,8 +41,18 @@ static char *end(void)
     char *text = g_malloc0((size_t)len + 1);
     assert_int_equal(pread(fileno(file), text, (size_t)len, 0), len);
     fclose(file);
-    return text;
+    /* Not the time, but that there is one. */
+    g_autoptr(GRegex) time = g_regex_new(
+        "^\\[2\\d{3}-[01]\\d-[0-3]\\dT[0-2]\\d:[0-5]\\d:[0-6]\\dZ ", G_REGEX_MULTILINE, 0, NULL);
+    char *timeless = g_regex_replace_literal(time, text, -1, 0, "[T ", 0, NULL);
+    g_free(text);
+    return timeless;
 }
+
+#define ERROR "[T ERROR virtiofsd] "
+#define WARN  "[T WARN  virtiofsd] "
+#define INFO  "[T INFO  virtiofsd] "
+#define DEBUG "[T DEBUG virtiofsd] "
 
 static void test_levels(void **state)
 {
@@ -45,11 +61,10 @@ static void test_levels(void **state)
         const char *text;
     } cases[] = {
         {LOG_LVL_OFF, ""},
-        {LOG_LVL_ERROR, "virtiofsd: error: 1\n"},
-        {LOG_LVL_WARN, "virtiofsd: error: 1\nvirtiofsd: warn: 2\n"},
-        {LOG_LVL_INFO, "virtiofsd: error: 1\nvirtiofsd: warn: 2\nvirtiofsd: info: 3\n"},
-        {LOG_LVL_DEBUG, "virtiofsd: error: 1\nvirtiofsd: warn: 2\nvirtiofsd: info: 3\n"
-                        "virtiofsd: debug: 4\n"},
+        {LOG_LVL_ERROR, ERROR "1\n"},
+        {LOG_LVL_WARN, ERROR "1\n" WARN "2\n"},
+        {LOG_LVL_INFO, ERROR "1\n" WARN "2\n" INFO "3\n"},
+        {LOG_LVL_DEBUG, ERROR "1\n" WARN "2\n" INFO "3\n" DEBUG "4\n"},
     };
     for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
         log_init(cases[i].level, false);
@@ -60,6 +75,17 @@ static void test_levels(void **state)
         log_debug("%d", 4);
         g_autofree char *text = end();
         assert_string_equal(text, cases[i].text);
+    }
+}
+
+static void test_awaited(void **state)
+{
+    for (int level = LOG_LVL_OFF; level <= LOG_LVL_DEBUG; level++) {
+        log_init((enum log_level)level, false);
+        begin();
+        log_awaited("here %s", "I am");
+        g_autofree char *text = end();
+        assert_string_equal(text, INFO "here I am\n");
     }
 }
 
@@ -91,8 +117,8 @@ static void test_one_line(void **state)
     begin();
     log_info("name \"%s\"", "a\nvirtiofsd: error: made up\r\t\x1b[31m\x7f \xc3\xa4");
     g_autofree char *text = end();
-    assert_string_equal(text, "virtiofsd: info: name \"a?virtiofsd: error: made up???[31m? "
-                              "\xc3\xa4\"\n");
+    assert_string_equal(text, INFO "name \"a?virtiofsd: error: made up???[31m? "
+                                   "\xc3\xa4\"\n");
 }
 
 static void test_limit(void **state)
@@ -113,7 +139,7 @@ static void test_limit(void **state)
     begin();
     assert_true(log_limit_pass(&l, LOG_LVL_WARN));
     g_autofree char *after = end();
-    assert_string_equal(after, "virtiofsd: warn: 995 similar lines left out\n");
+    assert_string_equal(after, WARN "995 similar lines left out\n");
     for (unsigned i = 1; i < LOG_BURST; i++)
         assert_true(log_limit_pass(&l, LOG_LVL_WARN));
     assert_false(log_limit_pass(&l, LOG_LVL_WARN));
@@ -133,19 +159,84 @@ static void test_guest_macro(void **state)
     unsigned here = 0, there = 0;
     g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
     for (char **line = lines; *line; line++) {
-        here += strcmp(*line, "virtiofsd: warn: here") == 0;
-        there += strcmp(*line, "virtiofsd: warn: there") == 0;
+        here += strcmp(*line, WARN "here") == 0;
+        there += strcmp(*line, WARN "there") == 0;
     }
     assert_int_equal(here, LOG_BURST);
     assert_int_equal(there, 1);
 }
 
+/* Nobody reads the pipe that is our stderr: no thread waits for that, and what is lost is said. */
+static void test_unread(void **state)
+{
+    int p[2], err = dup(STDERR_FILENO);
+    char buf[4096];
+    ssize_t n;
+
+    log_init(LOG_LVL_INFO, false);
+    assert_int_equal(pipe2(p, O_CLOEXEC), 0);
+    int room = fcntl(p[1], F_SETPIPE_SZ, 4096);
+    assert_true(room >= 4096);
+    dup2(p[1], STDERR_FILENO);
+    unsigned lines = (unsigned)room / 20;
+    for (unsigned i = 0; i < lines; i++)
+        log_info("a line of more than 20");
+    /* All that is there: a pipe counts as full while its pages are in use. */
+    assert_int_equal(fcntl(p[0], F_SETFL, O_NONBLOCK), 0);
+    while ((n = read(p[0], buf, sizeof(buf))) > 0)
+        ;
+    log_info("read again");
+    dup2(err, STDERR_FILENO);
+    close(err);
+    close(p[1]);
+    g_autoptr(GString) rest = g_string_new(NULL);
+    while ((n = read(p[0], buf, sizeof(buf))) > 0)
+        g_string_append_len(rest, buf, n);
+    close(p[0]);
+    assert_non_null(strstr(rest->str, " lines lost: nobody read them\n"));
+    assert_non_null(strstr(rest->str, "read again\n"));
+}
+
+/* A journal gets a priority, and no time: it has one. */
+static void test_journal(void **state)
+{
+    static const struct sockaddr_un addr = {.sun_family = AF_UNIX,
+                                            .sun_path = "/run/systemd/journal/stdout"};
+    int err = dup(STDERR_FILENO), end, journal = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int to = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    char buf[64] = "";
+
+    if (geteuid() != 0 || access("/run/systemd/journal", F_OK) == 0 || unshare(CLONE_NEWNS) < 0 ||
+        mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount("run", "/run", "tmpfs", 0, NULL) < 0)
+        skip(); /* this machine's own journal is not played with */
+    assert_int_equal(mkdir("/run/systemd", 0755) | mkdir("/run/systemd/journal", 0755), 0);
+    assert_int_equal(bind(journal, (const struct sockaddr *)&addr, sizeof(addr)), 0);
+    assert_int_equal(listen(journal, 1), 0);
+    assert_int_equal(connect(to, (const struct sockaddr *)&addr, sizeof(addr)), 0);
+    end = accept(journal, NULL, NULL);
+    dup2(to, STDERR_FILENO);
+    log_init(LOG_LVL_INFO, false);
+    log_warn("said");
+    dup2(err, STDERR_FILENO);
+    log_init(LOG_LVL_INFO, false);
+    assert_int_equal(read(end, buf, sizeof(buf) - 1), strlen("<4>said\n"));
+    assert_string_equal(buf, "<4>said\n");
+    close(err);
+    close(to);
+    close(end);
+    close(journal);
+    umount2("/run", MNT_DETACH);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_levels), cmocka_unit_test(test_lazy),
-        cmocka_unit_test(test_long),   cmocka_unit_test(test_one_line),
-        cmocka_unit_test(test_limit),  cmocka_unit_test(test_guest_macro),
+        cmocka_unit_test(test_levels),      cmocka_unit_test(test_awaited),
+        cmocka_unit_test(test_lazy),        cmocka_unit_test(test_long),
+        cmocka_unit_test(test_one_line),    cmocka_unit_test(test_limit),
+        cmocka_unit_test(test_guest_macro), cmocka_unit_test(test_unread),
+        cmocka_unit_test(test_journal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

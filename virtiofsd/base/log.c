@@ -1,27 +1,33 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "virtiofsd/base/log.h"
 
+#include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <syslog.h>
 #include <time.h>
+#include <unistd.h>
+
+#include "virtiofsd/base/auto.h"
 
 enum log_level log_level = LOG_LVL_INFO;
-static bool to_syslog;
+static bool to_syslog, to_journal;
 
 static const struct {
-    const char *name;
+    const char *name; /* as the Rust daemon writes it, so that who reads its lines reads ours */
     int priority;
 } levels[] = {
-    [LOG_LVL_OFF] = {"off", LOG_ERR},       [LOG_LVL_ERROR] = {"error", LOG_ERR},
-    [LOG_LVL_WARN] = {"warn", LOG_WARNING}, [LOG_LVL_INFO] = {"info", LOG_INFO},
-    [LOG_LVL_DEBUG] = {"debug", LOG_DEBUG},
+    [LOG_LVL_OFF] = {"OFF  ", LOG_ERR},      [LOG_LVL_ERROR] = {"ERROR", LOG_ERR},
+    [LOG_LVL_WARN] = {"WARN ", LOG_WARNING}, [LOG_LVL_INFO] = {"INFO ", LOG_INFO},
+    [LOG_LVL_DEBUG] = {"DEBUG", LOG_DEBUG},
 };
 
 void log_init(enum log_level level, bool use_syslog)
 {
     log_level = level;
     to_syslog = use_syslog;
+    to_journal = !use_syslog && g_log_writer_is_journald(STDERR_FILENO);
     if (use_syslog) {
         /* syslog(3) wants the time zone: read now, since in a sandbox the file is the guest's. */
         tzset();
@@ -29,26 +35,80 @@ void log_init(enum log_level level, bool use_syslog)
     }
 }
 
+/* What a line on stderr begins with: the journal has a time of its own and takes a priority; others
+ * get
+ * "[2026-11-30T19:33:35Z INFO  virtiofsd] ". */
+static int put_head(char *line, size_t size, enum log_level level)
+{
+    if (to_journal)
+        return snprintf(line, size, "<%d>", levels[level].priority);
+    /* Not gmtime_r(): it reads the time zone's file at its first call. */
+    g_autoptr(GDateTime) now = g_date_time_new_now_utc();
+    return snprintf(line, size, "[%04d-%02d-%02dT%02d:%02d:%02dZ %s virtiofsd] ",
+                    g_date_time_get_year(now), g_date_time_get_month(now),
+                    g_date_time_get_day_of_month(now), g_date_time_get_hour(now),
+                    g_date_time_get_minute(now), g_date_time_get_second(now), levels[level].name);
+}
+
+/* Whoever started us may keep our pipe and never read it: what does not fit is lost, and nobody
+ * waits for it. A pipe that can be written to has a page free, and none but us writes there. */
+static void put_line(const char *line, size_t len)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    static unsigned lost;
+    struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
+
+    AUTO_LOCK(&lock);
+    if (poll(&p, 1, 0) == 0) {
+        lost++;
+        return;
+    }
+    if (lost > 0)
+        dprintf(STDERR_FILENO, "%u lines lost: nobody read them\n", lost);
+    lost = 0;
+    (void)!write(STDERR_FILENO, line, len);
+}
+
+G_GNUC_PRINTF(2, 0) static void to_stderr(enum log_level level, const char *fmt, va_list ap)
+{
+    /* One write per line, so that lines of several threads do not mix. */
+    char line[1024];
+    int n = put_head(line, sizeof(line), level);
+    int m = vsnprintf(line + n, sizeof(line) - (size_t)n - 1, fmt, ap);
+    size_t len = (size_t)n + (m < 0 ? 0 : MIN((size_t)m, sizeof(line) - (size_t)n - 2));
+
+    /* A name that a guest chose must not start a line of its own or drive a terminal. */
+    for (size_t i = 0; i < len; i++) {
+        if (g_ascii_iscntrl(line[i]))
+            line[i] = '?';
+    }
+    line[len++] = '\n';
+    put_line(line, len);
+}
+
 void log_msg(enum log_level level, const char *fmt, ...)
 {
     va_list ap;
+
     va_start(ap, fmt);
-    if (to_syslog) {
+    if (to_syslog)
         vsyslog(levels[level].priority, fmt, ap);
-    } else {
-        /* One write per line, so that lines of several threads do not mix. */
-        char line[1024];
-        int n = snprintf(line, sizeof(line), "virtiofsd: %s: ", levels[level].name);
-        int m = vsnprintf(line + n, sizeof(line) - (size_t)n - 1, fmt, ap);
-        size_t len = (size_t)n + (m < 0 ? 0 : MIN((size_t)m, sizeof(line) - (size_t)n - 2));
-        /* A name that a guest chose must not start a line of its own or drive a terminal. */
-        for (size_t i = 0; i < len; i++) {
-            if (g_ascii_iscntrl(line[i]))
-                line[i] = '?';
-        }
-        line[len++] = '\n';
-        (void)!fwrite(line, 1, len, stderr);
-    }
+    else
+        to_stderr(level, fmt, ap);
+    va_end(ap);
+}
+
+void log_awaited(const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    to_stderr(LOG_LVL_INFO, fmt, ap);
+    va_end(ap);
+    if (!to_syslog)
+        return;
+    va_start(ap, fmt);
+    vsyslog(LOG_INFO, fmt, ap);
     va_end(ap);
 }
 

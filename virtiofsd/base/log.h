@@ -13,11 +13,16 @@ enum log_level { LOG_LVL_OFF, LOG_LVL_ERROR, LOG_LVL_WARN, LOG_LVL_INFO, LOG_LVL
 extern enum log_level log_level;
 
 /* Set the level, and where lines go. Call before threads are started.
- * @use_syslog: send lines to syslog(3) instead of stderr. */
+ * @use_syslog: send lines to syslog(3) instead of stderr. On stderr lines have a time, or, where
+ * that is the journal's socket, a priority ("<6>", sd-daemon(3)). */
 void log_init(enum log_level level, bool use_syslog);
 
 /* One line; longer ones are cut, and control characters become '?'. Any thread. */
 void log_msg(enum log_level level, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
+
+/* A line that whoever started us may wait for: at every level, and on stderr also where lines go to
+ * syslog. */
+void log_awaited(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 
 #define log_at_(lvl, ...)                   \
     do {                                    \
