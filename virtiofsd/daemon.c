@@ -31,6 +31,7 @@ struct daemon {
     const struct options *o;
     int listen_fd; /* -1 once handed over */
     int conn_fd;
+    bool awaits;     /* a front-end: the socket of the device listens */
     int null_fd;     /* opened while there is a /dev */
     uint64_t nofile; /* the limit in force */
     enum sb_action seccomp;
@@ -98,8 +99,13 @@ static bool set_nofile(struct daemon *d, GError **err)
         /* As much as is usual; when that is more than we may have, what we may have. */
         want = MIN(1000000, nr_open());
         struct rlimit up = {want, MAX(want, lim.rlim_max)};
-        if (lim.rlim_max < want && setrlimit(RLIMIT_NOFILE, &up) != 0)
+        if (lim.rlim_max < want && setrlimit(RLIMIT_NOFILE, &up) != 0) {
+            log_warn("the hard limit of open descriptors is %" G_GUINT64_FORMAT
+                     ", not %" G_GUINT64_FORMAT ": a guest with many open files may get ENFILE "
+                     "(LimitNOFILE= of a unit, or ulimit -Hn, raises it)",
+                     (uint64_t)lim.rlim_max, want);
             want = lim.rlim_max;
+        }
     }
     if (want != 0 && want != lim.rlim_cur) {
         struct rlimit up = {want, MAX(want, lim.rlim_max)};
@@ -193,7 +199,8 @@ static bool open_socket(struct daemon *d, GError **err)
 
     if (o->socket_path) {
         d->listen_fd = vu_sock_listen(o->socket_path, o->socket_group, err);
-        return d->listen_fd >= 0;
+        d->awaits = d->listen_fd >= 0;
+        return d->awaits;
     }
     if (o->fd < 0)
         return true; /* 9P, by its own sockets only */
@@ -201,6 +208,7 @@ static bool open_socket(struct daemon *d, GError **err)
     if (vu_sock_adopt(o->fd, &listening, err) != 0)
         return false;
     *(listening ? &d->listen_fd : &d->conn_fd) = o->fd;
+    d->awaits = listening;
     return true;
 }
 
@@ -427,6 +435,20 @@ static bool serve(struct daemon *d, GError **err)
     return (!d->p9 || daemon_9p_wait(d->p9, d->dev != NULL)) && ok;
 }
 
+/* The sandbox is entered and all that can fail has been done. Kata's runtime takes the daemon for
+ * ready when it reads these words, and waits for ever if it does not (as of the Rust daemon's, and
+ * the C one's before it). */
+static void say_ready(const struct daemon *d)
+{
+    const struct options *o = d->o;
+    g_autofree char *fd = g_strdup_printf("descriptor %d", o->fd);
+
+    log_info("serving %s", o->shared_dir);
+    if (d->awaits)
+        log_awaited("Waiting for vhost-user socket connection on %s...",
+                    o->socket_path ? o->socket_path : fd);
+}
+
 /* From here on a signal ends what serves; one that came before does so now. */
 static void arm_signals(struct daemon *d)
 {
@@ -481,7 +503,7 @@ int daemon_run(const struct options *o)
     set_signals();
     if (start(&d, &err) == 0) {
         arm_signals(&d);
-        log_info("serving %s", o->shared_dir);
+        say_ready(&d);
         if (serve(&d, &err))
             code = 0;
     }
