@@ -296,7 +296,6 @@ static bool make_fs(struct daemon *d, const struct sb_result *sb, GError **err)
         .cache = cache[o->cache],
         .readonly = o->readonly,
         .xattr = o->xattr,
-        .writeback = o->writeback,
         .allow_direct_io = o->allow_direct_io,
         .announce_submounts = o->announce_submounts,
         .preserve_noatime = o->preserve_noatime,

@@ -70,7 +70,6 @@ static const struct setup {
     {{.handles = FS_HANDLES_NEVER,
       .cache = FS_CACHE_ALWAYS,
       .xattr = true,
-      .writeback = true,
       .allow_direct_io = true,
       .preserve_noatime = true,
       .max_fds = 16,

@@ -239,7 +239,7 @@ static void test_wrong_kind(void **state)
     close_dir(&t, f, o.fh);
     fs_inode_put(t.fs, i);
     f = open_dir(&t, &fh);
-    assert_int_equal(fs_read(t.fs, f, &iov, 1, 0), -EISDIR);
+    assert_int_equal(fs_read(t.fs, f, &iov, 1, 0, 0), -EISDIR);
     assert_int_equal(fs_write(t.fs, f, &iov, 1, 0, 0), -EISDIR);
     assert_int_equal(fs_lseek(t.fs, f, 0, SEEK_SET), -EISDIR);
     assert_int_equal(fs_fallocate(t.fs, f, 0, 0, 10, 0), -EISDIR);

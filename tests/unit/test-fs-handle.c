@@ -42,7 +42,7 @@ static void check_content(struct tree *t, uint64_t id, unsigned n)
     assert_non_null(i);
     assert_ok(fs_open(t->fs, i, O_RDONLY, 0, &o));
     struct fs_file *f = fs_file_get(t->fs, o.fh, i);
-    assert_int_equal(fs_read(t->fs, f, &iov, 1, 0), strlen(nth(n)));
+    assert_int_equal(fs_read(t->fs, f, &iov, 1, 0, 0), strlen(nth(n)));
     assert_string_equal(buf, nth(n));
     fs_file_put(t->fs, f);
     assert_ok(fs_release(t->fs, o.fh));

@@ -39,14 +39,14 @@ static void stop(struct open_tree *o)
 static ssize_t put(struct open_tree *o, const char *text, off_t off)
 {
     struct iovec iov = {(char *)(uintptr_t)text, strlen(text)};
-    return fs_write(o->t.fs, o->f, &iov, 1, off, 0);
+    return fs_write(o->t.fs, o->f, &iov, 1, off, fs_file_how(o->f));
 }
 
 static ssize_t get(struct open_tree *o, char *buf, size_t size, off_t off)
 {
     struct iovec iov = {buf, size};
     memset(buf, 0, size);
-    return fs_read(o->t.fs, o->f, &iov, 1, off);
+    return fs_read(o->t.fs, o->f, &iov, 1, off, 0);
 }
 
 static void test_ends(void **state)
@@ -63,7 +63,7 @@ static void test_ends(void **state)
     assert_int_equal(get(&o, buf, sizeof(buf), INT64_MAX), -EINVAL);
     assert_int_equal(get(&o, buf, sizeof(buf), -1), -EINVAL);
     assert_int_equal(put(&o, "x", -1), -EINVAL);
-    assert_int_equal(fs_read(o.t.fs, o.f, NULL, 0, 0), 0);
+    assert_int_equal(fs_read(o.t.fs, o.f, NULL, 0, 0, 0), 0);
     assert_int_equal(fs_write(o.t.fs, o.f, NULL, 0, 0, 0), 0);
     stop(&o);
 }
@@ -83,11 +83,11 @@ static void test_many_segments(void **state)
     assert_int_equal(fs_write(o.t.fs, o.f, iov, SEGS, 5, 0), SEGS * EACH);
     for (int n = 0; n < SEGS; n++)
         iov[n] = (struct iovec){out + n * EACH, EACH};
-    assert_int_equal(fs_read(o.t.fs, o.f, iov, SEGS, 5), SEGS * EACH);
+    assert_int_equal(fs_read(o.t.fs, o.f, iov, SEGS, 5, 0), SEGS * EACH);
     assert_memory_equal(in, out, SEGS * EACH);
     for (int n = 0; n < SEGS; n++)
         iov[n] = (struct iovec){out + n * EACH, EACH};
-    assert_int_equal(fs_read(o.t.fs, o.f, iov, SEGS, 5 + EACH), (SEGS - 1) * EACH);
+    assert_int_equal(fs_read(o.t.fs, o.f, iov, SEGS, 5 + EACH, 0), (SEGS - 1) * EACH);
     free(in);
     free(out);
     free(iov);
@@ -100,7 +100,7 @@ static void test_bad_memory(void **state)
     struct iovec iov = {(void *)8, 100};
     start(&o, O_RDWR);
     assert_int_equal(put(&o, "hello", 0), 5);
-    assert_int_equal(fs_read(o.t.fs, o.f, &iov, 1, 0), -EFAULT);
+    assert_int_equal(fs_read(o.t.fs, o.f, &iov, 1, 0, 0), -EFAULT);
     iov = (struct iovec){(void *)8, 100};
     assert_int_equal(fs_write(o.t.fs, o.f, &iov, 1, 0, 0), -EFAULT);
     stop(&o);

@@ -117,7 +117,7 @@ static void test_handles(void **state)
     assert_null(fs_file_get(t.fs, o.fh, i));
     char c;
     struct iovec iov = {&c, 1};
-    assert_int_equal(fs_read(t.fs, f, &iov, 1, 0), 1); /* a call in progress keeps it */
+    assert_int_equal(fs_read(t.fs, f, &iov, 1, 0, 0), 1); /* a call in progress keeps it */
     fs_file_put(t.fs, f);
     assert_ok(fs_open(t.fs, i, O_RDONLY, 0, &o2));
     assert_int_not_equal(o.fh, o2.fh);
@@ -274,7 +274,7 @@ static void test_readonly(void **state)
     assert_int_equal(fs_write(t.fs, f, &iov, 1, 0, 0), ro);
     assert_int_equal(fs_fallocate(t.fs, f, 0, 0, 100, 0), ro);
     assert_int_equal(fs_copy_range(t.fs, f, 0, f, 100, 4, 0, 0), ro);
-    assert_int_equal(fs_read(t.fs, f, &iov, 1, 0), 4);
+    assert_int_equal(fs_read(t.fs, f, &iov, 1, 0, 0), 4);
     fs_file_put(t.fs, f);
     fs_release(t.fs, o.fh);
     assert_ok(fs_access(t.fs, c, i, R_OK));
@@ -291,18 +291,18 @@ static void test_writeback(void **state)
     struct fs_opened o;
     char buf[8] = "";
     struct iovec iov = {buf, sizeof(buf)};
-    cfg.writeback = true;
     tree_make(&t);
     tree_write(&t, "f", "data");
     tree_open(&t, &cfg);
+    fs_writeback_enable(t.fs, true);
     struct fs_inode *i = tree_look(&t, t.root, "f");
     assert_ok(fs_open(t.fs, i, O_WRONLY | O_APPEND, 0, &o));
     struct fs_file *f = fs_file_get(t.fs, o.fh, i);
-    assert_int_equal(fs_read(t.fs, f, &iov, 1, 0), 4); /* readable */
+    assert_int_equal(fs_read(t.fs, f, &iov, 1, 0, 0), 4); /* readable */
     iov = (struct iovec){(char[]){'X'}, 1};
     assert_int_equal(fs_write(t.fs, f, &iov, 1, 1, FS_WRITE_CACHE), 1); /* goes where it says */
     iov = (struct iovec){buf, sizeof(buf)};
-    assert_int_equal(fs_read(t.fs, f, &iov, 1, 0), 4);
+    assert_int_equal(fs_read(t.fs, f, &iov, 1, 0, 0), 4);
     assert_string_equal(buf, "dXta");
     fs_file_put(t.fs, f);
     fs_release(t.fs, o.fh);

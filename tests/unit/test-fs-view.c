@@ -44,21 +44,21 @@ static void test_no_write_cache(void **state)
     struct fs_config cfg = tree_config();
     char buf[8];
     struct iovec out = {buf, sizeof(buf)}, in = {(char *)"b", 1};
-    cfg.writeback = true;
     tree_make(&t);
     tree_open(&t, &cfg);
     tree_write(&t, "f", "a");
+    fs_writeback_enable(t.fs, true);
     struct fs *v = fs_view(t.fs);
     struct fs_inode *i = tree_look(&t, t.root, "f");
     assert_ok(fs_open(v, i, O_WRONLY | O_APPEND, 0, &o));
     struct fs_file *f = fs_file_get(v, o.fh, i);
-    assert_int_equal(fs_read(v, f, &out, 1, 0), -EBADF);
-    assert_int_equal(fs_write(v, f, &in, 1, 0, 0), 1);
+    assert_int_equal(fs_read(v, f, &out, 1, 0, 0), -EBADF);
+    assert_int_equal(fs_write(v, f, &in, 1, 0, fs_file_how(f)), 1);
     fs_file_put(v, f);
     assert_ok(fs_release(v, o.fh));
     assert_ok(fs_open(t.fs, i, O_WRONLY | O_APPEND, 0, &o));
     f = fs_file_get(t.fs, o.fh, i);
-    assert_int_equal(fs_read(t.fs, f, &out, 1, 0), 2); /* it was appended */
+    assert_int_equal(fs_read(t.fs, f, &out, 1, 0, 0), 2); /* it was appended */
     assert_memory_equal(buf, "ab", 2);
     fs_file_put(t.fs, f);
     assert_ok(fs_release(t.fs, o.fh));
@@ -133,7 +133,7 @@ static void test_reset_of_first(void **state)
     assert_int_equal(lock_all(t.fs, i, 7, F_RDLCK), -EAGAIN);
     struct fs_file *f = fs_file_get(v, o.fh, i);
     assert_non_null(f);
-    assert_int_equal(fs_read(v, f, &iov, 1, 0), 5);
+    assert_int_equal(fs_read(v, f, &iov, 1, 0, 0), 5);
     fs_file_put(v, f);
     assert_ok(fs_flush(v, i, 7));
     assert_ok(lock_all(t.fs, i, 7, F_RDLCK));

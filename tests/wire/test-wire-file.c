@@ -157,12 +157,6 @@ static void open_modes(void **state)
     assert_int_equal(fe_open(&w->f, node, O_RDONLY, &fh), 0);
     assert_int_equal(fe_write(&w->f, node, fh, 0, "abc", 3), -EBADF);
     assert_int_equal(fe_release(&w->f, node, fh), 0);
-    /* With O_APPEND the offset does not matter: another may have appended meanwhile. */
-    assert_int_equal(fe_open(&w->f, node, O_WRONLY | O_APPEND, &fh), 0);
-    assert_int_equal(truncate(wire_path(w, "modes"), 10), 0);
-    assert_int_equal(fe_write(&w->f, node, fh, 3, "def", 3), 3);
-    assert_int_equal(host_size(w, "modes"), 13);
-    assert_int_equal(fe_release(&w->f, node, fh), 0);
     assert_int_equal(fe_open(&w->f, node, O_RDWR | O_TRUNC, &fh), 0);
     assert_int_equal(host_size(w, "modes"), 0);
     assert_int_equal(fe_release(&w->f, node, fh), 0);

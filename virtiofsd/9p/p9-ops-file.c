@@ -174,7 +174,7 @@ static int read_file(struct p9_rq *rq, struct p9_fid *fid, uint64_t off, uint32_
     if (count >= BIG_TRANSFER)
         chain_flush(c);
     unsigned n = iov_slice(c->out, c->out_cnt, P9_IO_HEAD, count, iov, G_N_ELEMENTS(iov));
-    ssize_t done = fs_read(rq->fs, fid->file, iov, n, (off_t)off);
+    ssize_t done = fs_read(rq->fs, fid->file, iov, n, (off_t)off, fs_file_how(fid->file));
     if (done < 0)
         return (int)done;
     p9_put32(&rq->out, (uint32_t)done);
@@ -204,7 +204,7 @@ static int write_file(struct p9_rq *rq, struct p9_fid *fid, uint64_t off, uint32
 {
     struct iovec iov[MAX_SEGMENTS];
     struct chain *c = rq->chain;
-    unsigned how = p9_fid_kills(fid) ? FS_WRITE_KILL_SUIDGID : 0;
+    unsigned how = fs_file_how(fid->file) | (p9_fid_kills(fid) ? FS_WRITE_KILL_SUIDGID : 0);
 
     if (count >= BIG_TRANSFER)
         chain_flush(c);

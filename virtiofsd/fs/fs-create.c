@@ -132,7 +132,7 @@ static int entry_of_fd(struct fs *fs, const struct fs_inode *parent, int fd, str
 /* Label a new file and enter it into both tables. Takes @fd over; it is counted already. @name is
  * NULL when it has none. */
 static int finish_create(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent,
-                         const char *name, int fd, int flags, struct fs_entry *out,
+                         const char *name, int fd, int flags, int asked, struct fs_entry *out,
                          struct fs_opened *opened)
 {
     struct fs_entry entry = {0};
@@ -151,7 +151,9 @@ static int finish_create(struct fs *fs, const struct fs_cred *cred, struct fs_in
         fs_fds_give(fs);
         return rc;
     }
-    rc = fs_file_add(fs, entry.inode, fd, flags & O_ACCMODE, &o.fh);
+    rc = fs_file_add(fs, entry.inode, fd, flags, asked, &o.fh);
+    if (rc == 0)
+        rc = fs_open_ready(fs, o.fh, asked);
     if (rc < 0) {
         fs_inode_put(fs, entry.inode);
         return rc;
@@ -225,7 +227,7 @@ int fs_create(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent
         int fd = create_at(fs, cred, parent, name,
                            (clean & ~O_TRUNC) | O_CREAT | O_EXCL | O_NOFOLLOW, mode);
         if (fd >= 0)
-            return finish_create(fs, cred, parent, name, fd, clean, out, opened);
+            return finish_create(fs, cred, parent, name, fd, clean, flags, out, opened);
         if (fd != -EEXIST || (flags & O_EXCL))
             return fd;
         rc = open_existing(fs, parent, name, flags, how, out, opened);
@@ -244,13 +246,13 @@ int fs_tmpfile(struct fs *fs, const struct fs_cred *cred, struct fs_inode *paren
     if (rc < 0)
         return rc;
     int excl = flags & O_EXCL; /* here: may never be linked into the tree */
-    flags = fs_open_flags(fs, flags & ~(O_CREAT | O_EXCL | __O_TMPFILE));
-    if (flags < 0)
-        return flags;
-    if ((flags & O_ACCMODE) == O_RDONLY)
+    int clean = fs_open_flags(fs, flags & ~(O_CREAT | O_EXCL | __O_TMPFILE));
+    if (clean < 0)
+        return clean;
+    if ((clean & O_ACCMODE) == O_RDONLY)
         return -EINVAL;
-    int fd = create_at(fs, cred, parent, ".", (flags & ~O_TRUNC) | O_TMPFILE | excl, mode);
+    int fd = create_at(fs, cred, parent, ".", (clean & ~O_TRUNC) | O_TMPFILE | excl, mode);
     if (fd < 0)
         return fd;
-    return finish_create(fs, cred, parent, NULL, fd, flags, out, opened);
+    return finish_create(fs, cred, parent, NULL, fd, clean, flags, out, opened);
 }

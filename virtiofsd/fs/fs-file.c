@@ -19,7 +19,7 @@ void fs_files_fini(struct fs *fs)
     fs_table_fini(&fs->files);
 }
 
-int fs_file_add(struct fs *fs, struct fs_inode *inode, int fd, int accmode, uint64_t *fh)
+int fs_file_add(struct fs *fs, struct fs_inode *inode, int fd, int flags, int asked, uint64_t *fh)
 {
     pthread_mutex_lock(&fs->files_lock);
     uint32_t slot = fs_table_take(&fs->files);
@@ -38,7 +38,10 @@ int fs_file_add(struct fs *fs, struct fs_inode *inode, int fd, int accmode, uint
     f->is_dir = fs_inode_is(inode, S_IFDIR);
     f->dir = f->is_dir ? fs_dir_new() : NULL;
     f->fd = fd;
-    f->accmode = accmode;
+    f->accmode = flags & O_ACCMODE;
+    f->kind = flags & (O_NOATIME | O_APPEND);
+    f->asked = asked & FS_ASKED_FLAGS;
+    atomic_store_explicit(&f->sides, NULL, memory_order_relaxed);
     f->slot = slot;
     atomic_store_explicit(&f->state, gen << 32 | FILE_OPEN, memory_order_release);
     *fh = gen << 32 | slot;
@@ -51,6 +54,7 @@ static void file_free(struct fs *fs, struct fs_file *f)
     if (f->dir)
         fs_dir_free(fs, f->dir);
     f->dir = NULL;
+    fs_sides_close(fs, f);
     close(f->fd);
     fs_fds_give(fs);
     fs_inode_put(fs, f->inode);

@@ -8,25 +8,20 @@
  * again and keep its stamps. */
 #define COARSE_NS 10000000LL
 
-/* Which open(2) flags of the guest are passed on, and when. The values are those of the guest's
- * architecture, which is ours. */
+/* Which open(2) flags of the guest its descriptor gets, and when. The values are those of the
+ * guest's architecture, which is ours. O_APPEND, O_SYNC, O_DSYNC and O_DIRECT are not here: each
+ * request says anew whether they hold. */
 int fs_open_flags(const struct fs *fs, int flags)
 {
     int acc = flags & O_ACCMODE;
-    int out = flags & (O_TRUNC | O_APPEND | O_SYNC | O_DSYNC);
+    int out = flags & O_TRUNC;
 
     if (acc == O_ACCMODE || (flags & O_CREAT))
         return -EINVAL;
     if (fs->cfg.readonly && (acc != O_RDONLY || (flags & O_TRUNC)))
         return -EROFS;
-    if (fs->cfg.writeback) {
-        /* The guest reads pages to fill them, and places appended data itself. */
-        if (acc == O_WRONLY)
-            acc = O_RDWR;
-        out &= ~O_APPEND;
-    }
-    if (fs->cfg.allow_direct_io)
-        out |= flags & O_DIRECT;
+    if (fs->writeback && acc == O_WRONLY)
+        acc = O_RDWR; /* the guest reads pages to fill them */
     if (fs->cfg.preserve_noatime)
         out |= flags & O_NOATIME;
     return out | acc;
@@ -36,11 +31,8 @@ int fs_open_flags(const struct fs *fs, int flags)
 static int open_ref(struct fs *fs, int ref, int flags)
 {
     char num[FD_NAME_LEN];
-    const char *name = fs_fd_name(num, ref);
-    int fd = openat(fs->cfg.proc_self_fd, name, flags | O_CLOEXEC);
+    int fd = openat(fs->cfg.proc_self_fd, fs_fd_name(num, ref), flags | O_CLOEXEC);
 
-    if (fd < 0 && errno == EPERM && (flags & O_NOATIME)) /* not the owner */
-        fd = openat(fs->cfg.proc_self_fd, name, (flags & ~O_NOATIME) | O_CLOEXEC);
     return fd < 0 ? fs_open_errno() : fd;
 }
 
@@ -122,18 +114,52 @@ static bool keep_cache(struct fs *fs, struct fs_inode *inode, int fd)
 
 /* ---- the verbs ---- */
 
+/* Open with *flags, less O_NOATIME where we do not own the file, and with O_APPEND where it is
+ * append-only and the guest @asked for that. Returns the descriptor or -errno; *flags are those
+ * that it has. */
+static int open_as(struct fs *fs, struct fs_inode *inode, int *flags, int asked)
+{
+    int fd = fs_inode_open(fs, inode, *flags);
+
+    if (fd == -EPERM && (*flags & O_NOATIME)) {
+        *flags &= ~O_NOATIME;
+        fd = fs_inode_open(fs, inode, *flags);
+    }
+    if (fd == -EPERM && (asked & O_APPEND) && (*flags & O_ACCMODE) != O_RDONLY) {
+        *flags |= O_APPEND;
+        fd = fs_inode_open(fs, inode, *flags);
+    }
+    return fd;
+}
+
 /* Open and enter into the table. Returns 0 or -errno. */
-static int open_counted(struct fs *fs, struct fs_inode *inode, int flags, uint64_t *fh, int *fd)
+static int open_counted(struct fs *fs, struct fs_inode *inode, int *flags, int asked, uint64_t *fh,
+                        int *fd)
 {
     int rc = fs_fds_take(fs);
     if (rc < 0)
         return rc;
-    *fd = fs_inode_open(fs, inode, flags);
+    *fd = open_as(fs, inode, flags, asked);
     if (*fd < 0) {
         fs_fds_give(fs);
         return *fd;
     }
-    return fs_file_add(fs, inode, *fd, flags & O_ACCMODE, fh);
+    rc = fs_file_add(fs, inode, *fd, *flags, asked, fh);
+    return rc < 0 ? rc : fs_open_ready(fs, *fh, asked);
+}
+
+int fs_open_ready(struct fs *fs, uint64_t fh, int asked)
+{
+    if (G_LIKELY(!(asked & (O_APPEND | O_DIRECT))))
+        return 0;
+    struct fs_file *f = fs_file_get(fs, fh, NULL);
+    if (!f)
+        return -EBADF;
+    int rc = fs_sides_ready(fs, f);
+    fs_file_put(fs, f);
+    if (rc < 0)
+        fs_release(fs, fh);
+    return rc;
 }
 
 int fs_open(struct fs *fs, struct fs_inode *inode, int flags, unsigned how, struct fs_opened *out)
@@ -150,11 +176,12 @@ int fs_open(struct fs *fs, struct fs_inode *inode, int flags, unsigned how, stru
         return ref;
     struct fs_opened o = {0};
     bool dropped = (how & FS_OPEN_KILL_SUIDGID) && (clean & O_TRUNC) && fs_fsetid_drop();
-    int rc = open_counted(fs, inode, clean, &o.fh, &fd);
+    int rc = open_counted(fs, inode, &clean, flags, &o.fh, &fd);
     if (dropped)
         fs_fsetid_restore();
     if (rc < 0)
         return rc;
+    o.append_only = clean & O_APPEND;
     o.keep_cache = keep_cache(fs, inode, fd);
     *out = o;
     return 0;
@@ -162,11 +189,11 @@ int fs_open(struct fs *fs, struct fs_inode *inode, int flags, unsigned how, stru
 
 int fs_opendir(struct fs *fs, struct fs_inode *inode, struct fs_opened *out)
 {
-    int fd;
+    int fd, flags = O_RDONLY | O_DIRECTORY;
     struct fs_opened o = {.keep_cache = fs->cfg.cache == FS_CACHE_ALWAYS};
     if (!fs_inode_is(inode, S_IFDIR))
         return -ENOTDIR;
-    int rc = open_counted(fs, inode, O_RDONLY | O_DIRECTORY, &o.fh, &fd);
+    int rc = open_counted(fs, inode, &flags, 0, &o.fh, &fd);
     if (rc == 0)
         *out = o;
     return rc;

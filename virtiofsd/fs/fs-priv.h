@@ -29,7 +29,11 @@ struct fs_mnt {
     atomic_bool no_handles;
     _Atomic uint64_t layout; /* struct fs_layout: where a handle holds the inode number */
     _Atomic uint32_t map;    /* FS_MAP_* of its files, 0 = not yet known: fs-map.c */
+    _Atomic uint8_t append;  /* APPEND_*: fs-side.c */
 };
+
+/* What makes a write to one of the mount's files an append: RWF_APPEND, or only O_APPEND. */
+enum { APPEND_UNKNOWN, APPEND_BY_FLAG, APPEND_BY_FD };
 
 /* Where the handles of one mount hold the inode number: learnt from a handle and a number that are
  * known to belong together. It lets a handle made by name be checked against the attributes found
@@ -75,6 +79,7 @@ struct fs_inode {
 #define INODE_REF ((uint64_t)1 << 32)
 
 struct fs_dir;
+struct fs_sides;
 
 /* An open file. state: generation (high half), FILE_OPEN and the references (low half). */
 struct fs_file {
@@ -83,6 +88,9 @@ struct fs_file {
     struct fs_dir *dir; /* only of directories, made by the first read */
     int fd;
     int accmode; /* O_RDONLY, O_WRONLY, O_RDWR */
+    int kind;    /* what of O_NOATIME and, if the file is append-only, O_APPEND fd has */
+    int asked;   /* the guest's FS_ASKED_FLAGS at open(2) */
+    struct fs_sides *_Atomic sides; /* further descriptors: fs-side.c */
     uint32_t slot;
     uint32_t next; /* free list */
     bool is_dir;
@@ -121,10 +129,12 @@ struct fs_tree {
 
 struct fs {
     struct fs_config cfg;
-    bool handles; /* file handles are in use */
-    bool ids;     /* cfg.uids or cfg.gids is given */
-    bool acl;     /* the guest knows ACLs; constant while requests run */
-    uid_t uid;    /* ours */
+    bool writeback;     /* the guest caches writes; constant while requests run */
+    atomic_bool no_rwf; /* the kernel has no RWF_APPEND, RWF_SYNC, RWF_DSYNC (or an emulator) */
+    bool handles;       /* file handles are in use */
+    bool ids;           /* cfg.uids or cfg.gids is given */
+    bool acl;           /* the guest knows ACLs; constant while requests run */
+    uid_t uid;          /* ours */
     gid_t gid;
     /* The host's name of security.capability where the xattrmap has another one for it: the host's
      * kernel then does not remove it from a changed file, so we do. Else NULL. */
@@ -270,9 +280,27 @@ static inline bool fs_inode_openable(const struct fs_inode *inode)
 int fs_files_init(struct fs *fs);
 void fs_files_fini(struct fs *fs);
 void fs_files_reset(struct fs *fs);
+#define FS_ASKED_FLAGS (O_APPEND | O_SYNC | O_DSYNC | O_DIRECT | O_NOATIME)
+
 /* Enter a descriptor (taken over, on failure too; already counted by fs_fds_take()) into the
- * table. Takes a reference on @inode. 0 or -errno. */
-int fs_file_add(struct fs *fs, struct fs_inode *inode, int fd, int accmode, uint64_t *fh);
+ * table. @flags: of open(2) that it has; @asked: those that the guest gave. Takes a reference on
+ * @inode. 0 or -errno. */
+int fs_file_add(struct fs *fs, struct fs_inode *inode, int fd, int flags, int asked, uint64_t *fh);
+
+/* ---- fs-side.c ---- */
+
+/* The descriptor of @f with @want of O_DIRECT, O_NOATIME and O_APPEND, as far as they are in
+ * @matters. O_DIRECT and O_NOATIME are left out where they cannot be had; *got is what it has. It
+ * is valid as long as the file. Returns it or -errno. */
+int fs_side(struct fs *fs, struct fs_file *f, int want, int matters, int *got);
+/* What offsets and lengths of direct transfers are multiples of, in bytes; a power of two. */
+unsigned fs_side_block(struct fs_file *f);
+/* Whether a write to @f is an append only by a descriptor with O_APPEND. */
+bool fs_appends_by_fd(struct fs *fs, const struct fs_file *f);
+/* Open at once what the guest's open(2) asked for, so that it hears what is wrong. 0, -EINVAL (no
+ * O_DIRECT there), -ENFILE. */
+int fs_sides_ready(struct fs *fs, struct fs_file *f);
+void fs_sides_close(struct fs *fs, struct fs_file *f);
 
 /* ---- fs-name.c ---- */
 
@@ -291,8 +319,10 @@ uint64_t fs_digest(const struct statx *stx);
 /* A real descriptor of a regular file or directory, through /proc/self/fd. @flags are the
  * caller's own, not the guest's. Returns it or -errno; not counted. */
 int fs_inode_open(struct fs *fs, struct fs_inode *inode, int flags);
-/* The guest's open(2) flags reduced to what is passed on, or -errno. */
+/* The guest's open(2) flags reduced to what its descriptor gets, or -errno. */
 int fs_open_flags(const struct fs *fs, int flags);
+/* fs_sides_ready() of a new handle, which is released when that fails. 0 or -errno. */
+int fs_open_ready(struct fs *fs, uint64_t fh, int asked);
 
 /* ---- fs-map.c ---- */
 

@@ -171,7 +171,6 @@ struct fs *fs_view(struct fs *first)
         .root = first->root,
     };
     fs->cfg.root_fd = -1;
-    fs->cfg.writeback = false; /* its client never said that it caches writes */
     pthread_mutex_init(&fs->files_lock, NULL);
     atomic_fetch_add(&fs->tree->views, 1);
     if (fs_locks_init(fs) == 0 && fs_files_init(fs) == 0)
@@ -185,9 +184,15 @@ void fs_acl_enable(struct fs *fs, bool on)
     fs->acl = on;
 }
 
+void fs_writeback_enable(struct fs *fs, bool on)
+{
+    fs->writeback = on;
+}
+
 void fs_reset(struct fs *fs)
 {
     fs->acl = false;
+    fs->writeback = false;
     fs_locks_reset(fs);
     fs_files_reset(fs);
     if (!fs->view)

@@ -39,8 +39,7 @@ struct fs_config {
     enum fs_cache cache;
     bool readonly;
     bool xattr;
-    bool writeback; /* the guest caches writes: O_WRONLY becomes O_RDWR, O_APPEND is dropped */
-    bool allow_direct_io; /* pass O_DIRECT to the host */
+    bool allow_direct_io; /* O_DIRECT holds on the host too */
     bool announce_submounts;
     bool preserve_noatime;     /* try O_NOATIME on reading */
     uint64_t max_fds;          /* descriptors the guest may make us hold (inodes + files + locks) */
@@ -61,8 +60,7 @@ void fs_free(struct fs *fs);
 /* Another client of the same tree: it shares the inodes, the root, the policies and the bounds of
  * descriptors, and has open files, locks and lock owners of its own. One client's fs_reset() leaves
  * the others' alone, its handles and owners mean nothing to them, and their locks exclude each
- * other. A view caches no writes (fs_config.writeback is the first one's alone). Lookups
- * (fs_inode_remember()) belong to the first; a view holds plain references. Free
+ * other. Lookups (fs_inode_remember()) belong to the first; a view holds plain references. Free
  * views first. NULL only when there is no address space for its tables. */
 struct fs *fs_view(struct fs *first);
 
@@ -73,6 +71,10 @@ void fs_reset(struct fs *fs);
 /* Whether the guest knows POSIX ACLs: only then it sees and sets the attributes that hold them.
  * fs_reset() switches it off. No other call may run. */
 void fs_acl_enable(struct fs *fs, bool on);
+
+/* Whether the guest caches writes: then it reads what it opened for writing, and places appended
+ * data itself. fs_reset() switches it off. No other call may run. */
+void fs_writeback_enable(struct fs *fs, bool on);
 
 /* Prepare the calling thread: private umask and cwd (unshare(CLONE_FS)). Once per thread. */
 void fs_thread_start(void);
@@ -214,7 +216,8 @@ enum {
 
 struct fs_opened {
     uint64_t fh;
-    bool keep_cache; /* unchanged since the last open: the guest may keep its page cache */
+    bool keep_cache;  /* unchanged since the last open: the guest may keep its page cache */
+    bool append_only; /* the host takes nothing but appends, which must not be delayed */
 };
 
 /* Open a regular file with open(2) @flags (access mode, O_APPEND, O_TRUNC, O_DIRECT... sanitised;
@@ -236,14 +239,28 @@ int fs_close_error(struct fs *fs, struct fs_file *file);
 /* Whether it may ever say something in this share. (Of mounts below it nothing is known yet.) */
 bool fs_close_speaks(struct fs *fs);
 
-/* Positional I/O straight to or from the segments; short transfers at end of file only.
- * iov may be changed. More than IOV_MAX segments are fine. */
-ssize_t fs_read(struct fs *fs, struct fs_file *file, struct iovec *iov, unsigned cnt, off_t off);
-
+/* How one transfer is done: a file's flags may change from one to the next. */
 enum {
     FS_WRITE_KILL_SUIDGID = 1 << 0, /* clear suid/sgid (the writer lacks CAP_FSETID) */
     FS_WRITE_CACHE = 1 << 1,        /* delayed write from the guest's cache: @file may be any */
+    FS_WRITE_APPEND = 1 << 2,       /* at the end, wherever the offset is */
+    FS_WRITE_SYNC = 1 << 3,         /* durable before it returns, with all attributes */
+    FS_WRITE_DSYNC = 1 << 4,        /* the same with those that are needed to find the data */
+    FS_IO_DIRECT = 1 << 5,          /* past the host's page cache, if fs_config allows it */
+    FS_IO_NOATIME = 1 << 6, /* leaves the time of access, if fs_config and the owner allow */
 };
+
+/* The same of open(2) flags. */
+unsigned fs_io_how(int flags);
+/* Those of the guest's open(2), as fs_io_how() gives them. */
+unsigned fs_file_how(const struct fs_file *file);
+
+/* Positional I/O straight to or from the segments; short transfers at end of file only.
+ * iov may be changed. More than IOV_MAX segments are fine. @how: FS_IO_*. */
+ssize_t fs_read(struct fs *fs, struct fs_file *file, struct iovec *iov, unsigned cnt, off_t off,
+                unsigned how);
+/* The same. FS_WRITE_CACHE leaves nothing of the others but FS_WRITE_KILL_SUIDGID. -EPERM: the file
+ * is append-only and this is no append. */
 ssize_t fs_write(struct fs *fs, struct fs_file *file, struct iovec *iov, unsigned cnt, off_t off,
                  unsigned how);
 /* @whence: SEEK_DATA, SEEK_HOLE (also SET, END). Returns the offset or -errno. */

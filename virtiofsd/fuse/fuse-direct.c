@@ -38,7 +38,7 @@ void fuse_do_read(struct fuse_rq *rq)
         chain_flush(c);
     unsigned n =
         iov_slice(c->out, c->out_cnt, sizeof(struct fuse_out_header), size, iov, G_N_ELEMENTS(iov));
-    ssize_t done = fs_read(rq->srv->fs, file, iov, n, (off_t)arg.offset);
+    ssize_t done = fs_read(rq->srv->fs, file, iov, n, (off_t)arg.offset, fs_io_how((int)arg.flags));
     fs_file_put(rq->srv->fs, file);
     if (done < 0)
         fuse_rq_reply_err(rq, (int)done);
@@ -65,7 +65,8 @@ void fuse_do_write(struct fuse_rq *rq)
     }
     if (arg.size >= BIG_TRANSFER)
         chain_flush(c);
-    unsigned how = (arg.write_flags & FUSE_WRITE_KILL_SUIDGID ? FS_WRITE_KILL_SUIDGID : 0) |
+    unsigned how = fs_io_how((int)arg.flags) |
+                   (arg.write_flags & FUSE_WRITE_KILL_SUIDGID ? FS_WRITE_KILL_SUIDGID : 0) |
                    (arg.write_flags & FUSE_WRITE_CACHE ? FS_WRITE_CACHE : 0);
     unsigned n = iov_slice(c->in, c->in_cnt, head, arg.size, iov, G_N_ELEMENTS(iov));
     ssize_t done = fs_write(rq->srv->fs, file, iov, n, (off_t)arg.offset, how);

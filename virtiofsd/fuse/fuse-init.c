@@ -151,6 +151,7 @@ void fuse_do_init(struct fuse_rq *rq)
     srv->flags = granted;
     srv->flush = flush_needed(srv);
     fs_acl_enable(srv->fs, granted & FUSE_POSIX_ACL);
+    fs_writeback_enable(srv->fs, granted & FUSE_WRITEBACK_CACHE);
 
     out.max_readahead = init.max_readahead;
     out.flags = (uint32_t)srv->flags;

@@ -146,6 +146,9 @@ int fuse_fill_entry(struct fuse_srv *srv, struct fuse_entry_out *out, const char
 
 uint32_t fuse_open_flags(const struct fuse_srv *srv, bool dir, const struct fs_opened *o)
 {
+    /* The guest would delay appends that the host then refuses: none of them through its cache. */
+    if (o->append_only && (srv->flags & FUSE_WRITEBACK_CACHE))
+        return FOPEN_DIRECT_IO;
     switch (srv->cfg.cache) {
     case FS_CACHE_NEVER:
     case FS_CACHE_METADATA:
