@@ -398,15 +398,56 @@ static void test_readonly(void **state)
     p9_mem_stop(&m);
 }
 
+static void host_line(struct p9_mem *m, const char *s)
+{
+    int fd = open(tree_path(&m->tree, "f"), O_WRONLY | O_APPEND | O_CLOEXEC);
+    assert_int_equal(write(fd, s, strlen(s)), strlen(s));
+    close(fd);
+}
+
+static void host_has(struct p9_mem *m, const char *want)
+{
+    char buf[64] = "";
+    int fd = open(tree_path(&m->tree, "f"), O_RDONLY | O_CLOEXEC);
+    assert_true(read(fd, buf, sizeof(buf) - 1) >= 0);
+    close(fd);
+    assert_string_equal(buf, want);
+}
+
+/* Through a fid with O_APPEND come appends, and pages of the client's cache. */
+static void test_append(void **state)
+{
+    struct p9_mem m;
+    p9_mem_start(&m);
+    struct p9c *c = &m.c;
+    tree_write(&m.tree, "f", "");
+    assert_ok(p9c_walk(c, 0, 1, "f"));
+    assert_ok(p9c_lopen(c, 1, 02 | 02000 | 010000)); /* and O_DSYNC */
+    assert_int_equal(p9c_write(c, 1, 0, "AAAA", 4), 4);
+    host_line(&m, "HH");
+    assert_int_equal(p9c_write(c, 1, 4, "BB", 2), 2); /* where it believes the end */
+    host_has(&m, "AAAAHHBB");
+    assert_int_equal(p9c_write(c, 1, 0, "aa", 2), 2); /* its first page once more */
+    host_has(&m, "aaAAHHBB");
+    assert_int_equal(p9c_write(c, 1, 8, "CC", 2), 2);
+    host_has(&m, "aaAAHHBBCC");
+    assert_ok(truncate(tree_path(&m.tree, "f"), 0));
+    assert_int_equal(p9c_write(c, 1, 10, "D", 1), 1); /* it does not know yet */
+    host_has(&m, "D");
+    assert_int_equal(p9c_write(c, 1, 1, "E", 1), 1); /* and now it does */
+    host_has(&m, "DE");
+    p9_mem_stop(&m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_version),      cmocka_unit_test(test_walk),
         cmocka_unit_test(test_attach_below), cmocka_unit_test(test_read_write),
         cmocka_unit_test(test_short_room),   cmocka_unit_test(test_readdir),
-        cmocka_unit_test(test_names),        cmocka_unit_test(test_setattr),
-        cmocka_unit_test(test_owner),        cmocka_unit_test(test_xattr),
-        cmocka_unit_test(test_readonly),
+        cmocka_unit_test(test_append),       cmocka_unit_test(test_names),
+        cmocka_unit_test(test_setattr),      cmocka_unit_test(test_owner),
+        cmocka_unit_test(test_xattr),        cmocka_unit_test(test_readonly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

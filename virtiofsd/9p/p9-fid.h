@@ -3,7 +3,7 @@
  *
  * A fid is not changed once it is in the table: opening one puts another object of the same number
  * in its place. So a request may go on with the object it has found, whatever others do to the
- * number meanwhile, and what belongs to an object ends with its last reference. */
+ * number meanwhile, and what belongs to an object ends with its last reference. But for end. */
 #pragma once
 
 #include <pthread.h>
@@ -44,6 +44,7 @@ struct p9_fid {
     dev_t dev;            /* of the inode */
     struct fs_file *file; /* reference; of FILE and DIR */
     bool stores;          /* file was opened for writing */
+    _Atomic uint64_t end; /* of what was written through it, as its client sees it */
     struct p9_xattr *xattr;
     /* Owners of locks that were set through this fid (GArray of uint64_t, NULL = none); conn.lock.
      * Their locks end with it. */

@@ -200,12 +200,34 @@ int p9_do_read(struct p9_rq *rq)
     return rc;
 }
 
+/* Whether a Twrite at @off is the append that O_APPEND of its fid makes it. It has no flags: pages
+ * of the client's cache come by any fid, and of a program that takes O_APPEND away nobody hears. A
+ * client appends where it believes the end to be, so before the end of its own writes it means
+ * the place; unless the file was cut meanwhile, and that place is the end. */
+static bool is_append(struct p9_rq *rq, const struct p9_fid *fid, uint64_t off)
+{
+    struct fs_attr attr;
+
+    return off >= atomic_load(&fid->end) ||
+           (fs_getattr(rq->fs, fid->inode, fid->file, &attr) == 0 &&
+            off >= (uint64_t)attr.st.st_size);
+}
+
+static void note_end(struct p9_fid *fid, uint64_t end)
+{
+    uint64_t was = atomic_load(&fid->end);
+    while (was < end && !atomic_compare_exchange_weak(&fid->end, &was, end))
+        ;
+}
+
 static int write_file(struct p9_rq *rq, struct p9_fid *fid, uint64_t off, uint32_t count)
 {
     struct iovec iov[MAX_SEGMENTS];
     struct chain *c = rq->chain;
     unsigned how = fs_file_how(fid->file) | (p9_fid_kills(fid) ? FS_WRITE_KILL_SUIDGID : 0);
 
+    if ((how & FS_WRITE_APPEND) && !is_append(rq, fid, off))
+        how &= ~(unsigned)FS_WRITE_APPEND;
     if (count >= BIG_TRANSFER)
         chain_flush(c);
     unsigned n =
@@ -213,6 +235,7 @@ static int write_file(struct p9_rq *rq, struct p9_fid *fid, uint64_t off, uint32
     ssize_t done = fs_write(rq->fs, fid->file, iov, n, (off_t)off, how);
     if (done < 0)
         return (int)done;
+    note_end(fid, off + (uint64_t)done);
     p9_put32(&rq->out, (uint32_t)done);
     return 0;
 }
