@@ -20,6 +20,8 @@ void fuse_srv_drop_session(struct fuse_srv *srv)
         fuse_session_destroy(srv->se);
     srv->se = NULL;
     srv->flags = 0;
+    srv->minor = 0;
+    srv->linux_guest = false;
 }
 
 /* ---- INIT ---- */
@@ -97,11 +99,12 @@ static uint16_t max_pages(void)
 }
 
 /* FLUSH ends locks, lets older guests write out what they cached, moves private pages of a DAX
- * window into the file, and brings errors of network file systems; else it can be spared. */
+ * window into the file, and brings errors of network file systems; else it can be spared. Linux
+ * remembers ENOSYS and asks no more; other drivers report it to their programs. */
 static bool flush_needed(const struct fuse_srv *srv)
 {
-    return (srv->flags & (FUSE_POSIX_LOCKS | FUSE_WRITEBACK_CACHE)) || srv->dax.on ||
-           fs_close_speaks(srv->fs);
+    return !srv->linux_guest || (srv->flags & (FUSE_POSIX_LOCKS | FUSE_WRITEBACK_CACHE)) ||
+           srv->dax.on || fs_close_speaks(srv->fs);
 }
 
 void fuse_do_init(struct fuse_rq *rq)
@@ -149,6 +152,8 @@ void fuse_do_init(struct fuse_rq *rq)
             "then closed (docs/dax.md); Linux 6.12 does not",
             init.minor);
     srv->flags = granted;
+    srv->minor = init.minor;
+    srv->linux_guest = fuse_guest_is_linux(&init);
     srv->flush = flush_needed(srv);
     fs_acl_enable(srv->fs, granted & FUSE_POSIX_ACL);
     fs_writeback_enable(srv->fs, granted & FUSE_WRITEBACK_CACHE);
@@ -163,8 +168,8 @@ void fuse_do_init(struct fuse_rq *rq)
     out.map_alignment = fuse_dax_alignment(srv);
     if (srv->flags & FUSE_MAX_PAGES)
         out.max_pages = max_pages();
-    log_guest(LOG_LVL_INFO, "guest mounted: FUSE %u.%u, flags %#" G_GINT64_MODIFIER "x", init.major,
-              init.minor, srv->flags);
+    log_guest(LOG_LVL_INFO, "guest mounted: FUSE %u.%u, flags %#" G_GINT64_MODIFIER "x%s",
+              init.major, init.minor, srv->flags, srv->linux_guest ? "" : ", not Linux");
     fuse_rq_reply_buf(rq, &out, sizeof(out));
     if (srv->cfg.mounted)
         srv->cfg.mounted();

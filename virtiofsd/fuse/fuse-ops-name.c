@@ -9,15 +9,16 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     struct fuse_srv *srv = srv_of(req);
     struct fs_entry e;
-    struct fs_inode *dir = fs_inode_get(srv->fs, parent);
+    int err;
+    struct fs_inode *dir = fuse_dir_get(srv, parent, &name, &err);
 
     if (!dir) {
-        fuse_answer_err(req, -ENOENT);
+        fuse_answer_err(req, err);
         return;
     }
-    int err = fs_lookup(srv->fs, dir, name, &e);
+    err = fs_lookup(srv->fs, dir, name, &e);
     fs_inode_put(srv->fs, dir);
-    if (err == -ENOENT && srv->cfg.negative_timeout > 0) {
+    if (err == -ENOENT && srv->cfg.negative_timeout > 0 && srv->linux_guest) {
         struct fuse_entry_out none = {0};
         fuse_split_timeout(srv->cfg.negative_timeout, &none.entry_valid, &none.entry_valid_nsec);
         fuse_answer_buf(req, &none, sizeof(none));
@@ -33,12 +34,15 @@ struct make {
 };
 
 /* Returns false when the answer was given: the request cannot be done. */
-static bool make_begin(fuse_req_t req, fuse_ino_t parent, mode_t umask_, struct make *m)
+static bool make_begin(fuse_req_t req, fuse_ino_t parent, const char **name, mode_t umask_,
+                       struct make *m)
 {
+    int err = -EINVAL;
+
     m->cred = fuse_rq_cred(fuse_rq_current(), umask_);
-    m->dir = m->cred ? fs_inode_get(srv_of(req)->fs, parent) : NULL;
+    m->dir = m->cred ? fuse_dir_get(srv_of(req), parent, name, &err) : NULL;
     if (!m->dir)
-        fuse_answer_err(req, m->cred ? -ENOENT : -EINVAL);
+        fuse_answer_err(req, err);
     return m->dir != NULL;
 }
 
@@ -53,7 +57,7 @@ static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
     struct make m;
     struct fs_entry e;
 
-    if (!make_begin(req, parent, fuse_req_ctx(req)->umask, &m))
+    if (!make_begin(req, parent, &name, fuse_req_ctx(req)->umask, &m))
         return;
     int err = fs_mknod(srv_of(req)->fs, m.cred, m.dir, name, mode, rdev, &e);
     make_end(req, &m, err, name, &e);
@@ -64,7 +68,7 @@ static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
     struct make m;
     struct fs_entry e;
 
-    if (!make_begin(req, parent, fuse_req_ctx(req)->umask, &m))
+    if (!make_begin(req, parent, &name, fuse_req_ctx(req)->umask, &m))
         return;
     int err = fs_mkdir(srv_of(req)->fs, m.cred, m.dir, name, mode, &e);
     make_end(req, &m, err, name, &e);
@@ -75,7 +79,7 @@ static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, co
     struct make m;
     struct fs_entry e;
 
-    if (!make_begin(req, parent, 0, &m))
+    if (!make_begin(req, parent, &name, 0, &m))
         return;
     int err = fs_symlink(srv_of(req)->fs, m.cred, m.dir, name, target, &e);
     make_end(req, &m, err, name, &e);
@@ -92,9 +96,9 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 
     memcpy(&arg, fuse_rq_current()->body, sizeof(arg));
 
-    if (!make_begin(req, parent, arg.umask, &m))
+    if (!make_begin(req, parent, &name, arg.umask, &m))
         return;
-    unsigned how = arg.open_flags & FUSE_OPEN_KILL_SUIDGID ? FS_OPEN_KILL_SUIDGID : 0;
+    unsigned how = fuse_open_how(srv, arg.open_flags);
     int err = fs_create(srv->fs, m.cred, m.dir, name, mode, fi->flags, how, &e, &opened);
     fs_inode_put(srv->fs, m.dir);
     fuse_answer_create(req, err, name, &e, &opened);
@@ -104,9 +108,12 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const cha
 {
     struct fs *fs = srv_of(req)->fs;
     struct fs_entry e;
+    int err;
     struct fs_inode *inode = fs_inode_get(fs, ino);
-    struct fs_inode *dir = fs_inode_get(fs, parent);
-    int err = inode && dir ? fs_link(fs, inode, dir, name, &e) : -ENOENT;
+    struct fs_inode *dir = fuse_dir_get(srv_of(req), parent, &name, &err);
+
+    if (err == 0)
+        err = inode ? fs_link(fs, inode, dir, name, &e) : -ENOENT;
 
     if (inode)
         fs_inode_put(fs, inode);
@@ -119,8 +126,8 @@ static void remove_name(fuse_req_t req, fuse_ino_t parent, const char *name,
                         int (*verb)(struct fs *, struct fs_inode *, const char *))
 {
     struct fs *fs = srv_of(req)->fs;
-    struct fs_inode *dir = fs_inode_get(fs, parent);
-    int err = -ENOENT;
+    int err;
+    struct fs_inode *dir = fuse_dir_get(srv_of(req), parent, &name, &err);
 
     if (dir) {
         err = verb(fs, dir, name);
@@ -143,11 +150,12 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
                       const char *newname, unsigned flags)
 {
     struct fs *fs = srv_of(req)->fs;
-    struct fs_inode *from = fs_inode_get(fs, parent);
-    struct fs_inode *to = fs_inode_get(fs, newparent);
+    int err, err_to;
+    struct fs_inode *from = fuse_dir_get(srv_of(req), parent, &name, &err);
+    struct fs_inode *to = fuse_dir_get(srv_of(req), newparent, &newname, &err_to);
     const struct fs_cred *cred = fuse_rq_cred(fuse_rq_current(), 0);
-    int err = !cred ? -EINVAL : !from || !to ? -ENOENT : 0;
 
+    err = !cred ? -EINVAL : err ? err : err_to;
     if (err == 0)
         err = fs_rename(fs, cred, from, name, to, newname, flags);
     if (from)

@@ -27,6 +27,8 @@ struct fuse_srv {
     struct fuse_session *se; /* libfuse's view of this mount; NULL before INIT */
     uint64_t flags;          /* INIT flags granted */
     bool flush;              /* FLUSH means something; else ENOSYS spares the guest more of them */
+    uint32_t minor;          /* the guest's, of FUSE 7; 0 before INIT */
+    bool linux_guest;        /* beyond doubt: fuse-guest.c */
     struct {
         bool on;                 /* the guest may map: a window is there and was negotiated */
         bool show;               /* and learns which files to map by their attributes */
@@ -66,6 +68,9 @@ enum {
     FUSE_OP_DAX = 1 << 10,    /* the same when there is no DAX window */
     FUSE_OP_STORE = 1 << 11,  /* what the guest stored in private pages belongs in the file first */
     FUSE_OP_CHANGE = 1 << 12, /* the file changes: the window must know before the answer */
+    /* Of fixed size: what is behind that is not looked at, and the header may count less than there
+     * is. Never where extensions are announced. */
+    FUSE_OP_SURPLUS = 1 << 13,
 };
 
 /* One row per opcode. */
@@ -112,6 +117,15 @@ static inline unsigned fuse_kill_of(uint32_t uid)
     return uid != 0 ? FS_WRITE_KILL_SUIDGID : 0;
 }
 
+/* FS_OPEN_* of what OPEN and CREATE ask for. In the place of @open_flags was padding before the
+ * flag was negotiated. */
+static inline unsigned fuse_open_how(const struct fuse_srv *srv, uint32_t open_flags)
+{
+    return (srv->flags & FUSE_HANDLE_KILLPRIV_V2) && (open_flags & FUSE_OPEN_KILL_SUIDGID)
+               ? FS_OPEN_KILL_SUIDGID
+               : 0;
+}
+
 /* Wire forms. @name: under which the inode was found, or NULL. 0, or -EIO: the attributes must not
  * be shown, because the window could not follow. */
 int fuse_fill_attr(struct fuse_srv *srv, struct fuse_attr *out, struct fs_inode *inode,
@@ -145,6 +159,15 @@ void fuse_rq_reply_create(struct fuse_rq *rq, const char *name, struct fs_entry 
 
 /* fuse-session.c: a libfuse session that believes it has seen the guest's INIT. NULL on failure. */
 struct fuse_session *fuse_session_make(struct fuse_srv *srv, uint32_t minor);
+
+/* fuse-guest.c */
+
+/* Whether this is Linux' INIT, beyond doubt. */
+bool fuse_guest_is_linux(const struct fuse_init_in *init);
+/* The directory in which *name is to be found or changed: node @id. A guest that is not Linux may
+ * give a path from there (Hermit and Zephyr do); then *name becomes its last part, and a directory
+ * of the path is taken for @id. Returns a reference; or NULL, and *err (-errno). */
+struct fs_inode *fuse_dir_get(struct fuse_srv *srv, uint64_t id, const char **name, int *err);
 
 /* fuse-init.c */
 void fuse_do_init(struct fuse_rq *rq);
