@@ -28,6 +28,7 @@ static void make(struct fixture *f, uint32_t opcode)
     f->chain = (struct chain){.out_len = sizeof(struct fuse_out_header) + op->reply};
     f->srv.se = (struct fuse_session *)f; /* INIT was done; never followed here */
     f->srv.flags = FUSE_POSIX_LOCKS;
+    f->srv.minor = FUSE_WIRE_EXT_MINOR;
     f->srv.cfg.xattr = true;
     f->srv.dax.on = true;
     rq->srv = &f->srv;
@@ -86,8 +87,26 @@ static void test_one_byte_long(void **state)
     {
         make(f, op);
         set_len(f, 1);
-        bool open_end = fuse_ops[op].flags & (FUSE_OP_ANYLEN | FUSE_OP_DATA);
+        bool open_end = fuse_ops[op].flags & (FUSE_OP_ANYLEN | FUSE_OP_DATA | FUSE_OP_SURPLUS);
         assert_int_equal(fuse_check(&f->rq), open_end ? 0 : -EINVAL);
+    }
+}
+
+/* What has a fixed size, and nothing else, may have more bytes behind it. */
+static void test_surplus(void **state)
+{
+    FOR_EACH_OP(op)
+    {
+        const struct fuse_op *o = &fuse_ops[op];
+        bool fixed = o->strings == 0 && !(o->flags & (FUSE_OP_ANYLEN | FUSE_OP_DATA | FUSE_OP_EXT));
+        assert_int_equal((o->flags & FUSE_OP_SURPLUS) != 0, fixed);
+        if (!fixed)
+            continue;
+        make(f, op);
+        set_len(f, 260);
+        assert_int_equal(fuse_check(&f->rq), 0);
+        assert_int_equal(f->rq.body_len, o->fixed);
+        assert_int_equal(f->rq.in->len, sizeof(*f->rq.in) + o->fixed);
     }
 }
 
@@ -100,6 +119,15 @@ static void test_length_lies(void **state)
         assert_int_equal(fuse_check(&f->rq), -EINVAL);
         make(f, op);
         f->chain.in_len++;
+        bool surplus = fuse_ops[op].flags & FUSE_OP_SURPLUS;
+        assert_int_equal(fuse_check(&f->rq), surplus ? 0 : -EINVAL);
+        /* A header that counts nothing but itself, or not even that. */
+        make(f, op);
+        if (f->rq.body_len == 0)
+            continue;
+        f->rq.in->len = sizeof(*f->rq.in);
+        assert_int_equal(fuse_check(&f->rq), surplus ? 0 : -EINVAL);
+        f->rq.in->len = sizeof(*f->rq.in) - 1;
         assert_int_equal(fuse_check(&f->rq), -EINVAL);
     }
 }
@@ -180,7 +208,8 @@ static void test_extensions(void **state)
         f->rq.in->total_extlen = 2;
         set_len(f, 16);
         bool takes = fuse_ops[op].flags & FUSE_OP_EXT;
-        assert_int_equal(fuse_check(&f->rq), takes ? 0 : -EINVAL);
+        /* INIT comes before anything was agreed upon. */
+        assert_int_equal(fuse_check(&f->rq), takes || op == FUSE_INIT ? 0 : -EINVAL);
         if (takes) {
             assert_int_equal(f->rq.ext_len, 16);
             /* Longer than the request. */
@@ -188,6 +217,19 @@ static void test_extensions(void **state)
             f->rq.in->total_extlen = 0xffff;
             assert_int_equal(fuse_check(&f->rq), -EINVAL);
         }
+    }
+}
+
+/* Before 7.38 that place is padding. */
+static void test_padding(void **state)
+{
+    FOR_EACH_OP(op)
+    {
+        make(f, op);
+        f->srv.minor = FUSE_WIRE_EXT_MINOR - 1;
+        f->rq.in->total_extlen = 0xa5c3;
+        assert_int_equal(fuse_check(&f->rq), 0);
+        assert_int_equal(f->rq.ext_len, 0);
     }
 }
 
@@ -295,6 +337,7 @@ int main(void)
         cmocka_unit_test(test_exact_passes),
         cmocka_unit_test(test_one_byte_short),
         cmocka_unit_test(test_one_byte_long),
+        cmocka_unit_test(test_surplus),
         cmocka_unit_test(test_length_lies),
         cmocka_unit_test(test_string_without_end),
         cmocka_unit_test(test_reply_space),
@@ -303,6 +346,7 @@ int main(void)
         cmocka_unit_test(test_nodeid_zero),
         cmocka_unit_test(test_segment_outside_memory),
         cmocka_unit_test(test_extensions),
+        cmocka_unit_test(test_padding),
         cmocka_unit_test(test_groups),
         cmocka_unit_test(test_secctx),
         cmocka_unit_test(test_switched_off),

@@ -129,6 +129,8 @@ static void length_lies(void **state)
     wire_alive(w);
 }
 
+/* Bytes behind names are refused. Behind a structure of fixed size they are not looked at, counted
+ * in the header or not. */
 static void too_long(void **state)
 {
     struct wire *w = *state;
@@ -138,8 +140,33 @@ static void too_long(void **state)
         uint32_t len = body_of(o, body);
         if (o->grows)
             continue;
+        int exact = o->names ? -EINVAL : send_bytes(w, o, 1, body, len, HDR + len, o->reply);
+        memset(body + len, 0xd7, 8);
         must_be(w, o, "8 bytes more", send_bytes(w, o, 1, body, len + 8, HDR + len + 8, o->reply),
-                -EINVAL);
+                exact);
+        must_be(w, o, "8 bytes more, uncounted",
+                send_bytes(w, o, 1, body, len + 8, HDR + len, o->reply), exact);
+        if (o->names == 0 && len)
+            must_be(w, o, "a header that counts itself",
+                    send_bytes(w, o, 1, body, len, HDR, o->reply), exact);
+    }
+    wire_alive(w);
+}
+
+/* Announced extensions are no such bytes. */
+static void extensions_where_none_may_be(void **state)
+{
+    struct wire *w = *state;
+    for (unsigned i = 0; i < NOPCODES; i++) {
+        const struct opcode *o = &opcodes[i];
+        uint8_t buf[HDR + 4096];
+        uint32_t len = HDR + body_of(o, buf + HDR) + 8;
+        struct fuse_in_header h = {.len = len, .opcode = o->op, .nodeid = 1, .total_extlen = 1};
+        if (o->grows)
+            continue;
+        memcpy(buf, &h, HDR);
+        int slot = fe_fuse_send_raw(&w->f, FE_REQ, buf, len, 16 + (uint32_t)o->reply);
+        must_be(w, o, "8 bytes of extensions", fe_fuse_wait(&w->f, slot, NULL, 0, NULL), -EINVAL);
     }
     wire_alive(w);
 }
@@ -419,6 +446,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(too_short, wire_mount, wire_umount),
         cmocka_unit_test_setup_teardown(length_lies, wire_mount, wire_umount),
         cmocka_unit_test_setup_teardown(too_long, wire_mount, wire_umount),
+        cmocka_unit_test_setup_teardown(extensions_where_none_may_be, wire_mount, wire_umount),
         cmocka_unit_test_setup_teardown(dotdot_of_root, wire_mount, wire_umount),
         cmocka_unit_test_setup_teardown(missing_nul, wire_mount, wire_umount),
         cmocka_unit_test_setup_teardown(no_room, wire_mount, wire_umount),

@@ -24,10 +24,11 @@ enum {
  * remembers. */
 const struct fuse_op fuse_ops[FUSE_WIRE_OPS] = {
     [FUSE_LOOKUP] = {"LOOKUP", 0, 1, 0, REPLY_ENTRY},
-    [FUSE_FORGET] = {"FORGET", SZ(fuse_forget_in), 0, FUSE_OP_NOREPLY, 0, fuse_do_forget},
-    [FUSE_GETATTR] = {"GETATTR", SZ(fuse_getattr_in), 0, LOOKS, REPLY_ATTR},
-    [FUSE_SETATTR] = {"SETATTR", SZ(fuse_setattr_in), 0, CHANGES, REPLY_ATTR},
-    [FUSE_READLINK] = {"READLINK", 0, 0, 0, 1},
+    [FUSE_FORGET] = {"FORGET", SZ(fuse_forget_in), 0, FUSE_OP_NOREPLY | FUSE_OP_SURPLUS, 0,
+                     fuse_do_forget},
+    [FUSE_GETATTR] = {"GETATTR", SZ(fuse_getattr_in), 0, FUSE_OP_SURPLUS | LOOKS, REPLY_ATTR},
+    [FUSE_SETATTR] = {"SETATTR", SZ(fuse_setattr_in), 0, FUSE_OP_SURPLUS | CHANGES, REPLY_ATTR},
+    [FUSE_READLINK] = {"READLINK", 0, 0, FUSE_OP_SURPLUS, 1},
     [FUSE_SYMLINK] = {"SYMLINK", 0, 2, FUSE_OP_EXT, REPLY_ENTRY},
     [FUSE_MKNOD] = {"MKNOD", SZ(fuse_mknod_in), 1, FUSE_OP_EXT, REPLY_ENTRY},
     [FUSE_MKDIR] = {"MKDIR", SZ(fuse_mkdir_in), 1, FUSE_OP_EXT, REPLY_ENTRY},
@@ -35,59 +36,84 @@ const struct fuse_op fuse_ops[FUSE_WIRE_OPS] = {
     [FUSE_RMDIR] = {"RMDIR", 0, 1, 0, 0},
     [FUSE_RENAME] = {"RENAME", SZ(fuse_rename_in), 2, 0, 0},
     [FUSE_LINK] = {"LINK", SZ(fuse_link_in), 1, 0, REPLY_ENTRY},
-    [FUSE_OPEN] = {"OPEN", SZ(fuse_open_in), 0, CHANGES, REPLY_OPEN},
-    [FUSE_READ] = {"READ", SZ(fuse_read_in), 0, LOOKS, 0, fuse_do_read},
+    [FUSE_OPEN] = {"OPEN", SZ(fuse_open_in), 0, FUSE_OP_SURPLUS | CHANGES, REPLY_OPEN},
+    [FUSE_READ] = {"READ", SZ(fuse_read_in), 0, FUSE_OP_SURPLUS | LOOKS, 0, fuse_do_read},
     [FUSE_WRITE] = {"WRITE", SZ(fuse_write_in), 0, FUSE_OP_DATA | CHANGES, SZ(fuse_write_out),
                     fuse_do_write},
-    [FUSE_STATFS] = {"STATFS", 0, 0, 0, SZ(fuse_statfs_out)},
-    [FUSE_RELEASE] = {"RELEASE", SZ(fuse_release_in), 0, LOOKS, 0},
-    [FUSE_FSYNC] = {"FSYNC", SZ(fuse_fsync_in), 0, FUSE_OP_SLOW | LOOKS, 0},
+    [FUSE_STATFS] = {"STATFS", 0, 0, FUSE_OP_SURPLUS, SZ(fuse_statfs_out)},
+    [FUSE_RELEASE] = {"RELEASE", SZ(fuse_release_in), 0, FUSE_OP_SURPLUS | LOOKS, 0},
+    [FUSE_FSYNC] = {"FSYNC", SZ(fuse_fsync_in), 0, FUSE_OP_SLOW | FUSE_OP_SURPLUS | LOOKS, 0},
     [FUSE_SETXATTR] = {"SETXATTR", 0, 0, FUSE_OP_ANYLEN | FUSE_OP_XATTR, 0, fuse_do_setxattr},
     [FUSE_GETXATTR] = {"GETXATTR", SZ(fuse_getxattr_in), 1, FUSE_OP_XATTR, SZ(fuse_getxattr_out)},
-    [FUSE_LISTXATTR] = {"LISTXATTR", SZ(fuse_getxattr_in), 0, FUSE_OP_XATTR, SZ(fuse_getxattr_out)},
+    [FUSE_LISTXATTR] = {"LISTXATTR", SZ(fuse_getxattr_in), 0, FUSE_OP_XATTR | FUSE_OP_SURPLUS,
+                        SZ(fuse_getxattr_out)},
     [FUSE_REMOVEXATTR] = {"REMOVEXATTR", 0, 1, FUSE_OP_XATTR, 0},
-    [FUSE_FLUSH] = {"FLUSH", SZ(fuse_flush_in), 0, LOOKS, 0},
+    [FUSE_FLUSH] = {"FLUSH", SZ(fuse_flush_in), 0, FUSE_OP_SURPLUS | LOOKS, 0},
     [FUSE_INIT] = {"INIT", 8, 0, FUSE_OP_ANYLEN | FUSE_OP_NOINIT | FUSE_OP_NOID | FUSE_OP_ALONE,
                    SZ(fuse_init_out), fuse_do_init},
-    [FUSE_OPENDIR] = {"OPENDIR", SZ(fuse_open_in), 0, 0, REPLY_OPEN},
-    [FUSE_READDIR] = {"READDIR", SZ(fuse_read_in), 0, 0, 0, fuse_do_readdir},
-    [FUSE_RELEASEDIR] = {"RELEASEDIR", SZ(fuse_release_in), 0, 0, 0},
-    [FUSE_FSYNCDIR] = {"FSYNCDIR", SZ(fuse_fsync_in), 0, FUSE_OP_SLOW, 0},
-    [FUSE_GETLK] = {"GETLK", SZ(fuse_lk_in), 0, FUSE_OP_LOCK, SZ(fuse_lk_out)},
-    [FUSE_SETLK] = {"SETLK", SZ(fuse_lk_in), 0, FUSE_OP_LOCK, 0},
-    [FUSE_SETLKW] = {"SETLKW", SZ(fuse_lk_in), 0, FUSE_OP_LOCK, 0, fuse_do_setlkw},
-    [FUSE_ACCESS] = {"ACCESS", SZ(fuse_access_in), 0, 0, 0},
+    [FUSE_OPENDIR] = {"OPENDIR", SZ(fuse_open_in), 0, FUSE_OP_SURPLUS, REPLY_OPEN},
+    [FUSE_READDIR] = {"READDIR", SZ(fuse_read_in), 0, FUSE_OP_SURPLUS, 0, fuse_do_readdir},
+    [FUSE_RELEASEDIR] = {"RELEASEDIR", SZ(fuse_release_in), 0, FUSE_OP_SURPLUS, 0},
+    [FUSE_FSYNCDIR] = {"FSYNCDIR", SZ(fuse_fsync_in), 0, FUSE_OP_SLOW | FUSE_OP_SURPLUS, 0},
+    [FUSE_GETLK] = {"GETLK", SZ(fuse_lk_in), 0, FUSE_OP_LOCK | FUSE_OP_SURPLUS, SZ(fuse_lk_out)},
+    [FUSE_SETLK] = {"SETLK", SZ(fuse_lk_in), 0, FUSE_OP_LOCK | FUSE_OP_SURPLUS, 0},
+    [FUSE_SETLKW] = {"SETLKW", SZ(fuse_lk_in), 0, FUSE_OP_LOCK | FUSE_OP_SURPLUS, 0,
+                     fuse_do_setlkw},
+    [FUSE_ACCESS] = {"ACCESS", SZ(fuse_access_in), 0, FUSE_OP_SURPLUS, 0},
     [FUSE_CREATE] = {"CREATE", SZ(fuse_create_in), 1, FUSE_OP_EXT, REPLY_CREATE},
-    [FUSE_INTERRUPT] = {"INTERRUPT", SZ(fuse_interrupt_in), 0, FUSE_OP_NOREPLY | FUSE_OP_NOID, 0,
-                        fuse_do_ignore},
-    [FUSE_DESTROY] = {"DESTROY", 0, 0, FUSE_OP_NOID | FUSE_OP_ALONE, 0, fuse_do_destroy},
+    [FUSE_INTERRUPT] = {"INTERRUPT", SZ(fuse_interrupt_in), 0,
+                        FUSE_OP_NOREPLY | FUSE_OP_NOID | FUSE_OP_SURPLUS, 0, fuse_do_ignore},
+    [FUSE_DESTROY] = {"DESTROY", 0, 0, FUSE_OP_NOID | FUSE_OP_ALONE | FUSE_OP_SURPLUS, 0,
+                      fuse_do_destroy},
     [FUSE_NOTIFY_REPLY] = {"NOTIFY_REPLY", 0, 0, FUSE_OP_NOREPLY | FUSE_OP_ANYLEN, 0,
                            fuse_do_ignore},
     [FUSE_BATCH_FORGET] = {"BATCH_FORGET", SZ(fuse_batch_forget_in), 0,
                            FUSE_OP_NOREPLY | FUSE_OP_ANYLEN | FUSE_OP_NOID, 0,
                            fuse_do_batch_forget},
-    [FUSE_FALLOCATE] = {"FALLOCATE", SZ(fuse_fallocate_in), 0, FUSE_OP_SLOW | CHANGES, 0},
-    [FUSE_READDIRPLUS] = {"READDIRPLUS", SZ(fuse_read_in), 0, 0, 0, fuse_do_readdir},
+    [FUSE_FALLOCATE] = {"FALLOCATE", SZ(fuse_fallocate_in), 0,
+                        FUSE_OP_SLOW | FUSE_OP_SURPLUS | CHANGES, 0},
+    [FUSE_READDIRPLUS] = {"READDIRPLUS", SZ(fuse_read_in), 0, FUSE_OP_SURPLUS, 0, fuse_do_readdir},
     [FUSE_RENAME2] = {"RENAME2", SZ(fuse_rename2_in), 2, 0, 0},
-    [FUSE_LSEEK] = {"LSEEK", SZ(fuse_lseek_in), 0, LOOKS, SZ(fuse_lseek_out)},
+    [FUSE_LSEEK] = {"LSEEK", SZ(fuse_lseek_in), 0, FUSE_OP_SURPLUS | LOOKS, SZ(fuse_lseek_out)},
     [FUSE_COPY_FILE_RANGE] = {"COPY_FILE_RANGE", SZ(fuse_copy_file_range_in), 0,
-                              FUSE_OP_SLOW | CHANGES, SZ(fuse_write_out), fuse_do_copy_range},
-    [FUSE_SETUPMAPPING] = {"SETUPMAPPING", SZ(fuse_setupmapping_in), 0, FUSE_OP_DAX | FUSE_OP_SLOW,
-                           0, fuse_do_setupmapping},
+                              FUSE_OP_SLOW | FUSE_OP_SURPLUS | CHANGES, SZ(fuse_write_out),
+                              fuse_do_copy_range},
+    [FUSE_SETUPMAPPING] = {"SETUPMAPPING", SZ(fuse_setupmapping_in), 0,
+                           FUSE_OP_DAX | FUSE_OP_SLOW | FUSE_OP_SURPLUS, 0, fuse_do_setupmapping},
     [FUSE_REMOVEMAPPING] = {"REMOVEMAPPING", SZ(fuse_removemapping_in), 0,
                             FUSE_OP_DAX | FUSE_OP_SLOW | FUSE_OP_ANYLEN, 0, fuse_do_removemapping},
-    [FUSE_SYNCFS] = {"SYNCFS", SZ(fuse_syncfs_in), 0, FUSE_OP_SLOW | LOOKS, 0, fuse_do_syncfs},
+    [FUSE_SYNCFS] = {"SYNCFS", SZ(fuse_syncfs_in), 0, FUSE_OP_SLOW | FUSE_OP_SURPLUS | LOOKS, 0,
+                     fuse_do_syncfs},
     [FUSE_TMPFILE] = {"TMPFILE", SZ(fuse_create_in), 1, FUSE_OP_EXT, REPLY_CREATE, fuse_do_tmpfile},
-    [FUSE_STATX] = {"STATX", SZ(fuse_statx_in), 0, LOOKS, SZ(fuse_statx_out), fuse_do_statx},
+    [FUSE_STATX] = {"STATX", SZ(fuse_statx_in), 0, FUSE_OP_SURPLUS | LOOKS, SZ(fuse_statx_out),
+                    fuse_do_statx},
     [FUSE_COPY_FILE_RANGE_64] = {"COPY_FILE_RANGE_64", SZ(fuse_copy_file_range_in), 0,
-                                 FUSE_OP_SLOW | CHANGES, SZ(fuse_copy_file_range_out),
-                                 fuse_do_copy_range},
+                                 FUSE_OP_SLOW | FUSE_OP_SURPLUS | CHANGES,
+                                 SZ(fuse_copy_file_range_out), fuse_do_copy_range},
 };
 
-/* Split the extensions off the end of the body: total_extlen counts 8-byte units. */
+/* The header's length is that of the request; or less, where more does not matter. */
+static bool length_fits(const struct fuse_rq *rq)
+{
+    size_t len = rq->in->len, have = rq->chain->in_len;
+
+    return len == have ||
+           ((rq->op->flags & FUSE_OP_SURPLUS) && len >= sizeof(*rq->in) && len < have);
+}
+
+/* Bytes of extensions that the header announces. Before 7.38, and before anything was negotiated,
+ * that was padding, which need not be 0. */
+static size_t announced(const struct fuse_rq *rq)
+{
+    if (rq->srv->minor < FUSE_WIRE_EXT_MINOR || (rq->op->flags & FUSE_OP_NOINIT))
+        return 0;
+    return (size_t)rq->in->total_extlen * 8; /* it counts units of 8 */
+}
+
+/* Split the extensions off the end of the body. */
 static int check_ext(struct fuse_rq *rq)
 {
-    size_t ext = (size_t)rq->in->total_extlen * 8;
+    size_t ext = announced(rq);
 
     rq->ext = NULL;
     rq->ext_len = 0;
@@ -142,7 +168,7 @@ int fuse_check(struct fuse_rq *rq)
 
     if (rq->chain->unmapped)
         return -EFAULT;
-    if (rq->in->len != rq->chain->in_len)
+    if (!length_fits(rq))
         return -EINVAL;
     if (!rq->srv->se && !(op->flags & FUSE_OP_NOINIT))
         return -EIO;
@@ -165,5 +191,10 @@ int fuse_check(struct fuse_rq *rq)
         return err;
     if (rq->body_len < op->fixed)
         return -EINVAL;
+    if (op->flags & FUSE_OP_SURPLUS) {
+        rq->body_len = op->fixed;
+        rq->in->len = (uint32_t)(sizeof(*rq->in) + op->fixed);
+        return 0;
+    }
     return check_strings(rq);
 }

@@ -75,3 +75,5 @@ struct fuse_copy_file_range_out {
 /* The minor version we speak, and the oldest we answer (Linux 4.18; virtio-fs came with 7.31). */
 #define FUSE_WIRE_MINOR     40
 #define FUSE_WIRE_MIN_MINOR 27
+/* Since when a request's header counts its extensions. */
+#define FUSE_WIRE_EXT_MINOR 38
