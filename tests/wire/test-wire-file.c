@@ -160,7 +160,18 @@ static void open_modes(void **state)
     assert_int_equal(fe_open(&w->f, node, O_RDWR | O_TRUNC, &fh), 0);
     assert_int_equal(host_size(w, "modes"), 0);
     assert_int_equal(fe_release(&w->f, node, fh), 0);
-    assert_int_equal(fe_open(&w->f, wire_node(w, "dir"), O_RDONLY, &fh), -EISDIR);
+    /* A directory is opened for reading, as open(2) would, and then read as one. */
+    struct fuse_read_in rd = {.size = 4096};
+    uint64_t dir = wire_node(w, "dir");
+    size_t len = 0;
+    assert_int_equal(fe_open(&w->f, dir, O_RDONLY, &rd.fh), 0);
+    assert_int_equal(fe_call(&w->f, FUSE_READDIR, dir, &rd, sizeof(rd), NULL, 4096, &len), 0);
+    assert_true(len > 0);
+    assert_int_equal(fe_read(&w->f, dir, rd.fh, 0, (char[8]){0}, 8), -EISDIR);
+    assert_int_equal(fe_release(&w->f, dir, rd.fh), 0);
+    assert_int_equal(fe_open(&w->f, dir, O_RDWR, &fh), -EISDIR);
+    assert_int_equal(fe_open(&w->f, dir, O_WRONLY, &fh), -EISDIR);
+    assert_int_equal(fe_open(&w->f, dir, O_RDONLY | O_TRUNC, &fh), -EISDIR);
     assert_int_equal(fe_opendir(&w->f, node, &fh), -ENOTDIR);
 }
 

@@ -148,7 +148,7 @@ static bool emit(struct reading *r, const struct dirent64_raw *e)
     struct fs_dirent d = {
         .ino = e->ino,
         .off = (uint64_t)e->off,
-        .type = e->type,
+        .type = dots ? DT_DIR : e->type, /* some file systems do not say */
         .name = e->name,
         .name_len = strlen(e->name),
     };

@@ -2,6 +2,7 @@
  * READDIR and READDIRPLUS: entries are formatted in private memory and copied to the guest once. */
 #include "virtiofsd/fuse/fuse-priv.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <string.h>
 
@@ -12,8 +13,14 @@ struct dir_reply {
     bool plus;
 };
 
-/* One fuse_direntplus: entry (zero: none, as for "." and ".."), then the dirent and its name,
- * padded to 8 bytes. */
+/* For a name that is listed without its inode, as "." and ".." are: Linux looks at nothing then,
+ * others at the type. */
+static struct fuse_entry_out type_only(const struct fs_dirent *d)
+{
+    return (struct fuse_entry_out){.attr = {.ino = d->ino, .mode = DTTOIF((mode_t)d->type)}};
+}
+
+/* One fuse_direntplus: entry, then the dirent and its name, padded to 8 bytes. */
 static bool emit(void *user, const struct fs_dirent *d, struct fs_entry *entry)
 {
     struct dir_reply *r = user;
@@ -25,10 +32,9 @@ static bool emit(void *user, const struct fs_dirent *d, struct fs_entry *entry)
         return false;
     uint8_t *p = r->buf + r->used;
     if (r->plus) {
-        struct fuse_entry_out out = {0};
-        /* Without attributes that may be shown: the name alone. */
-        if (entry && fuse_fill_entry(r->srv, &out, d->name, entry) != 0)
-            out = (struct fuse_entry_out){0};
+        struct fuse_entry_out out;
+        if (!entry || fuse_fill_entry(r->srv, &out, d->name, entry) != 0)
+            out = type_only(d);
         memcpy(p, &out, sizeof(out));
         p += sizeof(out);
     }

@@ -3,23 +3,34 @@
 #include "virtiofsd/fuse/fuse-priv.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+
+/* Linux has OPENDIR for a directory; another guest may open one as it comes. */
+static int open_node(struct fuse_srv *srv, struct fs_inode *inode, const struct fuse_open_in *arg,
+                     bool *dir, struct fs_opened *out)
+{
+    *dir = S_ISDIR(fs_inode_type(inode));
+    if (*dir && (arg->flags & (O_ACCMODE | O_TRUNC)) == O_RDONLY)
+        return fs_opendir(srv->fs, inode, out);
+    return fs_open(srv->fs, inode, (int)arg->flags, fuse_open_how(srv, arg->open_flags), out);
+}
 
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-    struct fs *fs = srv_of(req)->fs;
+    struct fuse_srv *srv = srv_of(req);
     struct fuse_open_in arg;
     struct fs_opened opened;
-    struct fs_inode *inode = fs_inode_get(fs, ino);
+    struct fs_inode *inode = fs_inode_get(srv->fs, ino);
     int err = -ENOENT;
+    bool dir = false;
 
     memcpy(&arg, fuse_rq_current()->body, sizeof(arg));
     if (inode) {
-        unsigned how = arg.open_flags & FUSE_OPEN_KILL_SUIDGID ? FS_OPEN_KILL_SUIDGID : 0;
-        err = fs_open(fs, inode, fi->flags, how, &opened);
-        fs_inode_put(fs, inode);
+        err = open_node(srv, inode, &arg, &dir, &opened);
+        fs_inode_put(srv->fs, inode);
     }
-    fuse_answer_open(req, false, err, &opened);
+    fuse_answer_open(req, dir, err, &opened);
 }
 
 static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
