@@ -276,7 +276,8 @@ static int check_setup(const struct fuse_srv *srv, const struct fuse_setupmappin
 {
     const uint64_t known = FUSE_SETUPMAPPING_FLAG_READ | FUSE_SETUPMAPPING_FLAG_WRITE;
 
-    if (arg->flags == 0 || (arg->flags & ~known) || !range_fits(srv, arg->moffset, arg->len))
+    /* Without a flag it is for reading, which has one since 7.32 only. */
+    if ((arg->flags & ~known) || !range_fits(srv, arg->moffset, arg->len))
         return -EINVAL;
     if (arg->foffset % srv->dax.granule != 0 || arg->foffset > (uint64_t)INT64_MAX - arg->len)
         return -EINVAL;
