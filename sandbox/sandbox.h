@@ -10,7 +10,7 @@
  *    SIGTERM, SIGINT and SIGHUP either blocked (signalfd) or handled: pid 1 of a pid namespace
  *    does not die of a signal that it does not handle.
  * 3. sb_enter()            namespaces, pivot_root or chroot or landlock.
- *    Should: leave the share, one directory of our own descriptors and our own mount table.
+ *    Should: leave the share and one directory of our own descriptors.
  *    Mustn't: be called with threads running, or before what needs the host's files was done
  *    (users and groups by name, time zone, modules loaded on demand).
  * 4. sb_drop_caps()        capabilities, supplementary groups, no-new-privileges.
@@ -52,7 +52,6 @@ struct sb_config {
 struct sb_result {
     int root_fd;      /* O_PATH descriptor of the share, as seen from inside */
     int proc_self_fd; /* O_PATH descriptor of /proc/self/fd, in most cases a mount of its own */
-    int mountinfo_fd; /* our mount table, open for reading; -1 where there is no /proc */
     bool user_ns;     /* in a user namespace of our own */
     bool single_id;   /* only one user and one group exist: chown and mknod will fail */
     bool landlock;    /* the kernel limits us to the share by landlock */

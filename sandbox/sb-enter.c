@@ -94,14 +94,6 @@ static bool enter_namespace(const struct sb_config *cfg, int share_fd, struct sb
     return true;
 }
 
-/* Open what is needed of /proc while it can be reached; the mount table is read through its
- * process directory later, when the root is the final one. */
-static int open_proc(struct sb_result *out)
-{
-    out->proc_self_fd = sb_open_proc_fds();
-    return open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
-}
-
 static bool limit_to_share(const struct sb_config *cfg, struct sb_result *out, GError **err)
 {
     /* Who may not open by handle need not be let off for it. */
@@ -114,14 +106,14 @@ static bool limit_to_share(const struct sb_config *cfg, struct sb_result *out, G
 }
 
 /* Chroot mode: no new process, the caller's namespaces.
- * Should: make the share the root. A directory that the host moves out of the share while the
- * guest holds it is out of the chroot, too: there landlock takes over, where the kernel has it.
- * Mustn't: be taken for what the namespaces give. */
+ * Should: make the share the root; a share held from outside would let ".." climb. Absolute names,
+ * which then are the guest's, are left to the filters. A directory that the host moves out of the
+ * share while the guest holds it is out of the chroot, too: there landlock takes over, where the
+ * kernel has it. Mustn't: be taken for what the namespaces give. */
 static bool enter_chroot(const struct sb_config *cfg, int share_fd, struct sb_result *out,
                          GError **err)
 {
-    AUTO_FD int self = open_proc(out);
-
+    out->proc_self_fd = sb_open_proc_fds(); /* while there is a /proc */
     if (!drop_groups(err))
         return false;
     if (fchdir(share_fd) < 0 || chroot(".") < 0 || chdir("/") < 0)
@@ -130,8 +122,6 @@ static bool enter_chroot(const struct sb_config *cfg, int share_fd, struct sb_re
     out->root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (out->root_fd < 0)
         return sb_fail(err, errno, "cannot open the new root");
-    if (self >= 0)
-        out->mountinfo_fd = openat(self, "mountinfo", O_RDONLY | O_CLOEXEC);
     return limit_to_share(cfg, out, err);
 }
 
@@ -141,12 +131,9 @@ static bool enter_chroot(const struct sb_config *cfg, int share_fd, struct sb_re
 static bool enter_none(const struct sb_config *cfg, int share_fd, struct sb_result *out,
                        GError **err)
 {
-    AUTO_FD int self = open_proc(out);
-
+    out->proc_self_fd = sb_open_proc_fds();
     if (geteuid() == 0 && !drop_groups(err))
         return false;
-    if (self >= 0)
-        out->mountinfo_fd = openat(self, "mountinfo", O_RDONLY | O_CLOEXEC);
     out->root_fd = fcntl(share_fd, F_DUPFD_CLOEXEC, 3);
     if (out->root_fd < 0)
         return sb_fail(err, errno, "cannot hold the shared directory");
@@ -169,7 +156,7 @@ static bool enter_mode(const struct sb_config *cfg, int share_fd, struct sb_resu
 
 static void clear_result(struct sb_result *r)
 {
-    const int fds[] = {r->root_fd, r->proc_self_fd, r->mountinfo_fd};
+    const int fds[] = {r->root_fd, r->proc_self_fd};
 
     for (unsigned i = 0; i < G_N_ELEMENTS(fds); i++) {
         if (fds[i] >= 0)
@@ -179,7 +166,7 @@ static void clear_result(struct sb_result *r)
 
 bool sb_enter(const struct sb_config *cfg, struct sb_result *out, GError **err)
 {
-    struct sb_result r = {.root_fd = -1, .proc_self_fd = -1, .mountinfo_fd = -1};
+    struct sb_result r = {.root_fd = -1, .proc_self_fd = -1};
 
     AUTO_FD int share_fd = open(cfg->shared_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (share_fd < 0)

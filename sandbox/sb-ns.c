@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Mount and network namespace: the share as the root, and nothing else mounted. */
+ * Mount and network namespace: an empty root of ours, the share, and nothing else mounted. */
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
@@ -24,10 +24,20 @@
 #ifndef SYS_mount_setattr
 #define SYS_mount_setattr 442
 #endif
+#ifndef SYS_fsopen
+#define SYS_fsopen   430
+#define SYS_fsconfig 431
+#define SYS_fsmount  432
+#endif
 #define SB_MOVE_F_EMPTY     0x04
 #define SB_MOVE_T_EMPTY     0x40
+#define SB_FSOPEN_CLOEXEC   0x01
+#define SB_FSCONFIG_CREATE  6
+#define SB_FSMOUNT_CLOEXEC  0x01
+#define SB_ATTR_RDONLY      0x01
 #define SB_ATTR_NOSUID      0x02
 #define SB_ATTR_NODEV       0x04
+#define SB_ATTR_NOEXEC      0x08
 #define SB_ATTR_NOSYMFOLLOW 0x200000
 struct sb_mount_attr {
     uint64_t attr_set, attr_clr, propagation, userns_fd;
@@ -62,32 +72,37 @@ static void harden(int tree_fd)
         log_debug("mount flags for the share not available: %s", g_strerror(errno));
 }
 
-/* A recursive copy of the share's mounts (the share is the working directory), put on top of the
- * share. Being copies of slaves they are slaves too: what the host mounts in the share later
- * appears, and nothing goes the other way. */
-static bool bind_share(GError **err)
+/* An empty file system of ours, read-only, without devices, programs or set-id: not mounted
+ * anywhere yet. */
+static int make_empty_root(void)
 {
-    AUTO_FD int tree = clone_tree(AT_FDCWD, "", AT_EMPTY_PATH | SB_AT_RECURSIVE);
-    if (tree < 0)
-        return sb_fail(err, errno, "cannot copy the mounts of the shared directory");
-    harden(tree);
-    if (syscall(SYS_move_mount, tree, "", AT_FDCWD, "", SB_MOVE_F_EMPTY | SB_MOVE_T_EMPTY) < 0)
-        return sb_fail(err, errno, "cannot mount the shared directory on itself");
-    if (fchdir(tree) < 0)
-        return sb_fail(err, errno, "cannot enter the mount of the shared directory");
-    return true;
+    AUTO_FD int fs = (int)syscall(SYS_fsopen, "tmpfs", SB_FSOPEN_CLOEXEC);
+    if (fs < 0 || syscall(SYS_fsconfig, fs, SB_FSCONFIG_CREATE, NULL, NULL, 0) < 0)
+        return -1;
+    return (int)syscall(SYS_fsmount, fs, SB_FSMOUNT_CLOEXEC,
+                        SB_ATTR_RDONLY | SB_ATTR_NOSUID | SB_ATTR_NODEV | SB_ATTR_NOEXEC);
 }
 
-/* Make the working directory the root, and let go of the old one: after pivot_root(".", ".") it
- * lies over the new one, and is what "." is for umount2(). */
+static bool mount_over(int mount_fd, const char *dir)
+{
+    return syscall(SYS_move_mount, mount_fd, "", AT_FDCWD, dir,
+                   SB_MOVE_F_EMPTY | (*dir ? 0 : SB_MOVE_T_EMPTY)) == 0;
+}
+
+/* Make the empty file system the root, and let go of the old one: after pivot_root(".", ".") it
+ * lies over the new one, and is what "." is for umount2(). To become the root it must be mounted
+ * somewhere for a moment: over the share, which is the working directory. */
 static bool pivot(GError **err)
 {
+    AUTO_FD int root = make_empty_root();
+    if (root < 0 || !mount_over(root, "") || fchdir(root) < 0)
+        return sb_fail(err, errno, "cannot mount an empty root");
     if (syscall(SYS_pivot_root, ".", ".") < 0)
         return sb_fail(err, errno,
                        errno == EINVAL
-                           ? "cannot make the share the root: our own root is not a mount point "
+                           ? "cannot change the root: our own root is not a mount point "
                              "(a chroot or an initramfs?), use --sandbox=chroot"
-                           : "cannot make the share the root");
+                           : "cannot change the root");
     if (umount2(".", MNT_DETACH) < 0)
         return sb_fail(err, errno, "cannot leave the old root");
     if (chdir("/") < 0)
@@ -95,6 +110,22 @@ static bool pivot(GError **err)
     return true;
 }
 
+/* A recursive copy of the share's mounts (the share is the working directory). Being copies of
+ * slaves they are slaves too: what the host mounts in the share later appears, and nothing goes
+ * the other way. */
+static int copy_share(GError **err)
+{
+    int tree = clone_tree(AT_FDCWD, "", AT_EMPTY_PATH | SB_AT_RECURSIVE);
+    if (tree < 0)
+        sb_fail(err, errno, "cannot copy the mounts of the shared directory");
+    else
+        harden(tree);
+    return tree;
+}
+
+/* The share is mounted over the root directory, below which the process stays: absolute names are
+ * looked up in the empty root, and since the kernel stops at the process's root, ".." of the share
+ * is the share. Nothing but a descriptor leads into it, and "/..", the way over a root. */
 bool sb_ns_build(struct sb_result *out, GError **err)
 {
     if (unshare(CLONE_NEWNS | CLONE_NEWNET) < 0)
@@ -105,14 +136,10 @@ bool sb_ns_build(struct sb_result *out, GError **err)
     if (mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0)
         return sb_fail(err, errno, "cannot separate our mounts from the host's");
     out->proc_self_fd = sb_open_proc_fds();
-    AUTO_FD int self = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (!bind_share(err) || !pivot(err))
+    out->root_fd = copy_share(err);
+    if (out->root_fd < 0 || !pivot(err))
         return false;
-    out->root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (out->root_fd < 0)
-        return sb_fail(err, errno, "cannot open the new root");
-    /* Not before: the table shows what can be reached from the root that its opener had. */
-    if (self >= 0)
-        out->mountinfo_fd = openat(self, "mountinfo", O_RDONLY | O_CLOEXEC);
+    if (!mount_over(out->root_fd, "/"))
+        return sb_fail(err, errno, "cannot mount the shared directory");
     return true;
 }

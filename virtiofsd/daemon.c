@@ -291,7 +291,6 @@ static bool make_fs(struct daemon *d, const struct sb_result *sb, GError **err)
     struct fs_config fc = {
         .root_fd = sb->root_fd,
         .proc_self_fd = sb->proc_self_fd,
-        .mountinfo_fd = sb->mountinfo_fd,
         .handles = handles[o->inode_file_handles],
         .cache = cache[o->cache],
         .readonly = o->readonly,

@@ -137,7 +137,6 @@ static bool make_server(struct server *s, const struct setup *setup)
     fuse_tree_reset(s->share, s->more);
     fc.root_fd = open(s->share, O_PATH | O_DIRECTORY | O_CLOEXEC);
     fc.proc_self_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    fc.mountinfo_fd = -1;
     fc.announce_submounts = true;
     fc.max_lock_waiters = 4;
     fc.xattrmap = setup->xattrmap ? fs_xattrmap_parse(setup->xattrmap, &err) : NULL;

@@ -66,7 +66,6 @@ void tree_open(struct tree *t, const struct fs_config *cfg)
     }
     c.root_fd = open(t->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
     c.proc_self_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    c.mountinfo_fd = -1;
     t->fs = fs_new(&c, &err);
     if (!t->fs)
         fail_msg("%s", err->message);

@@ -320,7 +320,6 @@ static void test_mandatory_refused(void **state)
     cfg.handles = FS_HANDLES_MANDATORY;
     cfg.root_fd = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC); /* procfs has none */
     cfg.proc_self_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    cfg.mountinfo_fd = -1;
     assert_null(fs_new(&cfg, &err));
     assert_non_null(strstr(err->message, "--inode-file-handles"));
     g_clear_error(&err);

@@ -130,33 +130,64 @@ static int body_mounts(const struct sb_result *r, void *arg)
         return 2;
     if (!step_inside())
         return 3;
-    if (faccessat(r->root_fd, "late/file", F_OK, 0) < 0)
-        return 4;
-    /* What is mounted where, in the mount table that we were given. */
-    static char table[65536];
-    ssize_t n = pread(r->mountinfo_fd, table, sizeof(table) - 1, 0);
-    if (n <= 0)
-        return 5;
-    table[n] = '\0';
-    if (!strstr(table, " / ") || !strstr(table, " /early ") || !strstr(table, " /late "))
-        return 6;
-    if (strstr(table, " /proc ") || strstr(table, "/sys"))
-        return 7;
-    return 0;
+    return faccessat(r->root_fd, "late/file", F_OK, 0) < 0 ? 4 : 0;
+}
+
+/* The mount table of the process whose parent is @keeper. */
+static void read_table(pid_t keeper, char *table, size_t size)
+{
+    char path[64], child[16] = "";
+
+    snprintf(path, sizeof(path), "/proc/%d/task/%d/children", keeper, keeper);
+    FILE *f = fopen(path, "re");
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%15[0-9]", child), 1);
+    fclose(f);
+    snprintf(path, sizeof(path), "/proc/%s/mountinfo", child);
+    f = fopen(path, "re");
+    assert_non_null(f);
+    table[fread(table, 1, size - 1, f)] = '\0';
+    fclose(f);
+}
+
+/* The line of what is mounted at @point, from its options on; NULL when there is none. */
+static const char *mounted_at(const char *table, const char *point)
+{
+    char text[64];
+
+    snprintf(text, sizeof(text), " %s ", point);
+    const char *at = strstr(table, text);
+    return at ? at + strlen(text) : NULL;
+}
+
+/* Our root first, the share over it, its mounts, and nothing else of the host. */
+static void check_table(const char *table)
+{
+    const char *root = mounted_at(table, "/ /");
+
+    assert_non_null(root);
+    assert_int_equal(strncmp(root, "ro,nosuid,nodev,noexec,", 23), 0);
+    assert_non_null(mounted_at(table, "/early"));
+    assert_non_null(mounted_at(table, "/late"));
+    assert_null(mounted_at(table, "/proc"));
+    assert_null(strstr(table, "/sys"));
 }
 
 static void run_mounts(bool as_user)
 {
     struct sb_run run = {.cfg = {.mode = SB_NAMESPACE, .shared_dir = share}, .as_user = as_user};
+    static char table[65536];
 
     pid_t pid = steps_start(&run, body_mounts);
     assert_int_equal(mount("late", path_of("late"), "tmpfs", 0, "mode=777"), 0);
     int fd = open(path_of("late/file"), O_CREAT | O_WRONLY, 0666);
     assert_true(fd >= 0);
     close(fd);
+    read_table(pid, table, sizeof(table));
     int code = steps_end(pid);
     assert_int_equal(umount2(path_of("late"), MNT_DETACH), 0);
     assert_int_equal(code, 0);
+    check_table(table);
 }
 
 static void test_mounts_root(void **state)

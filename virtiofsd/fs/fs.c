@@ -134,9 +134,6 @@ struct fs *fs_new(const struct fs_config *cfg, GError **err)
     fs->inode_fds_soft = MIN(MAX(cfg->max_fds / 4, 1), SOFT_INODE_FDS);
     pthread_mutex_init(&fs->tree->table_lock, NULL);
     pthread_mutex_init(&fs->files_lock, NULL);
-    /* Mounts are reached through their own inodes; the list of them is not needed. */
-    if (fs->cfg.mountinfo_fd >= 0)
-        close(steal_fd(&fs->cfg.mountinfo_fd));
 
     if (fs_locks_init(fs) < 0 || fs_inodes_init(fs) < 0 || fs_files_init(fs) < 0) {
         g_set_error(err, G_FILE_ERROR, G_FILE_ERROR_NOMEM,

@@ -34,7 +34,6 @@ enum fs_handles { FS_HANDLES_NEVER, FS_HANDLES_PREFER, FS_HANDLES_MANDATORY };
 struct fs_config {
     int root_fd;      /* O_PATH descriptor of the shared directory; taken over */
     int proc_self_fd; /* O_PATH descriptor of /proc/self/fd; taken over */
-    int mountinfo_fd; /* /proc/self/mountinfo open for reading, or -1; taken over */
     enum fs_handles handles;
     enum fs_cache cache;
     bool readonly;
