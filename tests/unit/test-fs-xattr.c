@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Renamed extended attributes, file capabilities and security labels: what the guest says and what
  * the host has then. */
+#include "tests/lib/old-kernel.h"
 #include "tests/unit/fs-tree.h"
 #include "virtiofsd/fs/fs-xattrmap.h"
 
@@ -273,5 +274,6 @@ int main(void)
         cmocka_unit_test(test_caps_of_others), cmocka_unit_test(test_label),
         cmocka_unit_test(test_label_refused),  cmocka_unit_test(test_label_fails),
     };
+    old_kernel_if_asked();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "tests/lib/jail.h"
+#include "tests/lib/old-kernel.h"
 
 #define MEM_SIZE0 (4u << 20)
 #define MEM_BUFS  (32u << 20) /* slots of fe-fuse below 20 MiB; free above */
@@ -66,6 +67,7 @@ int wire_make(void **state)
     w->d.log_fd = -1;
     w->v.sock = -1;
     umask(022);
+    old_kernel_if_asked();
     snprintf(w->dir, sizeof(w->dir), "%s", "/tmp/wire.XXXXXX");
     if (!mkdtemp(w->dir))
         return -1;

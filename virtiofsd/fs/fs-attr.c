@@ -128,12 +128,12 @@ static int set_mode(struct fs *fs, struct fs_inode *inode, int fd, mode_t mode)
     return fchmodat(fs->cfg.proc_self_fd, fs_fd_name(num, fd), mode & 07777, 0) == 0 ? 0 : -errno;
 }
 
-/* By the open file when it may write, else by path: truncate(2) opens nothing and refuses all
- * but regular files. */
+/* By the open file when it may write, else by one opened for it: truncate(2) would take a path from
+ * the working directory, which the sandbox answers with ENOENT. */
 static int set_size(struct fs *fs, struct fs_inode *inode, const struct fs_file *file, int fd,
                     const struct fs_setattr *set)
 {
-    char num[FD_NAME_LEN];
+    AUTO_FD int own = -1;
     int rc;
 
     if (!fs_inode_is(inode, S_IFREG))
@@ -144,11 +144,10 @@ static int set_size(struct fs *fs, struct fs_inode *inode, const struct fs_file 
     if (rc < 0)
         return rc;
     bool by_file = file && file->accmode != O_RDONLY;
-    if (!by_file && (rc = fs_thread_cwd(fs)) < 0)
-        return rc;
+    if (!by_file && (own = fs_inode_open(fs, inode, O_WRONLY)) < 0)
+        return own;
     bool dropped = (set->valid & FS_SET_KILL_SUIDGID) && fs_fsetid_drop();
-    rc = by_file ? ftruncate(file->fd, set->size) : truncate(fs_fd_name(num, fd), set->size);
-    rc = rc == 0 ? 0 : -errno;
+    rc = ftruncate(by_file ? file->fd : own, set->size) == 0 ? 0 : -errno;
     if (dropped)
         fs_fsetid_restore();
     return rc;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Extended attributes. There is no *xattr call for an O_PATH descriptor, so the working directory
- * of the thread is /proc/self/fd and the descriptor's number is the path: its link leads to the
- * inode itself, and nothing is opened. */
+ * Extended attributes. There is no *xattr call for an O_PATH descriptor, so the descriptor's number
+ * below /proc/self/fd is the path: its link leads to the inode itself, and nothing is opened. That
+ * directory is an argument, or before Linux 6.13 the working directory of the thread. */
+#include "virtiofsd/base/xattr-at.h"
 #include "virtiofsd/fs/fs-acl.h"
 #include "virtiofsd/fs/fs-priv.h"
 #include "virtiofsd/fs/fs-xattrmap.h"
@@ -11,6 +12,44 @@
 #include <linux/limits.h>
 #include <linux/xattr.h>
 
+/* ---- the host's calls; @path is the number of a descriptor ---- */
+
+/* Before any of them. 0 or -errno. */
+static int prepare(struct fs *fs)
+{
+    return xattr_at_usable() ? 0 : fs_thread_cwd(fs);
+}
+
+static ssize_t host_get(struct fs *fs, const char *path, const char *name, void *buf, size_t size)
+{
+    return G_LIKELY(xattr_at_usable()) ? xattr_at_get(fs->cfg.proc_self_fd, path, name, buf, size)
+                                       : getxattr(path, name, buf, size);
+}
+
+static int host_set(struct fs *fs, const char *path, const char *name, const void *value,
+                    size_t size, int flags)
+{
+    int rc = G_LIKELY(xattr_at_usable())
+                 ? xattr_at_set(fs->cfg.proc_self_fd, path, name, value, size, flags)
+                 : setxattr(path, name, value, size, flags);
+    return rc == 0 ? 0 : -errno;
+}
+
+static ssize_t host_list(struct fs *fs, const char *path, char *buf, size_t size)
+{
+    ssize_t n = G_LIKELY(xattr_at_usable()) ? xattr_at_list(fs->cfg.proc_self_fd, path, buf, size)
+                                            : listxattr(path, buf, size);
+    return n < 0 ? -errno : n;
+}
+
+static int host_remove(struct fs *fs, const char *path, const char *name)
+{
+    return G_LIKELY(xattr_at_usable()) ? xattr_at_remove(fs->cfg.proc_self_fd, path, name)
+                                       : removexattr(path, name);
+}
+
+/* ---- what is asked for ---- */
+
 /* The name under which the inode's descriptor is reached, or NULL with *rc = -errno. */
 static const char *xattr_path(struct fs *fs, struct fs_inode *inode, char num[FD_NAME_LEN], int *rc)
 {
@@ -19,7 +58,7 @@ static const char *xattr_path(struct fs *fs, struct fs_inode *inode, char num[FD
         return NULL;
     }
     int fd = fs_inode_fd(fs, inode);
-    *rc = fd < 0 ? fd : fs_thread_cwd(fs);
+    *rc = fd < 0 ? fd : prepare(fs);
     return *rc < 0 ? NULL : fs_fd_name(num, fd);
 }
 
@@ -59,7 +98,7 @@ ssize_t fs_getxattr(struct fs *fs, struct fs_inode *inode, const char *name, voi
     const char *path = xattr_path(fs, inode, num, &rc);
     if (!path || (rc = map_name(fs, name, &host)) < 0)
         return rc;
-    ssize_t n = getxattr(path, host.name, buf, MIN(size, (size_t)XATTR_SIZE_MAX));
+    ssize_t n = host_get(fs, path, host.name, buf, MIN(size, (size_t)XATTR_SIZE_MAX));
     if (n < 0)
         return -errno;
     if (G_UNLIKELY(host.ids) && size > 0)
@@ -71,10 +110,10 @@ ssize_t fs_acl_read(struct fs *fs, struct fs_inode *inode, void *buf, size_t siz
 {
     char num[FD_NAME_LEN];
     int fd = fs_inode_fd(fs, inode);
-    int rc = fd < 0 ? fd : fs_thread_cwd(fs);
+    int rc = fd < 0 ? fd : prepare(fs);
     if (rc < 0)
         return rc;
-    ssize_t n = getxattr(fs_fd_name(num, fd), "system.posix_acl_access", buf, size);
+    ssize_t n = host_get(fs, fs_fd_name(num, fd), "system.posix_acl_access", buf, size);
     if (n < 0)
         return errno == ENODATA || errno == EOPNOTSUPP ? 0 : -errno;
     if (G_UNLIKELY(fs->ids))
@@ -114,12 +153,6 @@ static ssize_t filter(struct fs *fs, const char *list, size_t len, char *buf, si
     return (ssize_t)used;
 }
 
-static ssize_t host_list(const char *path, char *buf, size_t size)
-{
-    ssize_t n = listxattr(path, buf, size);
-    return n < 0 ? -errno : n;
-}
-
 ssize_t fs_listxattr(struct fs *fs, struct fs_inode *inode, char *buf, size_t size)
 {
     char num[FD_NAME_LEN], small[LIST_SMALL];
@@ -129,10 +162,10 @@ ssize_t fs_listxattr(struct fs *fs, struct fs_inode *inode, char *buf, size_t si
     const char *path = xattr_path(fs, inode, num, &rc);
     if (!path)
         return rc;
-    ssize_t n = host_list(path, small, sizeof(small));
+    ssize_t n = host_list(fs, path, small, sizeof(small));
     if (n == -ERANGE) {
         list = large = g_malloc(XATTR_LIST_MAX);
-        n = host_list(path, large, XATTR_LIST_MAX);
+        n = host_list(fs, path, large, XATTR_LIST_MAX);
     }
     return n < 0 ? n : filter(fs, list, (size_t)n, buf, size);
 }
@@ -152,7 +185,7 @@ static int kill_sgid(struct fs *fs, int fd, const char *path)
                : -errno;
 }
 
-/* setxattr(2) with the ids of an ACL translated. */
+/* Set it, with the ids of an ACL translated. */
 static int set_value(struct fs *fs, const char *path, const struct host_name *host,
                      const void *value, size_t size, int flags)
 {
@@ -165,7 +198,7 @@ static int set_value(struct fs *fs, const char *path, const struct host_name *ho
             return rc;
         value = copy;
     }
-    return setxattr(path, host->name, value, size, flags) == 0 ? 0 : -errno;
+    return host_set(fs, path, host->name, value, size, flags);
 }
 
 int fs_setxattr(struct fs *fs, struct fs_inode *inode, const char *name, const void *value,
@@ -199,7 +232,7 @@ int fs_removexattr(struct fs *fs, struct fs_inode *inode, const char *name)
         return rc;
     if (fs->cfg.readonly)
         return -EROFS;
-    return removexattr(path, host.name) == 0 ? 0 : -errno;
+    return host_remove(fs, path, host.name) == 0 ? 0 : -errno;
 }
 
 /* ---- security labels of new inodes ---- */
@@ -230,12 +263,10 @@ int fs_secctx_set(struct fs *fs, const struct fs_cred *cred, int fd)
         return fd;
     int rc = map_name(fs, cred->secctx_name, &host);
     if (rc == 0)
-        rc = fs_thread_cwd(fs);
+        rc = prepare(fs);
     if (rc < 0)
         return rc;
-    return setxattr(fs_fd_name(num, fd), host.name, cred->secctx, cred->secctx_len, 0) == 0
-               ? 0
-               : -errno;
+    return host_set(fs, fs_fd_name(num, fd), host.name, cred->secctx, cred->secctx_len, 0);
 }
 
 /* ---- file capabilities under another name ---- */
@@ -255,13 +286,13 @@ int fs_caps_remove(struct fs *fs, const struct fs_inode *inode, int fd)
 
     if (!fs_inode_is(inode, S_IFREG)) /* only programs have any */
         return 0;
-    int rc = fs_thread_cwd(fs);
+    int rc = prepare(fs);
     if (rc < 0)
         return rc;
     const char *path = fs_fd_name(num, fd);
-    if (removexattr(path, fs->cap_name) == 0 || errno == ENODATA || errno == EOPNOTSUPP)
+    if (host_remove(fs, path, fs->cap_name) == 0 || errno == ENODATA || errno == EOPNOTSUPP)
         return 0;
     rc = -errno;
     /* Where we may not remove any, that is no reason against a change of a file that has none. */
-    return getxattr(path, fs->cap_name, NULL, 0) < 0 && errno == ENODATA ? 0 : rc;
+    return host_get(fs, path, fs->cap_name, NULL, 0) < 0 && errno == ENODATA ? 0 : rc;
 }
