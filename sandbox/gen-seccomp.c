@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Build tool: the tables of sb-calls.c as BPF programs for one architecture, written as C.
+ * Build tool: the tables of sb-calls.c and sb-paths.c as BPF programs for one architecture, written
+ * as C. libseccomp knows the call numbers; gen-bpf.c makes the programs.
  * usage: gen-seccomp CPU-FAMILY OUTPUT
  *
- * Made at build time because making them takes libseccomp longer than all the rest of the
- * daemon's start. The programs are balanced trees: every call leaves after few comparisons, and
- * the kernel, which at load time runs the program once for every call number to remember those
- * that are always allowed, is done sooner. */
+ * Made at build time because making them takes longer than all the rest of the daemon's start. */
 #include <errno.h>
-#include <linux/filter.h>
 #include <linux/prctl.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
@@ -16,17 +13,23 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
+#include "sandbox/gen-bpf.h"
 #include "sandbox/sb-calls.h"
+
+#define COUNT(a)  (sizeof(a) / sizeof((a)[0]))
+#define NO_PATH   (SECCOMP_RET_ERRNO | ENOENT)
+#define NO_CALL   (SECCOMP_RET_ERRNO | ENOSYS)
+#define X32_CALLS 0x40000000u
+#define NEGATIVE  0x80000000u
 
 static const struct {
     const char *family; /* as meson calls it */
-    uint32_t arch;
+    uint32_t arch, bad_from;
 } archs[] = {
-    {"x86_64", SCMP_ARCH_X86_64},
-    {"aarch64", SCMP_ARCH_AARCH64},
-    {"riscv64", SCMP_ARCH_RISCV64},
+    {"x86_64", SCMP_ARCH_X86_64, X32_CALLS},
+    {"aarch64", SCMP_ARCH_AARCH64, UINT32_MAX},
+    {"riscv64", SCMP_ARCH_RISCV64, UINT32_MAX},
 };
 
 static const struct {
@@ -34,136 +37,206 @@ static const struct {
     unsigned bits; /* rows of the table that go in */
 } threads[] = {{"process", C | W | L}, {"worker", W | L}, {"lock", L}, {"keeper", K}};
 
-static const struct {
+static const struct action {
     const char *name;
     uint32_t unlisted, deadly, badarch;
 } actions[] = {
-    {"kill", SCMP_ACT_ERRNO(ENOSYS), SCMP_ACT_KILL_PROCESS, SCMP_ACT_KILL_PROCESS},
-    {"log", SCMP_ACT_LOG, SCMP_ACT_LOG, SCMP_ACT_LOG},
-    {"trap", SCMP_ACT_TRAP, SCMP_ACT_TRAP, SCMP_ACT_TRAP},
+    {"kill", NO_CALL, SECCOMP_RET_KILL_PROCESS, SECCOMP_RET_KILL_PROCESS},
+    {"log", SECCOMP_RET_LOG, SECCOMP_RET_LOG, SECCOMP_RET_LOG},
+    {"trap", SECCOMP_RET_TRAP, SECCOMP_RET_TRAP, SECCOMP_RET_TRAP},
 };
+
+/* Whether the kernel can do everything with a directory, or paths from the working directory are
+ * needed (COND_CWD). */
+static const struct {
+    const char *name;
+    bool cwd;
+} kernels[] = {{"at", false}, {"cwd", true}};
 
 #define THREAD_FLAGS (CLONE_VM | CLONE_THREAD | CLONE_SIGHAND)
 #define NAMESPACE_FLAGS                                                                           \
     (CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | \
      CLONE_NEWNET)
 
-static void check(int r, const char *what)
+static void die(const char *what, const char *why)
 {
-    if (r < 0) {
-        fprintf(stderr, "gen-seccomp: %s: %s\n", what, strerror(-r));
-        exit(1);
-    }
+    fprintf(stderr, "gen-seccomp: %s: %s\n", what, why);
+    exit(1);
 }
 
-static void allow_if(scmp_filter_ctx f, int nr, unsigned arg, enum scmp_compare op, uint64_t a,
-                     uint64_t b)
+/* The number of call @name, or negative: the architecture has none. */
+static int number(uint32_t arch, const char *name)
 {
-    struct scmp_arg_cmp cmp = {.arg = arg, .op = op, .datum_a = a, .datum_b = b};
-    check(seccomp_rule_add_array(f, SCMP_ACT_ALLOW, nr, 1, &cmp), "conditional rule");
+    int nr = seccomp_syscall_resolve_name_arch(arch, name);
+
+    for (size_t i = 0; nr < 0 && i < sb_numbers_count; i++) {
+        if (strcmp(sb_numbers[i].name, name) == 0)
+            nr = sb_numbers[i].nr;
+    }
+    if (nr >= BPF_MAX_CALLS)
+        die(name, "its number is beyond the table");
+    return nr;
 }
 
-static void add_call(scmp_filter_ctx f, const struct sb_call *c)
+static void add_test(struct bpf_rule *r, uint32_t offset, uint32_t mask, uint32_t value,
+                     uint32_t otherwise)
 {
-    int nr = seccomp_syscall_resolve_name(c->name);
+    if (r->ntests == BPF_MAX_TESTS)
+        die("a rule", "too many tests");
+    r->tests[r->ntests++] = (struct bpf_test){offset, mask, value, otherwise};
+}
 
-    if (nr == __NR_SCMP_ERROR) {
-        /* Newer than this libseccomp: the caller gets ENOSYS and does it the old way. */
-        return;
-    }
-    switch (c->cond) {
+/* Argument @n is exactly @value. */
+static void add_equal(struct bpf_rule *r, unsigned n, uint32_t value, uint32_t otherwise)
+{
+    add_test(r, bpf_arg_high(n), UINT32_MAX, 0, otherwise);
+    add_test(r, bpf_arg_low(n), UINT32_MAX, value, otherwise);
+}
+
+/* Allowed if the condition holds, else @no. */
+static struct bpf_rule allow_if(enum sb_cond cond, uint32_t no)
+{
+    struct bpf_rule r = {.verdict = SECCOMP_RET_ALLOW};
+
+    switch (cond) {
     case COND_NONE:
-        check(seccomp_rule_add(f, SCMP_ACT_ALLOW, nr, 0), c->name);
+    case COND_CWD:
         break;
     case COND_THREAD: /* the flags come first on all of our architectures */
-        allow_if(f, nr, 0, SCMP_CMP_MASKED_EQ, THREAD_FLAGS | NAMESPACE_FLAGS, THREAD_FLAGS);
+        add_test(&r, bpf_arg_low(0), THREAD_FLAGS | NAMESPACE_FLAGS, THREAD_FLAGS, no);
         break;
     case COND_NO_EXEC:
-        allow_if(f, nr, 2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0);
+        add_test(&r, bpf_arg_low(2), PROT_EXEC, 0, no);
         break;
     case COND_PRIVATE:
-        allow_if(f, nr, 0, SCMP_CMP_EQ, CLONE_FS, 0);
+        add_equal(&r, 0, CLONE_FS, no);
         break;
     case COND_SET_NAME:
-        allow_if(f, nr, 0, SCMP_CMP_EQ, PR_SET_NAME, 0);
+        add_equal(&r, 0, PR_SET_NAME, no);
         break;
     case COND_FILTER:
-        allow_if(f, nr, 0, SCMP_CMP_EQ, SECCOMP_SET_MODE_FILTER, 0);
+        add_equal(&r, 0, SECCOMP_SET_MODE_FILTER, no);
         break;
     }
+    return r;
 }
 
-static void add_rules(scmp_filter_ctx f, unsigned bits, uint32_t unlisted, uint32_t deadly)
+/* What is said of a path call that begins at no directory of ours. AT_FDCWD and everything else
+ * that is no descriptor is negative; the kernel looks at the lower half only. */
+static void forbid_no_directory(struct bpf_rule *r, const struct sb_path *p)
 {
-    /* clone3(2) hides its flags from us: have libc take clone(2). In all modes, so that what is
-     * tried under "log" is what will happen under "kill". */
-    if ((bits & (C | W)) && unlisted != SCMP_ACT_ERRNO(ENOSYS))
-        check(seccomp_rule_add(f, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0), "clone3");
+    if (p->dirs[0] < 0)
+        *r = (struct bpf_rule){.verdict = NO_PATH};
+    for (size_t i = 0; i < COUNT(p->dirs) && p->dirs[i] >= 0; i++)
+        add_test(r, bpf_arg_low((unsigned)p->dirs[i]), NEGATIVE, 0, NO_PATH);
+}
+
+static bool is_in(const struct sb_call *c, unsigned bits, bool cwd)
+{
+    return (c->threads & bits) && (c->cond != COND_CWD || cwd);
+}
+
+static const struct sb_call *listed(const char *name, unsigned bits, bool cwd)
+{
     for (size_t i = 0; i < sb_calls_count; i++) {
-        if (sb_calls[i].threads & bits)
-            add_call(f, &sb_calls[i]);
+        if (strcmp(sb_calls[i].name, name) == 0 && is_in(&sb_calls[i], bits, cwd))
+            return &sb_calls[i];
+    }
+    return NULL;
+}
+
+static void add_calls(struct bpf_filter *f, unsigned bits, const struct action *a, bool cwd)
+{
+    int clone3 = number(f->arch, "clone3");
+
+    /* clone3(2) hides its flags from us: have libc take clone(2). Whatever the action, so that what
+     * is tried under "log" is what will happen under "kill". */
+    if (clone3 >= 0 && (bits & (C | W)))
+        f->calls[clone3].verdict = NO_CALL;
+    for (size_t i = 0; i < sb_calls_count; i++) {
+        int nr = number(f->arch, sb_calls[i].name);
+        if (nr >= 0 && is_in(&sb_calls[i], bits, cwd))
+            f->calls[nr] = allow_if(sb_calls[i].cond, a->unlisted);
+    }
+    for (size_t i = 0; i < sb_paths_count; i++) {
+        int nr = number(f->arch, sb_paths[i].name);
+        const struct sb_call *c = listed(sb_paths[i].name, bits, cwd);
+        if (nr >= 0 && !(c && c->cond == COND_CWD))
+            forbid_no_directory(&f->calls[nr], &sb_paths[i]);
     }
     for (size_t i = 0; i < sb_deadly_count; i++) {
-        int nr = seccomp_syscall_resolve_name(sb_deadly[i]);
-        if (nr != __NR_SCMP_ERROR && deadly != unlisted)
-            check(seccomp_rule_add(f, deadly, nr, 0), sb_deadly[i]);
+        int nr = number(f->arch, sb_deadly[i]);
+        if (nr >= 0)
+            f->calls[nr] = (struct bpf_rule){.verdict = a->deadly};
     }
 }
 
-static void emit(FILE *out, scmp_filter_ctx f, const char *thread, const char *action)
+/* Calls of every request that depend on their arguments: those are not remembered by the kernel. */
+static void add_hot(struct bpf_filter *f, unsigned bits)
 {
-    FILE *tmp = tmpfile();
-    struct sock_filter insn;
+    static const char *const hot[] = {"statx", "openat", "name_to_handle_at"};
 
-    check(tmp ? 0 : -errno, "temporary file");
-    check(seccomp_export_bpf(f, fileno(tmp)), "export");
-    rewind(tmp);
-    fprintf(out, "static const struct sock_filter sb_prog_%s_%s[] = {\n", thread, action);
-    while (fread(&insn, sizeof(insn), 1, tmp) == 1)
-        fprintf(out, "    {0x%02x, %u, %u, 0x%08x},\n", insn.code, insn.jt, insn.jf, insn.k);
+    for (size_t i = 0; i < COUNT(hot) && (bits & W); i++)
+        f->hot[f->nhot++] = (uint32_t)number(f->arch, hot[i]);
+}
+
+static void emit(FILE *out, const struct bpf_filter *f, const char *thread, const char *action,
+                 const char *kernel)
+{
+    static struct sock_filter insn[BPF_MAX_INSNS];
+    size_t len = bpf_compile(f, insn);
+
+    fprintf(out, "static const struct sock_filter sb_prog_%s_%s_%s[] = {\n", thread, action,
+            kernel);
+    for (size_t i = 0; i < len; i++)
+        fprintf(out, "    {0x%02x, %u, %u, 0x%08x},\n", insn[i].code, insn[i].jt, insn[i].jf,
+                insn[i].k);
     fprintf(out, "};\n");
-    fclose(tmp);
 }
 
-static void generate(FILE *out, uint32_t arch, unsigned t, unsigned a)
+static void generate(FILE *out, size_t arch, size_t t, const struct action *a, size_t kernel)
 {
-    scmp_filter_ctx f = seccomp_init(actions[a].unlisted);
+    static struct bpf_filter f;
 
-    check(f ? 0 : -ENOMEM, "init");
-    if (arch != seccomp_arch_native()) {
-        check(seccomp_arch_add(f, arch), "architecture");
-        check(seccomp_arch_remove(f, SCMP_ARCH_NATIVE), "native architecture");
+    f = (struct bpf_filter){.arch = archs[arch].arch,
+                            .bad_from = archs[arch].bad_from,
+                            .bad = a->badarch,
+                            .rest = {.verdict = a->unlisted}};
+    for (size_t nr = 0; nr < BPF_MAX_CALLS; nr++)
+        f.calls[nr] = f.rest;
+    add_calls(&f, threads[t].bits, a, kernels[kernel].cwd);
+    add_hot(&f, threads[t].bits);
+    emit(out, &f, threads[t].name, a->name, kernels[kernel].name);
+}
+
+static void generate_all(FILE *out, size_t arch)
+{
+    for (size_t t = 0; t < COUNT(threads); t++) {
+        for (size_t a = 0; a < COUNT(actions); a++) {
+            for (size_t k = 0; k < COUNT(kernels); k++)
+                generate(out, arch, t, &actions[a], k);
+        }
     }
-    check(seccomp_attr_set(f, SCMP_FLTATR_ACT_BADARCH, actions[a].badarch), "bad architecture");
-    check(seccomp_attr_set(f, SCMP_FLTATR_CTL_OPTIMIZE, 2), "binary tree");
-    add_rules(f, threads[t].bits, actions[a].unlisted, actions[a].deadly);
-    emit(out, f, threads[t].name, actions[a].name);
-    seccomp_release(f);
 }
 
 int main(int argc, char **argv)
 {
-    uint32_t arch = 0;
+    size_t arch = 0;
 
     if (argc != 3) {
         fprintf(stderr, "usage: gen-seccomp CPU-FAMILY OUTPUT\n");
         return 1;
     }
-    for (size_t i = 0; i < sizeof(archs) / sizeof(archs[0]); i++) {
-        if (strcmp(archs[i].family, argv[1]) == 0)
-            arch = archs[i].arch;
-    }
-    if (!arch) {
-        fprintf(stderr, "gen-seccomp: no system call list for the architecture %s\n", argv[1]);
-        return 1;
-    }
+    while (arch < COUNT(archs) && strcmp(archs[arch].family, argv[1]) != 0)
+        arch++;
+    if (arch == COUNT(archs))
+        die(argv[1], "no system call list for this architecture");
     FILE *out = fopen(argv[2], "w");
-    check(out ? 0 : -errno, argv[2]);
-    fprintf(out, "/* Made by gen-seccomp from sandbox/sb-calls.c. */\n");
-    for (unsigned t = 0; t < sizeof(threads) / sizeof(threads[0]); t++) {
-        for (unsigned a = 0; a < sizeof(actions) / sizeof(actions[0]); a++)
-            generate(out, arch, t, a);
-    }
-    check(fclose(out) == 0 ? 0 : -errno, argv[2]);
+    if (!out)
+        die(argv[2], strerror(errno));
+    fprintf(out, "/* Made by gen-seccomp from sandbox/sb-calls.c and sb-paths.c. */\n");
+    generate_all(out, arch);
+    if (fclose(out) != 0)
+        die(argv[2], strerror(errno));
     return 0;
 }

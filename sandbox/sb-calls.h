@@ -22,6 +22,8 @@ enum sb_cond {
     COND_PRIVATE,  /* unshare: CLONE_FS only */
     COND_SET_NAME, /* prctl: PR_SET_NAME only */
     COND_FILTER,   /* seccomp: SECCOMP_SET_MODE_FILTER only */
+    COND_CWD,      /* a path from the working directory: only where the kernel has no such call that
+                      takes a directory */
 };
 
 struct sb_call {
@@ -39,3 +41,24 @@ extern const size_t sb_calls_count;
  * --seccomp=kill they end the process. */
 extern const char *const sb_deadly[];
 extern const size_t sb_deadly_count;
+
+/* Calls that take a path, and which of their arguments are the directories it may begin at (-1:
+ * none). Without a directory of ours (AT_FDCWD, or no such argument) they find nothing: ENOENT to
+ * all threads, whether the call is listed above or not and whatever --seccomp makes of those that
+ * are not. So no library opens by an absolute name what the guest put there, where the share is the
+ * root; and none dies of asking. A call that is deadly stays so. */
+struct sb_path {
+    const char *name;
+    signed char dirs[2];
+};
+extern const struct sb_path sb_paths[];
+extern const size_t sb_paths_count;
+
+/* Calls that are newer than the libseccomp we may be built with; since Linux 5.1 a new call has the
+ * same number on all architectures. */
+struct sb_number {
+    const char *name;
+    int nr;
+};
+extern const struct sb_number sb_numbers[];
+extern const size_t sb_numbers_count;

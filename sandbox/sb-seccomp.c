@@ -7,19 +7,25 @@
 
 #include "sandbox/sb-priv.h"
 #include "sandbox/sb-programs.h"
+#include "virtiofsd/base/xattr-at.h"
 
 #define PROGRAM(p)                                            \
     {                                                         \
         sizeof(p) / sizeof((p)[0]), (struct sock_filter *)(p) \
     }
-#define PROGRAMS(thread)                                     \
-    {                                                        \
-        [SB_ACTION_KILL] = PROGRAM(sb_prog_##thread##_kill), \
-        [SB_ACTION_LOG] = PROGRAM(sb_prog_##thread##_log),   \
-        [SB_ACTION_TRAP] = PROGRAM(sb_prog_##thread##_trap), \
+/* The first one is for a kernel that can do without paths from the working directory. */
+#define PAIR(p)                            \
+    {                                      \
+        PROGRAM(p##_at), PROGRAM(p##_cwd), \
+    }
+#define PROGRAMS(thread)                                  \
+    {                                                     \
+        [SB_ACTION_KILL] = PAIR(sb_prog_##thread##_kill), \
+        [SB_ACTION_LOG] = PAIR(sb_prog_##thread##_log),   \
+        [SB_ACTION_TRAP] = PAIR(sb_prog_##thread##_trap), \
     }
 
-static const struct sock_fprog programs[][4] = {
+static const struct sock_fprog programs[][4][2] = {
     [SB_THREAD_PROCESS] = PROGRAMS(process),
     [SB_THREAD_WORKER] = PROGRAMS(worker),
     [SB_THREAD_LOCK] = PROGRAMS(lock),
@@ -46,7 +52,8 @@ int sb_seccomp_apply(enum sb_thread thread, enum sb_action action)
 {
     if (action == SB_ACTION_NONE)
         return 0;
-    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &programs[thread][action]) < 0)
+    const struct sock_fprog *p = &programs[thread][action][!xattr_at_usable()];
+    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, p) < 0)
         return -errno;
     return 0;
 }

@@ -390,9 +390,9 @@ const struct opt_def opt_table[] = {
      .flags = OPT_OLD_NAME,
      FIELD(sandbox),
      .words = opt_sandbox_words,
-     .help = "namespace: own mount, pid and network namespaces, DIR as the root;\n"
-             "chroot: only change the root, for containers; none: only inside another\n"
-             "sandbox [default: namespace]"},
+     .help = "namespace: own mount, pid and network namespaces, nothing but DIR in\n"
+             "reach; chroot: only change the root, for containers; none: only inside\n"
+             "another sandbox [default: namespace]"},
     {.name = "seccomp",
      .arg = "ACTION",
      .type = OPT_WORD,
@@ -400,7 +400,7 @@ const struct opt_def opt_table[] = {
      FIELD(seccomp),
      .words = opt_seccomp_words,
      .help = "On a system call that we never make: kill, log, trap, or none to run\n"
-             "without a filter [default: kill]"},
+             "without a filter, not with --sandbox=chroot [default: kill]"},
     {.name = "modcaps",
      .arg = "LIST",
      .type = OPT_STRING,

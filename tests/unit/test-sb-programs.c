@@ -30,19 +30,23 @@ enum { MAX_NR = 600, MAX_STEPS = 24 };
 struct program {
     const char *name;
     unsigned bits; /* rows of the table that are in it */
+    bool cwd;      /* and those of older kernels */
     const struct sock_filter *insn;
     size_t len;
     uint32_t unlisted, deadly;
 };
 
 /* clang-format off */
-#define PROGRAM(thread, bits, action, unlisted, deadly)                               \
-    {#thread "_" #action, bits, sb_prog_##thread##_##action,                          \
+#define PROGRAM(thread, bits, cwd, action, unlisted, deadly)             \
+    {#thread "_" #action, bits, cwd, sb_prog_##thread##_##action,        \
      COUNT(sb_prog_##thread##_##action), unlisted, deadly}
-#define PROGRAMS(thread, bits)                                                        \
-    PROGRAM(thread, bits, kill, SECCOMP_RET_ERRNO | ENOSYS, SECCOMP_RET_KILL_PROCESS), \
-    PROGRAM(thread, bits, log, SECCOMP_RET_LOG, SECCOMP_RET_LOG),                     \
-    PROGRAM(thread, bits, trap, SECCOMP_RET_TRAP, SECCOMP_RET_TRAP)
+#define PAIR(thread, bits, action, unlisted, deadly)                     \
+    PROGRAM(thread, bits, false, action##_at, unlisted, deadly),         \
+    PROGRAM(thread, bits, true, action##_cwd, unlisted, deadly)
+#define PROGRAMS(thread, bits)                                                      \
+    PAIR(thread, bits, kill, SECCOMP_RET_ERRNO | ENOSYS, SECCOMP_RET_KILL_PROCESS), \
+    PAIR(thread, bits, log, SECCOMP_RET_LOG, SECCOMP_RET_LOG),                      \
+    PAIR(thread, bits, trap, SECCOMP_RET_TRAP, SECCOMP_RET_TRAP)
 /* clang-format on */
 
 static const struct program programs[] = {
@@ -52,7 +56,9 @@ static const struct program programs[] = {
     PROGRAMS(keeper, K),
 };
 
-/* What the kernel would do; @steps counts instructions. Only what libseccomp uses. */
+#define NO_PATH (SECCOMP_RET_ERRNO | ENOENT)
+
+/* What the kernel would do; @steps counts instructions. Only what gen-bpf uses. */
 static uint32_t run(const struct program *p, const struct seccomp_data *data, unsigned *steps)
 {
     uint32_t a = 0;
@@ -76,11 +82,11 @@ static uint32_t run(const struct program *p, const struct seccomp_data *data, un
         case BPF_JMP | BPF_JEQ | BPF_K:
             jump = a == i->k;
             break;
+        case BPF_JMP | BPF_JSET | BPF_K:
+            jump = a & i->k;
+            break;
         case BPF_JMP | BPF_JGE | BPF_K:
             jump = a >= i->k;
-            break;
-        case BPF_JMP | BPF_JGT | BPF_K:
-            jump = a > i->k;
             break;
         default:
             fail_msg("%s: instruction 0x%x", p->name, i->code);
@@ -100,26 +106,58 @@ static uint32_t call(const struct program *p, int nr, uint64_t arg0, uint64_t ar
 
 static int number(const char *name)
 {
-    return seccomp_syscall_resolve_name_arch(SB_ARCH, name);
+    int nr = seccomp_syscall_resolve_name_arch(SB_ARCH, name);
+
+    for (size_t i = 0; nr < 0 && i < sb_numbers_count; i++) {
+        if (strcmp(sb_numbers[i].name, name) == 0)
+            nr = sb_numbers[i].nr;
+    }
+    return nr;
 }
 
-/* What the tables say of call @nr; false when it depends on the arguments. */
-static bool table_says(const struct program *p, int nr, uint32_t *verdict)
+static bool is_deadly(int nr)
 {
-    *verdict = p->unlisted;
-    if (nr == number("clone3") && p->bits & (C | W))
-        *verdict = SECCOMP_RET_ERRNO | ENOSYS;
     for (size_t i = 0; i < sb_deadly_count; i++) {
         if (number(sb_deadly[i]) == nr)
-            *verdict = p->deadly;
+            return true;
     }
+    return false;
+}
+
+static const struct sb_call *row_of(const struct program *p, int nr)
+{
     for (size_t i = 0; i < sb_calls_count; i++) {
-        if (!(sb_calls[i].threads & p->bits) || number(sb_calls[i].name) != nr)
-            continue;
-        *verdict = SECCOMP_RET_ALLOW;
-        return sb_calls[i].cond == COND_NONE;
+        const struct sb_call *c = &sb_calls[i];
+        if ((c->threads & p->bits) && (c->cond != COND_CWD || p->cwd) && number(c->name) == nr)
+            return c;
     }
-    return true;
+    return NULL;
+}
+
+static const struct sb_path *path_of(int nr)
+{
+    for (size_t i = 0; i < sb_paths_count; i++) {
+        if (number(sb_paths[i].name) == nr)
+            return &sb_paths[i];
+    }
+    return NULL;
+}
+
+/* What the tables say of call @nr with arguments that are descriptors; false when it depends on
+ * more. */
+static bool table_says(const struct program *p, int nr, uint32_t *verdict)
+{
+    const struct sb_call *c = row_of(p, nr);
+    const struct sb_path *path = path_of(nr);
+
+    *verdict = c ? SECCOMP_RET_ALLOW : p->unlisted;
+    if (nr == number("clone3") && p->bits & (C | W))
+        *verdict = SECCOMP_RET_ERRNO | ENOSYS;
+    if (path && path->dirs[0] < 0 && !c)
+        *verdict = NO_PATH;
+    if (is_deadly(nr))
+        *verdict = p->deadly;
+    return !c || c->cond == COND_NONE || c->cond == COND_CWD;
 }
 
 static void test_every_number(void **state)
@@ -129,11 +167,58 @@ static void test_every_number(void **state)
             uint32_t expected;
             if (!table_says(&programs[i], nr, &expected))
                 continue;
-            uint32_t found = call(&programs[i], nr, 0, 0);
+            uint32_t found = call(&programs[i], nr, 3, 4);
             if (found != expected)
                 fail_msg("%s: call %d: 0x%x instead of 0x%x", programs[i].name, nr, found,
                          expected);
         }
+        assert_int_equal(call(&programs[i], 1 << 20, 3, 4), programs[i].unlisted);
+    }
+}
+
+/* Each path call, with each of its directories missing in turn, in both forms that compilers give a
+ * negative int: no thread gets more than ENOENT, whatever is made of unlisted calls. */
+static void test_no_directory(void **state)
+{
+    const uint64_t none[] = {(uint64_t)-100 /* AT_FDCWD */, 0xffffff9c, 0x12345678ffffff9c,
+                             (uint64_t)-1, 0x80000000};
+
+    for (size_t i = 0; i < COUNT(programs) * sb_paths_count; i++) {
+        const struct program *p = &programs[i / sb_paths_count];
+        const struct sb_path *path = &sb_paths[i % sb_paths_count];
+        int nr = number(path->name);
+        for (size_t j = 0; nr >= 0 && j < 2 && path->dirs[j] >= 0; j++) {
+            for (size_t k = 0; k < COUNT(none); k++) {
+                struct seccomp_data d = {.nr = nr, .arch = SB_ARCH, .args = {3, 4, 5, 6}};
+                unsigned steps = 0;
+                d.args[path->dirs[j]] = none[k];
+                uint32_t found = run(p, &d, &steps);
+                if (found != (is_deadly(nr) ? p->deadly : NO_PATH))
+                    fail_msg("%s: %s without a directory: 0x%x", p->name, path->name, found);
+            }
+        }
+    }
+}
+
+static bool ends_in(const char *name, const char *end)
+{
+    size_t n = strlen(name), m = strlen(end);
+    return n > m && strcmp(name + n - m, end) == 0;
+}
+
+/* Every listed call that takes a path, as its name says, is in the paths table too, and none is
+ * twice. */
+static void test_paths_are_known(void **state)
+{
+    for (size_t i = 0; i < sb_calls_count; i++) {
+        const char *name = sb_calls[i].name;
+        if ((ends_in(name, "at") && strcmp(name, "fstat") != 0) || ends_in(name, "at2") ||
+            ends_in(name, "_at") || (sb_calls[i].cond == COND_CWD && strcmp(name, "fchdir") != 0))
+            assert_non_null(path_of(number(name)));
+    }
+    for (size_t i = 0; i < sb_paths_count; i++) {
+        for (size_t j = i + 1; j < sb_paths_count; j++)
+            assert_string_not_equal(sb_paths[i].name, sb_paths[j].name);
     }
 }
 
@@ -221,6 +306,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_number),
+        cmocka_unit_test(test_no_directory),
+        cmocka_unit_test(test_paths_are_known),
         cmocka_unit_test(test_no_name_twice),
         cmocka_unit_test(test_arguments),
         cmocka_unit_test(test_other_architecture),
