@@ -199,6 +199,161 @@ static void test_reuse_old(void **state)
     reuse(2100000);
 }
 
+/* ---- a number that goes to another file between two looks ---- */
+
+int __real_name_to_handle_at(int dirfd, const char *path, struct file_handle *handle, int *mnt_id,
+                             int flags);
+
+int __real_open_by_handle_at(int mount_fd, struct file_handle *handle, int flags);
+
+static void (*between_looks)(void);
+static unsigned opened_by_handle, opened_paths; /* all, those with O_PATH */
+
+int __wrap_open_by_handle_at(int mount_fd, struct file_handle *handle, int flags);
+int __wrap_open_by_handle_at(int mount_fd, struct file_handle *handle, int flags)
+{
+    opened_by_handle++;
+    opened_paths += (flags & O_PATH) != 0;
+    return __real_open_by_handle_at(mount_fd, handle, flags);
+}
+
+/* By --wrap: between the attributes of a name and its handle. */
+int __wrap_name_to_handle_at(int dirfd, const char *path, struct file_handle *handle, int *mnt_id,
+                             int flags);
+int __wrap_name_to_handle_at(int dirfd, const char *path, struct file_handle *handle, int *mnt_id,
+                             int flags)
+{
+    if (between_looks && *path)
+        between_looks();
+    return __real_name_to_handle_at(dirfd, path, handle, mnt_id, flags);
+}
+
+static struct {
+    struct tree *t;
+    mode_t mode; /* of the next holder of the number */
+    bool done;
+} successor;
+
+static void make_one(const char *path)
+{
+    if (S_ISLNK(successor.mode))
+        assert_ok(symlink("nowhere", path));
+    else if (S_ISDIR(successor.mode))
+        assert_ok(mkdir(path, 0755));
+    else
+        assert_ok(mknod(path, successor.mode | 0600, S_ISCHR(successor.mode) ? 0x103 : 0));
+}
+
+/* "x" goes, and one of many new files gets its number and its name. */
+static void give_number_away(void)
+{
+    struct stat old, st;
+    char path[600];
+
+    between_looks = NULL;
+    assert_ok(lstat(tree_path(successor.t, "x"), &old));
+    assert_ok(unlink(tree_path(successor.t, "x")));
+    for (unsigned n = 0; n < FILES && !successor.done; n++) {
+        snprintf(path, sizeof(path), "%s", tree_path(successor.t, nth(n)));
+        make_one(path);
+        assert_ok(lstat(path, &st));
+        successor.done = st.st_ino == old.st_ino && rename(path, tree_path(successor.t, "x")) == 0;
+    }
+}
+
+/* Whatever acts on a file that was looked up as a regular one. */
+static void never_acts(struct tree *t, struct fs_inode *i)
+{
+    static const int flags[] = {O_RDWR, O_RDONLY | O_NONBLOCK, O_WRONLY | O_TRUNC | O_NONBLOCK};
+    struct fs_lock lk = {.type = F_WRLCK, .end = INT64_MAX};
+    struct fs_setattr set = {.valid = FS_SET_MODE, .mode = 0777};
+    struct fs_opened o;
+    struct fs_attr a;
+    char buf[16];
+
+    for (unsigned k = 0; k < sizeof(flags) / sizeof(flags[0]); k++)
+        assert_int_equal(fs_open(t->fs, i, flags[k], 0, &o), -ESTALE);
+    assert_int_equal(fs_map_open(t->fs, i, true), -ESTALE);
+    assert_int_equal(fs_setlk(t->fs, i, 1, &lk), -ESTALE);
+    assert_int_equal(fs_getattr(t->fs, i, NULL, &a), -ESTALE);
+    assert_int_equal(fs_setattr(t->fs, i, NULL, &set, &a), -ESTALE);
+    assert_int_equal(fs_getxattr(t->fs, i, "user.x", buf, sizeof(buf)), -ESTALE);
+    assert_int_equal(fs_syncfs(t->fs, i), 0); /* by the mount, not by the file */
+}
+
+static bool passed_on_once(mode_t mode)
+{
+    struct tree t;
+    struct fs_config cfg = tree_config();
+    struct fs_entry e;
+    struct stat st;
+
+    cfg.handles = FS_HANDLES_MANDATORY;
+    tree_make(&t);
+    tree_open(&t, &cfg);
+    tree_write(&t, "teacher", "");
+    tree_write(&t, "x", "regular");
+    fs_inode_put(t.fs, tree_look(&t, t.root, "teacher"));
+    successor.t = &t;
+    successor.mode = mode;
+    successor.done = false;
+    between_looks = give_number_away;
+    int rc = fs_lookup(t.fs, t.root, "x", &e);
+    assert_null(between_looks);
+    if (successor.done) {
+        assert_ok(rc);
+        assert_true(S_ISREG(e.attr.st.st_mode)); /* the first look */
+        never_acts(&t, e.inode);
+        assert_ok(lstat(tree_path(&t, "x"), &st));
+        assert_int_equal(st.st_mode, mode | (S_ISLNK(mode) ? 0777 : S_ISDIR(mode) ? 0755 : 0600));
+        struct fs_inode *again = tree_look(&t, t.root, "x"); /* the name is what it is */
+        assert_int_equal(fs_inode_type(again), mode);
+        assert_ptr_not_equal(again, e.inode);
+        fs_inode_put(t.fs, again);
+    }
+    if (rc == 0)
+        fs_inode_put(t.fs, e.inode);
+    tree_stop(&t);
+    return successor.done;
+}
+
+static void test_number_passed_on(void **state)
+{
+    static const mode_t modes[] = {S_IFIFO, S_IFCHR, S_IFSOCK, S_IFLNK, S_IFDIR, S_IFREG};
+    need_root();
+    for (unsigned k = 0; k < sizeof(modes) / sizeof(modes[0]); k++) {
+        bool shown = false;
+        for (unsigned i = 0; i < 10 && !shown; i++)
+            shown = passed_on_once(modes[k]);
+        assert_true(shown); /* else it shows nothing: another program took the numbers */
+    }
+}
+
+/* An inode that was proved to be what it seems is opened by one call, also when it was forgotten
+ * and found again; the first opening looks first. */
+static void test_proved_once(void **state)
+{
+    struct tree t;
+    struct fs_config cfg = tree_config();
+    need_root();
+    cfg.handles = FS_HANDLES_MANDATORY;
+    tree_make(&t);
+    tree_open(&t, &cfg);
+    fill(&t, 2);
+    fs_inode_put(t.fs, tree_look(&t, t.root, nth(0)));
+    for (unsigned n = 0; n < 3; n++) {
+        opened_by_handle = opened_paths = 0;
+        uint64_t id = tree_guest_look(&t, t.root, nth(1));
+        check_content(&t, id, 1);
+        assert_int_equal(opened_paths, n == 0);
+        assert_int_equal(opened_by_handle, 1);
+        check_content(&t, id, 1);
+        assert_int_equal(opened_by_handle, 2);
+        fs_forget(t.fs, id, 1);
+    }
+    tree_stop(&t);
+}
+
 /* Without handles the guest hears ENFILE, and no other descriptor of the process is taken. */
 static void test_enfile(void **state)
 {
@@ -340,6 +495,8 @@ int main(void)
         cmocka_unit_test(test_by_name),
         cmocka_unit_test(test_reuse_young),
         cmocka_unit_test(test_reuse_old),
+        cmocka_unit_test(test_number_passed_on),
+        cmocka_unit_test(test_proved_once),
         cmocka_unit_test(test_enfile),
         cmocka_unit_test(test_open_files_take_all),
         cmocka_unit_test(test_submount),

@@ -32,7 +32,7 @@ static void unmake(struct fs *fs, struct fs_inode *parent, const char *name,
     int dir = fs_inode_fd(fs, parent);
 
     if (dir >= 0 && fs_statx_at(dir, name, &stx) == 0 && stx.stx_ino == made->attr.st.st_ino &&
-        stx.stx_mnt_id == made->attr.mnt_id)
+        stx.stx_mnt_id == made->attr.mnt_id && fs_btime(&stx) == made->inode->btime_ns)
         unlinkat(dir, name, S_ISDIR(stx.stx_mode) ? AT_REMOVEDIR : 0);
     fs_inode_put(fs, made->inode);
 }
@@ -71,6 +71,10 @@ static int make(struct fs *fs, const struct fs_cred *cred, struct fs_inode *pare
 
     bool isnew;
     rc = fs_lookup_open(fs, parent, name, out, &isnew);
+    if (rc == 0 && !fs_inode_is(out->inode, r->mode & S_IFMT)) {
+        fs_inode_put(fs, out->inode); /* the host gave the name to something else meanwhile */
+        return -ESTALE;
+    }
     if (rc == 0) {
         rc = fs_secctx_set(fs, cred, fs_inode_fd(fs, out->inode));
         if (rc < 0)

@@ -161,6 +161,10 @@ static bool emit(struct reading *r, const struct dirent64_raw *e)
     int rc = r->plus && !dots ? look_up(r, e, &entry) : 1;
     if (rc == -ENOENT)
         return true;
+    if (rc == 0) { /* the name may mean another file than when it was listed */
+        d.ino = entry.attr.st.st_ino;
+        d.type = (unsigned)fs_inode_type(entry.inode) >> 12;
+    }
     if (!r->fn(r->user, &d, rc == 0 ? &entry : NULL)) {
         if (rc == 0)
             fs_inode_put(r->fs, entry.inode);

@@ -7,10 +7,11 @@
  * not used since its last round and that nobody but the guest's lookups refers to.
  * open_by_handle_at() wants a real descriptor on the same mount: one is kept per mount.
  *
- * A handle made by name and the attributes found under that name may be of two files, when a host
- * process swaps them in between. So the inode number inside the handle is compared; where it lies
- * is learnt once per mount from a pair that belongs together. Where it is not found, an inode
- * begins with a descriptor and gets its handle when that is swept. */
+ * A handle made by name and the attributes found under that name may be of two files, when somebody
+ * swaps them in between. So the inode number inside the handle is compared; where it lies is learnt
+ * once per mount from a pair that belongs together. Where it is not found, an inode begins with a
+ * descriptor and gets its handle when that is swept. That a number may have gone from one file to
+ * the next is left to the first opening by that handle: fs-proof.c. */
 #include "virtiofsd/base/log.h"
 #include "virtiofsd/fs/fs-priv.h"
 
@@ -99,7 +100,9 @@ void fs_layout_learn(struct fs *fs, struct fs_inode *inode, int fd)
         return;
     if (get_handle(fd, "", &u) < 0)
         return;
-    for (unsigned i = 0; i < G_N_ELEMENTS(forms) && found.state == LAYOUT_NONE; i++) {
+    /* A server elsewhere may use a number again without another generation. */
+    bool local = !(fs_mount_kind(fs, inode) & FS_MAP_SLOW);
+    for (unsigned i = 0; local && i < G_N_ELEMENTS(forms) && found.state == LAYOUT_NONE; i++) {
         struct fs_layout l = forms[i];
         l.type = u.h.handle_type;
         if (l.bytes == 0 && u.h.handle_bytes > 12 && u.h.handle_bytes <= UINT8_MAX)
@@ -117,9 +120,14 @@ void fs_layout_learn(struct fs *fs, struct fs_inode *inode, int fd)
     atomic_store_explicit(&inode->mnt->layout, pack_layout(found), memory_order_relaxed);
 }
 
+bool fs_layout_known(const struct fs_mnt *mnt)
+{
+    return layout_of(mnt).state == LAYOUT_KNOWN;
+}
+
 bool fs_handles_by_name(struct fs *fs, const struct fs_mnt *mnt)
 {
-    return fs->handles && layout_of(mnt).state == LAYOUT_KNOWN && atomic_load(&mnt->fd) >= 0;
+    return fs->handles && fs_layout_known(mnt) && atomic_load(&mnt->fd) >= 0;
 }
 
 int fs_handle_of_name(const struct fs_mnt *mnt, int dir, const char *name, const struct statx *stx,
@@ -218,16 +226,21 @@ void fs_inode_adopt_fd(struct fs *fs, struct fs_inode *inode, int *fd)
 
 int fs_handle_open(struct fs *fs, struct fs_inode *inode, int flags)
 {
+    bool proved = fs_inode_proved(inode);
+    g_assert(proved || (flags & O_PATH));
     bool search = fs_search_begin();
     if (search && !(flags & O_PATH)) { /* with that right nothing would be judged */
         fs_search_end();
         return -EPERM;
     }
-    int fd = open_by_handle_at(atomic_load(&inode->mnt->fd), inode->handle, flags | O_CLOEXEC);
+    AUTO_FD int fd =
+        open_by_handle_at(atomic_load(&inode->mnt->fd), inode->handle, flags | O_CLOEXEC);
     if (search)
         fs_search_end();
-    if (fd >= 0)
-        return fd;
+    if (fd >= 0) {
+        int bad = proved ? 0 : fs_proof_take(fs, inode, fd);
+        return bad < 0 ? bad : steal_fd(&fd);
+    }
     int rc = fs_open_errno();
     if (rc == -ESTALE || (rc == -ENOENT && (flags & O_PATH))) {
         fs_inode_unhash(fs, inode);
@@ -333,6 +346,8 @@ static void close_picked(struct fs *fs, struct fs_inode *inode)
         if (atomic_load(&inode->nlookup) > 0) {
             if (young)
                 atomic_fetch_or(&inode->flags, INODE_YOUNG);
+            if (!fs_layout_known(inode->mnt))
+                atomic_fetch_and(&inode->flags, (uint8_t)~INODE_PROVED);
             closed =
                 atomic_compare_exchange_strong(&inode->state, &alone, INODE_REF | (uint32_t)-1);
         }

@@ -39,10 +39,9 @@ int fs_inodes_init(struct fs *fs)
     fs->tree->buckets = calloc(fs->tree->n_buckets, sizeof(*fs->tree->buckets));
     fs->tree->next_gen = 1;
     fs->tree->hand = FS_ROOT_ID + 1;
-    if (!fs->tree->buckets)
-        return -ENOMEM;
-    return fs_table_init(&fs->tree->inodes, sizeof(struct fs_inode),
-                         offsetof(struct fs_inode, next), max);
+    return !fs->tree->buckets ? -ENOMEM
+                              : fs_table_init(&fs->tree->inodes, sizeof(struct fs_inode),
+                                              offsetof(struct fs_inode, next), max);
 }
 
 /* ---- mounts ---- */
@@ -283,7 +282,7 @@ bool fs_forget(struct fs *fs, uint64_t id, uint64_t n)
 
 /* ---- from attributes to inode ---- */
 
-static int64_t btime_of(const struct statx *stx)
+int64_t fs_btime(const struct statx *stx)
 {
     if (!(stx->stx_mask & STATX_BTIME))
         return 0;
@@ -297,7 +296,7 @@ enum verdict { SAME, OTHER, UNSURE };
  * number; without one it may have gone to a new file, that has another birth time then. */
 static enum verdict judge(const struct fs_inode *inode, const struct statx *stx)
 {
-    int64_t born = btime_of(stx);
+    int64_t born = fs_btime(stx);
 
     if (inode->type != (stx->stx_mode & S_IFMT) >> 12)
         return OTHER;
@@ -329,7 +328,8 @@ struct fs_inode *fs_inode_find(struct fs *fs, const struct fs_inode *near, const
 {
     AUTO_LOCK(&fs->tree->table_lock);
     struct fs_inode *inode = find_stx_locked(fs, near, stx);
-    if (!inode || judge(inode, stx) != SAME)
+    /* What was found by name may be gone, and its number another's that is open by now. */
+    if (!inode || judge(inode, stx) != SAME || inode->btime_ns != fs_btime(stx))
         return NULL;
     return fs_inode_ref(inode);
 }
@@ -337,7 +337,7 @@ struct fs_inode *fs_inode_find(struct fs *fs, const struct fs_inode *near, const
 bool fs_inode_known(struct fs *fs, const struct fs_inode *near, uint64_t ino)
 {
     AUTO_LOCK(&fs->tree->table_lock);
-    return find_locked(fs, near->mnt, ino) != NULL;
+    return find_locked(fs, near->mnt, ino);
 }
 
 /* Fill a slot. Returns NULL when the table is full. */
@@ -353,13 +353,13 @@ static struct fs_inode *new_locked(struct fs *fs, const struct fs_inode *near, i
     i->mnt = mnt ? mnt : mnt_add_locked(fs, dev_of(stx), mnt_of(stx));
     i->mnt->inodes++;
     i->ino = stx->stx_ino;
-    i->btime_ns = btime_of(stx);
+    i->btime_ns = fs_btime(stx);
     i->handle = handle;
     i->slot = slot;
     i->type = (uint8_t)((stx->stx_mode & S_IFMT) >> 12);
     atomic_store(&i->nlookup, 0);
     atomic_store(&i->seen, fs_digest(stx));
-    atomic_store(&i->flags, INODE_HASHED | INODE_USED);
+    atomic_store(&i->flags, INODE_HASHED | INODE_USED | (fd >= 0 ? INODE_PROVED : 0));
     atomic_store(&i->fresh, 0);
     atomic_store(&i->map, 0);
     fs->tree->n_inodes++;
@@ -504,6 +504,7 @@ int fs_inode_intern_handle(struct fs *fs, const struct fs_inode *near, struct fi
     if (!inode)
         return -ENFILE;
     *handle = NULL;
+    fs_proof_recall(fs, inode);
     if (inode->btime_ns && fs_inode_is_young(inode))
         atomic_fetch_or(&inode->flags, INODE_YOUNG);
     *out = inode;

@@ -36,13 +36,23 @@ static int open_ref(struct fs *fs, int ref, int flags)
     return fd < 0 ? fs_open_errno() : fd;
 }
 
+/* What the handle leads to is judged by a reference, and that is what is opened. */
+static int open_unproved(struct fs *fs, struct fs_inode *inode, int flags)
+{
+    AUTO_FD int ref = fs_handle_open(fs, inode, O_PATH | O_NOFOLLOW);
+    return ref < 0 ? ref : open_ref(fs, ref, flags);
+}
+
 int fs_inode_open(struct fs *fs, struct fs_inode *inode, int flags)
 {
     if (!fs_inode_openable(inode))
         return fs_inode_is(inode, S_IFLNK) ? -ELOOP : -ENXIO;
-    /* Held by its handle only: that opens it just as well. */
+    /* Held by its handle only: that opens it just as well, once it is proved to be the one. */
     if (fs_state_fd(atomic_load_explicit(&inode->state, memory_order_acquire)) < 0) {
-        int fd = fs_handle_open(fs, inode, flags);
+        bool proved = fs_inode_proved(inode);
+        if (!proved && !fs_inode_is(inode, S_IFDIR)) /* that will want a reference of its own */
+            return open_unproved(fs, inode, flags);
+        int fd = proved ? fs_handle_open(fs, inode, flags) : -EPERM;
         if (fd != -EPERM)
             return fd;
     }

@@ -51,6 +51,7 @@ enum {
     INODE_YOUNG = 1 << 2, /* its birth was too near to the moment its descriptor was closed */
     INODE_HASHED = 1 << 3,
     INODE_OPENED = 1 << 4, /* at least once: the guest may have some of it cached */
+    INODE_PROVED = 1 << 5, /* its handle leads to the file that was looked up: fs-proof.c */
 };
 
 /* An inode the guest may name. refs are ours and keep the slot; nlookup is what the guest claims
@@ -98,6 +99,7 @@ struct fs_file {
 
 struct fs_lock_owner;
 struct fs_waiter;
+struct fs_proofs;
 
 struct fs_locks {
     pthread_mutex_t lock;
@@ -125,6 +127,7 @@ struct fs_tree {
     uint32_t hand; /* of the clock sweep */
     struct fs_mnt *mnts;
     uint32_t next_salt;
+    struct fs_proofs *proofs; /* NULL without handles */
 };
 
 struct fs {
@@ -210,6 +213,8 @@ int fs_inode_intern_handle(struct fs *fs, const struct fs_inode *near, struct fi
 /* The mount that @stx is on, if it is known. */
 const struct fs_mnt *fs_mnt_find(struct fs *fs, const struct fs_inode *near,
                                  const struct statx *stx);
+/* Birth time in nanoseconds, 0 = the file system has none. */
+int64_t fs_btime(const struct statx *stx);
 /* No new name will ever be found to be this inode (its number went to another file). */
 void fs_inode_unhash(struct fs *fs, struct fs_inode *inode);
 
@@ -225,9 +230,12 @@ int fs_handle_of_name(const struct fs_mnt *mnt, int dir, const char *name, const
                       struct file_handle **out);
 /* Whether fs_handle_of_name() has a chance on this mount. */
 bool fs_handles_by_name(struct fs *fs, const struct fs_mnt *mnt);
+/* Whether the handles of this mount are of a form we know: number and generation. */
+bool fs_layout_known(const struct fs_mnt *mnt);
 /* Learn the layout from an inode with a descriptor, once per mount. */
 void fs_layout_learn(struct fs *fs, struct fs_inode *inode, int fd);
-/* Open by handle with the caller's own @flags. Returns a descriptor, not counted, or -errno. */
+/* Open by handle with the caller's own @flags, which have O_PATH unless fs_inode_proved(). Returns
+ * a descriptor, not counted, of the file that was looked up and no other, or -errno. */
 int fs_handle_open(struct fs *fs, struct fs_inode *inode, int flags);
 /* Whether the birth is so near that the number may get another file with the same time. */
 bool fs_inode_is_young(const struct fs_inode *inode);
@@ -240,6 +248,21 @@ void fs_inode_adopt_fd(struct fs *fs, struct fs_inode *inode, int *fd);
 void fs_sweep(struct fs *fs);
 /* Remember a real descriptor inside the mount of @inode. 0 or -errno. */
 int fs_mnt_anchor(struct fs *fs, struct fs_inode *inode, int fd);
+
+/* ---- fs-proof.c: whether a handle leads to the file that was looked up ---- */
+
+int fs_proofs_init(struct fs *fs);
+void fs_proofs_fini(struct fs *fs);
+/* A new inode that has its handle from a name: was that proved before? No system call. */
+void fs_proof_recall(struct fs *fs, struct fs_inode *inode);
+/* Compare what @fd, that the handle of @inode gave, is with what was looked up. 0, or -ESTALE: it
+ * is another file, and nothing will be found to be this inode any more. */
+int fs_proof_take(struct fs *fs, struct fs_inode *inode, int fd);
+
+static inline bool fs_inode_proved(const struct fs_inode *inode)
+{
+    return atomic_load_explicit(&inode->flags, memory_order_relaxed) & INODE_PROVED;
+}
 
 static inline uint32_t fs_state_refs(uint64_t state)
 {

@@ -108,7 +108,10 @@ static int open_root(struct fs *fs, GError **err)
     rc = fs_handles_init(fs, fs->cfg.root_fd, err);
     if (rc < 0)
         return rc;
-    rc = fs_inodes_add_root(fs, steal_fd(&fs->cfg.root_fd), &stx);
+    if (fs->handles)
+        rc = fs_proofs_init(fs);
+    if (rc == 0)
+        rc = fs_inodes_add_root(fs, steal_fd(&fs->cfg.root_fd), &stx);
     if (rc == 0 && fs->handles)
         rc = fs_mnt_anchor(fs, fs->root, fs_inode_fd(fs, fs->root));
     if (rc < 0)
@@ -199,6 +202,7 @@ void fs_reset(struct fs *fs)
 static void free_tree(struct fs *fs)
 {
     fs_inodes_fini(fs);
+    fs_proofs_fini(fs);
     if (fs->cfg.root_fd >= 0)
         close(fs->cfg.root_fd);
     if (fs->cfg.proc_self_fd >= 0)

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Whether a handle leads to the file that was looked up.
+ *
+ * A handle made by name and the attributes found under that name may be of two files, of which the
+ * second got the number of the first: the number inside the handle is the same then, and the
+ * generation beside it is in no attribute. So the first descriptor that such a handle gives is a
+ * reference (O_PATH), and its type, number and birth are compared with what was looked up before
+ * anything is opened for real. Once: a generation is of one file, and a file keeps its type.
+ *
+ * What was proved is remembered beyond the inode, so that a guest which forgets files and comes
+ * back to them does not pay again: a word for each, in a table that later ones overwrite. The word
+ * is a digest with secret multipliers, since a guest has a say in what is in handles. */
+#include "virtiofsd/fs/fs-priv.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/sysmacros.h>
+
+#define PROOF_PAGES 64u
+#define PROOF_PAGE  512u /* words */
+#define PROOFS      (PROOF_PAGES * PROOF_PAGE)
+#define WORDS       (4 + MAX_HANDLE_SZ / 4)
+#define TYPE_MASK   UINT64_C(15)
+
+struct fs_proofs {
+    uint64_t key[2][WORDS + 1];
+    _Atomic uint64_t word[PROOFS]; /* digest, its low bits the type; 0 = none */
+};
+
+int fs_proofs_init(struct fs *fs)
+{
+    /* Its pages come with their use. */
+    struct fs_proofs *p =
+        mmap(NULL, sizeof(*p), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return -ENOMEM;
+    fs->tree->proofs = p;
+    return getrandom(p->key, sizeof(p->key), 0) == (ssize_t)sizeof(p->key) ? 0 : -EIO;
+}
+
+void fs_proofs_fini(struct fs *fs)
+{
+    if (fs->tree->proofs)
+        munmap(fs->tree->proofs, sizeof(*fs->tree->proofs));
+    fs->tree->proofs = NULL;
+}
+
+/* The top half of a sum of products with secret factors: two inputs rarely have the same. */
+static uint64_t half_digest(const uint64_t key[WORDS + 1], const uint32_t *v, unsigned n)
+{
+    uint64_t sum = key[WORDS];
+    for (unsigned i = 0; i < n; i++)
+        sum += key[i] * v[i];
+    return sum >> 32;
+}
+
+/* The word that says that the handle of @inode leads to a file of its type. */
+static uint64_t word_of(const struct fs_proofs *p, const struct fs_inode *inode)
+{
+    const struct file_handle *h = inode->handle;
+    uint32_t v[WORDS] = {(uint32_t)inode->mnt->dev, (uint32_t)(inode->mnt->dev >> 32),
+                         (uint32_t)h->handle_type, h->handle_bytes};
+    unsigned n = 4 + (h->handle_bytes + 3) / 4;
+
+    memcpy(v + 4, h->f_handle, h->handle_bytes);
+    uint64_t d = half_digest(p->key[0], v, n) << 32 | half_digest(p->key[1], v, n);
+    return (d & ~TYPE_MASK) | inode->type;
+}
+
+/* Its place: numbers in a row lie in one page. */
+static _Atomic uint64_t *place_of(struct fs_proofs *p, const struct fs_inode *inode)
+{
+    uint64_t page = ((inode->ino / PROOF_PAGE + inode->mnt->salt) * 0x9e3779b97f4a7c15u) >> 32;
+    return &p->word[page % PROOF_PAGES * PROOF_PAGE + inode->ino % PROOF_PAGE];
+}
+
+void fs_proof_recall(struct fs *fs, struct fs_inode *inode)
+{
+    struct fs_proofs *p = fs->tree->proofs;
+
+    if (p && atomic_load_explicit(place_of(p, inode), memory_order_relaxed) == word_of(p, inode))
+        atomic_fetch_or(&inode->flags, INODE_PROVED);
+}
+
+static bool same_file(const struct fs_inode *inode, const struct statx *stx)
+{
+    return inode->type == (stx->stx_mode & S_IFMT) >> 12 && inode->ino == stx->stx_ino &&
+           inode->mnt->dev == makedev(stx->stx_dev_major, stx->stx_dev_minor) &&
+           inode->btime_ns == fs_btime(stx);
+}
+
+int fs_proof_take(struct fs *fs, struct fs_inode *inode, int fd)
+{
+    struct fs_proofs *p = fs->tree->proofs;
+    struct statx stx;
+    int rc = fs_statx_at(fd, "", &stx);
+
+    if (rc < 0)
+        return rc;
+    if (!same_file(inode, &stx)) {
+        fs_inode_unhash(fs, inode);
+        return -ESTALE;
+    }
+    /* Where handles are of an unknown form they may have no generation: again each time. */
+    if (!fs_layout_known(inode->mnt))
+        return 0;
+    atomic_fetch_or(&inode->flags, INODE_PROVED);
+    if (p)
+        atomic_store_explicit(place_of(p, inode), word_of(p, inode), memory_order_relaxed);
+    return 0;
+}
