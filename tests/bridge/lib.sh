@@ -49,7 +49,7 @@ check() {
     shift
     if "\$@" >"$T/$name.check" 2>&1; then ok "\$_what"; else
         not_ok "\$_what (\$*)"
-        tail -n 60 "$T/$name.check" | sed 's/^/# /'
+        tail -n \${TAIL:-60} "$T/$name.check" | sed 's/^/# /'
     fi
 }
 MNT=$T/mnt
