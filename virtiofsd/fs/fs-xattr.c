@@ -172,13 +172,14 @@ ssize_t fs_listxattr(struct fs *fs, struct fs_inode *inode, char *buf, size_t si
 
 /* ---- change ---- */
 
-/* A new ACL of a file whose group the guest's process is not in: set-group-id goes. */
+/* A new access ACL of a file or directory whose group the guest's process is not in: set-group-id
+ * goes. */
 static int kill_sgid(struct fs *fs, int fd, const char *path)
 {
     struct stat st;
     if (fstat(fd, &st) != 0)
         return -errno;
-    if (!S_ISREG(st.st_mode) || !(st.st_mode & S_ISGID))
+    if (!(st.st_mode & S_ISGID))
         return 0;
     return fchmodat(fs->cfg.proc_self_fd, path, st.st_mode & 07777 & ~(mode_t)S_ISGID, 0) == 0
                ? 0
@@ -219,7 +220,10 @@ int fs_setxattr(struct fs *fs, struct fs_inode *inode, const char *name, const v
     rc = set_value(fs, path, &host, value, size, flags);
     if (rc < 0)
         return rc;
-    return how & FS_XATTR_ACL_KILL_SGID ? kill_sgid(fs, fs_inode_fd(fs, inode), path) : 0;
+    /* The flag comes with default ACLs too, which leave the bit. */
+    return (how & FS_XATTR_ACL_KILL_SGID) && strcmp(name, XATTR_NAME_POSIX_ACL_ACCESS) == 0
+               ? kill_sgid(fs, fs_inode_fd(fs, inode), path)
+               : 0;
 }
 
 int fs_removexattr(struct fs *fs, struct fs_inode *inode, const char *name)

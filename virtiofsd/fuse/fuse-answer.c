@@ -97,6 +97,6 @@ void fuse_answer_attr(fuse_req_t req, int err, struct fs_inode *inode, const str
         fuse_answer_err(req, err);
         return;
     }
-    fuse_split_timeout(srv->cfg.timeout, &out.attr_valid, &out.attr_valid_nsec);
+    fuse_attr_timeout(srv, a->st.st_mode, &out.attr_valid, &out.attr_valid_nsec);
     answer(req, &out, sizeof(out));
 }

@@ -267,7 +267,9 @@ void fuse_do_statx(struct fuse_rq *rq)
         fuse_rq_reply_err(rq, err);
         return;
     }
-    fuse_split_timeout(rq->srv->cfg.timeout, &out.attr_valid, &out.attr_valid_nsec);
+    /* Asked for less, the mode may not be there. */
+    mode_t mode = stx.stx_mask & STATX_MODE ? stx.stx_mode : S_ISUID;
+    fuse_attr_timeout(rq->srv, mode, &out.attr_valid, &out.attr_valid_nsec);
     fill_statx(&out.stat, &stx);
     fuse_rq_reply_buf(rq, &out, sizeof(out));
 }

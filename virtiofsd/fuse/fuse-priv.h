@@ -134,6 +134,8 @@ int fuse_fill_attr(struct fuse_srv *srv, struct fuse_attr *out, struct fs_inode 
 int fuse_fill_entry(struct fuse_srv *srv, struct fuse_entry_out *out, const char *name,
                     struct fs_entry *e);
 void fuse_split_timeout(double t, uint64_t *sec, uint32_t *nsec);
+/* How long the guest may trust the attributes of an inode with this mode. */
+void fuse_attr_timeout(const struct fuse_srv *srv, mode_t mode, uint64_t *sec, uint32_t *nsec);
 /* FOPEN_* flags by cache policy. */
 uint32_t fuse_open_flags(const struct fuse_srv *srv, bool dir, const struct fs_opened *o);
 

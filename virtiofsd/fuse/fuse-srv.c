@@ -103,6 +103,20 @@ void fuse_split_timeout(double t, uint64_t *sec, uint32_t *nsec)
     *nsec = (uint32_t)((t - (double)*sec) * 1e9);
 }
 
+/* The host clears set-id bits at a write (FUSE_HANDLE_KILLPRIV_V2), and the answers to WRITE,
+ * FALLOCATE, COPY_FILE_RANGE and SETXATTR carry no attributes: for as long as the guest trusts the
+ * old ones, what a user has just written runs as the file's owner. Under auto it asks again before
+ * it reads a file that it has written to, but not when it reads through the window. */
+static bool bits_may_go(const struct fuse_srv *srv, mode_t mode)
+{
+    return (mode & (S_ISUID | S_ISGID)) && (srv->cfg.cache != FS_CACHE_AUTO || srv->dax.on);
+}
+
+void fuse_attr_timeout(const struct fuse_srv *srv, mode_t mode, uint64_t *sec, uint32_t *nsec)
+{
+    fuse_split_timeout(G_UNLIKELY(bits_may_go(srv, mode)) ? 0 : srv->cfg.timeout, sec, nsec);
+}
+
 int fuse_fill_attr(struct fuse_srv *srv, struct fuse_attr *out, struct fs_inode *inode,
                    const char *name, const struct fs_attr *a)
 {
@@ -134,8 +148,7 @@ int fuse_fill_entry(struct fuse_srv *srv, struct fuse_entry_out *out, const char
 {
     *out = (struct fuse_entry_out){.nodeid = fs_inode_id(e->inode)};
     fuse_split_timeout(srv->cfg.timeout, &out->entry_valid, &out->entry_valid_nsec);
-    out->attr_valid = out->entry_valid;
-    out->attr_valid_nsec = out->entry_valid_nsec;
+    fuse_attr_timeout(srv, e->attr.st.st_mode, &out->attr_valid, &out->attr_valid_nsec);
     int err = fuse_fill_attr(srv, &out->attr, e->inode, name, &e->attr);
     if (err)
         fs_inode_put(srv->fs, e->inode);
