@@ -416,13 +416,41 @@ static void test_hostile_remove(void **state)
     dax_umount(w);
 }
 
+/* A user that may store may not keep what write(2) would take from the file. */
+static void test_set_id(void **state)
+{
+    static const struct {
+        uint32_t uid;
+        uint64_t flags;
+        mode_t mode, left;
+    } row[] = {{1000, DAX_READ, 04777, 04777},  {0, DAX_WRITE, 04777, 04777},
+               {1000, DAX_WRITE, 06777, 0777},  {1000, DAX_WRITE, 02767, 02767},
+               {1000, DAX_WRITE, 04666, 00666}, {1000, DAX_WRITE, 0777, 0777}};
+    struct wire *w = *state;
+    struct stat st;
+
+    dax_put(w, "setid", DAX_PIECE);
+    dax_mount(w, FE_SHMEM_QEMU, always);
+    uint64_t node = wire_node(w, "setid");
+    for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+        assert_int_equal(chmod(wire_path(w, "setid"), row[i].mode), 0);
+        w->f.uid = row[i].uid;
+        assert_int_equal(dax_map(w, node, 0, row[i].flags), 0);
+        w->f.uid = 0;
+        assert_int_equal(stat(wire_path(w, "setid"), &st), 0);
+        if ((st.st_mode & 07777) != row[i].left)
+            fail_msg("row %zu: %o", i, st.st_mode & 07777);
+    }
+    dax_umount(w);
+}
+
 int main(void)
 {
 #define OWN(t) cmocka_unit_test_teardown(t, dax_cleanup)
     const struct CMUnitTest tests[] = {
         OWN(test_tail),     OWN(test_growth),          OWN(test_guest_changes),  OWN(test_small),
         OWN(test_replaced), OWN(test_cut_by_the_host), OWN(test_ends),           OWN(test_cycles),
-        OWN(test_osv),      OWN(test_hostile_setup),   OWN(test_hostile_remove),
+        OWN(test_osv),      OWN(test_hostile_setup),   OWN(test_hostile_remove), OWN(test_set_id),
     };
     return cmocka_run_group_tests(tests, wire_make, wire_unmake);
 }

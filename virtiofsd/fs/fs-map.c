@@ -137,12 +137,28 @@ int fs_map_open(struct fs *fs, struct fs_inode *inode, bool write)
     return fd;
 }
 
-int fs_map_store(struct fs *fs, struct fs_inode *inode)
+/* No system call of ours stores, so none clears the set-id bits: as write(2) does it. */
+static int clear_set_id(struct fs *fs, int fd)
 {
-    if (G_LIKELY(!fs->cap_name))
+    char num[FD_NAME_LEN];
+    struct stat st;
+    if (fstat(fd, &st) != 0)
+        return -errno;
+    mode_t gone = (st.st_mode & S_ISUID) | (st.st_mode & S_IXGRP ? st.st_mode & S_ISGID : 0);
+    if (G_LIKELY(gone == 0))
+        return 0;
+    return fchmodat(fs->cfg.proc_self_fd, fs_fd_name(num, fd), st.st_mode & 07777 & ~gone, 0) == 0
+               ? 0
+               : -errno;
+}
+
+int fs_map_store(struct fs *fs, struct fs_inode *inode, unsigned how)
+{
+    if (G_LIKELY(!fs->cap_name && !(how & FS_WRITE_KILL_SUIDGID)))
         return 0;
     int fd = fs_inode_fd(fs, inode);
-    return fd < 0 ? fd : fs_caps_drop(fs, inode, fd);
+    int rc = fd < 0 ? fd : fs_caps_drop(fs, inode, fd);
+    return rc == 0 && (how & FS_WRITE_KILL_SUIDGID) ? clear_set_id(fs, fd) : rc;
 }
 
 bool fs_map_opened(const struct fs_inode *inode)

@@ -288,8 +288,9 @@ unsigned fs_map_kind(struct fs *fs, struct fs_inode *inode, const struct fs_attr
 /* Descriptor of a regular file, O_RDWR or O_RDONLY, for mapping. It is the caller's and not
  * counted. -errno: -EROFS on a read-only share, -EISDIR, -EINVAL, that of open(2). */
 int fs_map_open(struct fs *fs, struct fs_inode *inode, bool write);
-/* The guest is going to store through a mapping: as before a write, file capabilities end. */
-int fs_map_store(struct fs *fs, struct fs_inode *inode);
+/* The guest is going to store through a mapping: as at a write, renamed file capabilities end, and
+ * with FS_WRITE_KILL_SUIDGID in @how the set-id bits. 0 or -errno. */
+int fs_map_store(struct fs *fs, struct fs_inode *inode, unsigned how);
 
 /* A note of the protocol's own on an inode, of 4 bits that can be set but not cleared; 0 at
  * first. */

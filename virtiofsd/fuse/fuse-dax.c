@@ -301,7 +301,8 @@ static int map_as(struct fuse_srv *srv, struct fs_inode *inode, const struct dax
 
 /* Open for writing where that may be, so that the guest's first store needs no other mapping; and
  * for reading only where the front-end takes that. */
-static int map_file(struct fuse_srv *srv, struct fs_inode *inode, const struct dax_request *rq)
+static int map_file(struct fuse_srv *srv, struct fs_inode *inode, const struct dax_request *rq,
+                    unsigned how)
 {
     unsigned kind = fs_map_kind(srv->fs, inode, NULL);
     int err = -EACCES;
@@ -309,7 +310,7 @@ static int map_file(struct fuse_srv *srv, struct fs_inode *inode, const struct d
     if (!(kind & FS_MAP))
         return -EOPNOTSUPP;
     if (kind & FS_MAP_WRITE) {
-        err = rq->write ? fs_map_store(srv->fs, inode) : 0;
+        err = rq->write ? fs_map_store(srv->fs, inode, how) : 0;
         err = err ? err : map_as(srv, inode, rq, true);
         /* What has changed since it was found to be writable is known by now. */
         if (err == 0 || (fs_map_kind(srv->fs, inode, NULL) & FS_MAP_WRITE))
@@ -343,7 +344,8 @@ void fuse_do_setupmapping(struct fuse_rq *rq)
         .len = arg.len,
         .write = arg.flags & FUSE_SETUPMAPPING_FLAG_WRITE,
     };
-    err = S_ISREG(fs_inode_type(inode)) ? map_file(srv, inode, &want) : -EINVAL;
+    err = S_ISREG(fs_inode_type(inode)) ? map_file(srv, inode, &want, fuse_kill_of(rq->in->uid))
+                                        : -EINVAL;
     fs_inode_put(srv->fs, inode);
     if (err)
         log_guest_warn("DAX: node %#" G_GINT64_MODIFIER "x at %" G_GUINT64_FORMAT
