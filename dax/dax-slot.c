@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "virtiofsd/base/auto.h"
+#include "virtiofsd/base/errno-text.h"
 #include "virtiofsd/base/log.h"
 
 /* Most mappings remembered that could not be taken back. */
@@ -79,7 +80,7 @@ static void unmap_piece(struct dax_window *w, const struct dax_piece *p)
     if (rc == 0)
         return;
     log_guest_warn("dax: cannot unmap 0x%" PRIx64 "+0x%" PRIx64 ": %s", p->at, p->len,
-                   strerror(-rc));
+                   errno_text(-rc));
     remember_stale(w, p->at, p->len);
 }
 
@@ -118,7 +119,7 @@ static int send_map(struct dax_window *w, const struct dax_slot *s, const struct
             break;
     }
     log_guest_warn("dax: the front-end does not map 0x%" PRIx64 "+0x%" PRIx64 ": %s", p->at, p->len,
-                   strerror(-rc));
+                   errno_text(-rc));
     /* An answer that came too late may have been yes. */
     remember_stale(w, p->at, p->len);
     return rc;
@@ -276,7 +277,7 @@ int dax_slot_remove(struct dax_window *w, struct dax_slot *s, bool tell)
     int rc = leave_file(w, s);
     if (rc < 0)
         log_guest_warn("dax: what the guest stored at the end of a file is lost: %s",
-                       strerror(-rc));
+                       errno_text(-rc));
     for (unsigned i = 0; i < s->pieces->len; i++) {
         const struct dax_piece *p = piece_at(s, i);
         if (tell)

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "virtiofsd/base/auto.h"
+#include "virtiofsd/base/errno-text.h"
 #include "virtiofsd/base/log.h"
 
 void dax_timer_init(struct dax_window *w)
@@ -23,7 +24,7 @@ static void timer_sync_file(struct dax_window *w, struct dax_file *f)
     int rc = dax_private_sync(w, f, true, DAX_ALL);
     pthread_mutex_unlock(&f->lock);
     if (rc < 0)
-        log_guest_warn("dax: private pages of a file differ from it: %s", strerror(-rc));
+        log_guest_warn("dax: private pages of a file differ from it: %s", errno_text(-rc));
     dax_file_put(w, f);
 }
 
@@ -98,7 +99,7 @@ void dax_timer_wake(struct dax_window *w)
     w->timer.started = rc == 0;
     if (rc)
         log_guest_warn("dax: no thread, the guest's stores wait for its requests: %s",
-                       strerror(rc));
+                       errno_text(rc));
 }
 
 void dax_timer_stop(struct dax_window *w)

@@ -12,7 +12,9 @@
 #include <unistd.h>
 
 #include "vhost-user/vu-backend.h"
+#include "virtiofsd/base/errno-text.h"
 #include "virtiofsd/base/log.h"
+#include "virtiofsd/base/random.h"
 
 /* Back-end requests. */
 enum { SHARED_OBJECT_REMOVE = 7, SHMEM_MAP = 9, SHMEM_UNMAP = 10 };
@@ -198,7 +200,7 @@ static int probe(void *user, struct dax_caps *caps)
     int rc = !vu_backend_has_shmem(v->channel) ? -ENOTCONN : v->dialect->probe ? find_caps(v) : 0;
     if (rc < 0) {
         log_warn("DAX: the front-end has no window that can be used (dialect %s): %s",
-                 v->dialect->name, g_strerror(-rc));
+                 v->dialect->name, errno_text(-rc));
         return rc;
     }
     log_info("DAX: the front-end (dialect %s, %s) maps files open for writing, read-only files: "
@@ -242,8 +244,7 @@ struct dax_vu *dax_vu_new(const struct dax_dialect *d, struct vu_backend *channe
     v->whole_fd = make_file((off_t)v->page);
     v->readonly_fd = open_readonly(v->whole_fd);
     v->tail_fd = make_file(TAIL_SIZE);
-    for (unsigned i = 0; i < sizeof(v->nobody); i++)
-        v->nobody[i] = (uint8_t)g_random_int_range(0, 256);
+    random_bytes(v->nobody, sizeof(v->nobody));
     return v;
 }
 

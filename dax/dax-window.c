@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "virtiofsd/base/auto.h"
+#include "virtiofsd/base/errno-text.h"
 #include "virtiofsd/base/log.h"
 
 #define WINDOW_MIN (2u << 20)
@@ -46,7 +47,8 @@ struct dax_window *dax_window_new(const struct dax_config *cfg)
     dax_timer_init(w);
     int rc = dax_private_open(w);
     if (rc < 0) {
-        log_error("dax: no memory for a window of %" PRIu64 " bytes: %s", cfg->size, strerror(-rc));
+        log_error("dax: no memory for a window of %" PRIu64 " bytes: %s", cfg->size,
+                  errno_text(-rc));
         dax_window_free(w);
         errno = -rc;
         return NULL;

@@ -6,6 +6,7 @@
 
 #include "sandbox/sb-priv.h"
 #include "virtiofsd/base/auto.h"
+#include "virtiofsd/base/errno-text.h"
 
 G_DEFINE_QUARK(sb - error - quark, sb_error)
 
@@ -15,7 +16,7 @@ bool sb_fail(GError **err, int code, const char *fmt, ...)
     va_start(ap, fmt);
     g_autofree char *what = g_strdup_vprintf(fmt, ap);
     va_end(ap);
-    g_set_error(err, SB_ERROR, code, "%s: %s", what, g_strerror(code));
+    g_set_error(err, SB_ERROR, code, "%s: %s", what, errno_text(code));
     return false;
 }
 

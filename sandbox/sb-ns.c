@@ -9,6 +9,7 @@
 
 #include "sandbox/sb-priv.h"
 #include "virtiofsd/base/auto.h"
+#include "virtiofsd/base/errno-text.h"
 #include "virtiofsd/base/log.h"
 
 /* linux/mount.h, from Linux 5.2 and 5.12; it cannot be included beside sys/mount.h everywhere.
@@ -69,7 +70,7 @@ static void harden(int tree_fd)
     attr.attr_set &= ~(uint64_t)SB_ATTR_NOSYMFOLLOW; /* Linux 5.14 */
     if (syscall(SYS_mount_setattr, tree_fd, "", AT_EMPTY_PATH | SB_AT_RECURSIVE, &attr,
                 sizeof(attr)) < 0)
-        log_debug("mount flags for the share not available: %s", g_strerror(errno));
+        log_debug("mount flags for the share not available: %s", errno_text(errno));
 }
 
 /* An empty file system of ours, read-only, without devices, programs or set-id: not mounted

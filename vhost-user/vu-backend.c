@@ -13,6 +13,7 @@
 #include "vhost-user/vu-backend-priv.h"
 #include "vhost-user/vu-msg.h"
 #include "virtiofsd/base/auto.h"
+#include "virtiofsd/base/errno-text.h"
 #include "virtiofsd/base/log.h"
 
 #define MAX_PAYLOAD 256
@@ -432,7 +433,7 @@ int vu_backend_call(struct vu_backend *b, uint32_t request, const void *payload,
     a.end_us = g_get_monotonic_time() + deadline_ms * G_TIME_SPAN_MILLISECOND;
     rc = round_trip(&a, request, payload, len, fd, value);
     if (rc < 0 && rc != -ECANCELED)
-        kill_channel(&a, request, g_strerror(-rc));
+        kill_channel(&a, request, errno_text(-rc));
     channel_unref(a.chan);
     return rc;
 }

@@ -9,6 +9,7 @@
 
 #include "vhost-user/vu-ctrl-ring.h"
 #include "vhost-user/vu-priv.h"
+#include "virtiofsd/base/errno-text.h"
 #include "virtiofsd/base/log.h"
 
 #define BIT(n) (UINT64_C(1) << (n))
@@ -351,7 +352,7 @@ int vu_ctrl_handle(struct vu_dev *dev, struct vu_msg *msg)
     }
     if (rc < 0)
         log_guest_warn("vhost-user message %u (%s, %u bytes, %u descriptors): %s", msg->hdr.request,
-                       h ? h->name : "unknown", msg->hdr.size, msg->nfds, g_strerror(-rc));
+                       h ? h->name : "unknown", msg->hdr.size, msg->nfds, errno_text(-rc));
     else
         log_debug("vhost-user %s", h->name);
     rc = answer(dev, msg, h && h->question, rc, &reply);

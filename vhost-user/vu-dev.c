@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "vhost-user/vu-priv.h"
+#include "virtiofsd/base/errno-text.h"
 #include "virtiofsd/base/log.h"
 
 #define ACCEPT_RETRY_MS 200
@@ -120,7 +121,7 @@ static void serve_messages(struct vu_dev *dev)
     if (rc == -ENODATA || rc == -ECONNRESET || rc == -EPIPE)
         log_info("front-end disconnected");
     else if (rc < 0)
-        log_error("connection closed: %s", g_strerror(-rc));
+        log_error("connection closed: %s", errno_text(-rc));
     vu_msg_clear(msg);
     g_free(msg);
 }
@@ -167,7 +168,7 @@ static int serve(struct vu_dev *dev, GError **err)
         serve_messages(dev);
     else
         g_set_error(err, G_FILE_ERROR, (int)g_file_error_from_errno(-rc),
-                    "cannot set up %u queues: %s", dev->cfg.num_queues, g_strerror(-rc));
+                    "cannot set up %u queues: %s", dev->cfg.num_queues, errno_text(-rc));
     disconnect(dev);
     return rc < 0 ? -1 : 0;
 }
@@ -187,10 +188,10 @@ static int accept_one(struct vu_dev *dev, GError **err)
             continue;
         if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM) {
             g_set_error(err, G_FILE_ERROR, (int)g_file_error_from_errno(errno),
-                        "cannot accept connections: %s", g_strerror(errno));
+                        "cannot accept connections: %s", errno_text(errno));
             return -1;
         }
-        log_guest_warn("cannot accept a connection yet: %s", g_strerror(errno));
+        log_guest_warn("cannot accept a connection yet: %s", errno_text(errno));
         struct pollfd p = {dev->wake_fd, POLLIN, 0};
         poll(&p, 1, ACCEPT_RETRY_MS);
     }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "virtiofsd/base/auto.h"
+#include "virtiofsd/base/errno-text.h"
 #include "virtiofsd/base/sock.h"
 
 G_GNUC_PRINTF(3, 4) static void fail(GError **err, int code, const char *fmt, ...)
@@ -32,19 +33,19 @@ static bool remove_stale(const struct sockaddr_un *addr, GError **err)
     case SOCK_PATH_FREE:
         return true;
     case SOCK_PATH_UNSEEN:
-        fail(err, code, "cannot look at %s: %s", path, g_strerror(code));
+        fail(err, code, "cannot look at %s: %s", path, errno_text(code));
         return false;
     case SOCK_PATH_NO_SOCKET:
         fail(err, code, "%s exists and is no socket: choose another path", path);
         return false;
     case SOCK_PATH_IN_USE:
         fail(err, code, "socket %s is in use (%s): stop the process that listens on it", path,
-             g_strerror(code));
+             errno_text(code));
         return false;
     case SOCK_PATH_STUCK:
         break;
     }
-    fail(err, code, "cannot remove the stale socket %s: %s", path, g_strerror(code));
+    fail(err, code, "cannot remove the stale socket %s: %s", path, errno_text(code));
     return false;
 }
 
@@ -69,7 +70,7 @@ int vu_sock_listen(const char *path, const char *group, GError **err)
 
     AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0) {
-        fail(err, errno, "cannot make a unix socket: %s", g_strerror(errno));
+        fail(err, errno, "cannot make a unix socket: %s", errno_text(errno));
         return -1;
     }
     mode_t mask = umask(0177);
@@ -77,17 +78,17 @@ int vu_sock_listen(const char *path, const char *group, GError **err)
     int code = errno;
     umask(mask);
     if (rc < 0) {
-        fail(err, code, "cannot make the socket %s: %s", path, g_strerror(code));
+        fail(err, code, "cannot make the socket %s: %s", path, errno_text(code));
         return -1;
     }
     code = group ? -sock_path_give(path, gid) : 0;
     if (code != 0) {
         fail(err, code, "cannot give the socket %s to group '%s': %s", path, group,
-             g_strerror(code));
+             errno_text(code));
         return -1;
     }
     if (listen(fd, 1) < 0) {
-        fail(err, errno, "cannot listen on %s: %s", path, g_strerror(errno));
+        fail(err, errno, "cannot listen on %s: %s", path, errno_text(errno));
         unlink(path);
         return -1;
     }
@@ -100,7 +101,7 @@ int vu_sock_adopt(int fd, bool *listening, GError **err)
     int rc = sock_look(fd, &kind);
     if (rc < 0) {
         fail(err, -rc, "descriptor %d cannot be used: %s; pass a unix stream socket", fd,
-             g_strerror(-rc));
+             errno_text(-rc));
         return -1;
     }
     if (kind.type != SOCK_STREAM || kind.domain != AF_UNIX) {
@@ -108,7 +109,7 @@ int vu_sock_adopt(int fd, bool *listening, GError **err)
         return -1;
     }
     if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
-        fail(err, errno, "descriptor %d: %s", fd, g_strerror(errno));
+        fail(err, errno, "descriptor %d: %s", fd, errno_text(errno));
         return -1;
     }
     *listening = kind.listening;

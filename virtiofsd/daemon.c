@@ -15,6 +15,7 @@
 #include "vhost-user/vu-sock.h"
 #include "virtiofsd/9p/p9-listen.h"
 #include "virtiofsd/base/auto.h"
+#include "virtiofsd/base/errno-text.h"
 #include "virtiofsd/base/log.h"
 #include "virtiofsd/base/trim.h"
 #include "virtiofsd/daemon-9p.h"
@@ -114,7 +115,7 @@ static bool set_nofile(struct daemon *d, GError **err)
                         "--rlimit-nofile=%" G_GUINT64_FORMAT
                         ": %s; the hard limit is %" G_GUINT64_FORMAT
                         ": choose a value up to it, or 0 to leave the limit as it is",
-                        want, g_strerror(errno), (uint64_t)lim.rlim_max);
+                        want, errno_text(errno), (uint64_t)lim.rlim_max);
             return false;
         }
     }
@@ -244,7 +245,7 @@ static bool enter_sandbox(struct daemon *d, struct sb_result *out, GError **err)
     int ret = sb_seccomp_apply(SB_THREAD_PROCESS, d->seccomp);
     if (ret) {
         g_set_error(err, G_FILE_ERROR, G_FILE_ERROR_FAILED,
-                    "seccomp: %s; the kernel may lack it: try --seccomp=none", g_strerror(-ret));
+                    "seccomp: %s; the kernel may lack it: try --seccomp=none", errno_text(-ret));
         return false;
     }
     return true;
@@ -403,7 +404,7 @@ static int start(struct daemon *d, GError **err)
     d->null_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
     if (d->null_fd < 0) {
         g_set_error(err, G_FILE_ERROR, g_file_error_from_errno(errno),
-                    "/dev/null: %s; the daemon needs it", g_strerror(errno));
+                    "/dev/null: %s; the daemon needs it", errno_text(errno));
         return -1;
     }
     if (d->o->protocol != OPT_PROTOCOL_VIRTIOFS) {

@@ -76,6 +76,13 @@ class Others(unittest.TestCase):
         for text in ('todos', 'AXXXB', 'chroot/path', 'the /home directory', 'a/home/b', 'int a;\n'):
             self.assertEqual(complaints(rules.words, 'a.c', text), [], text)
 
+    def test_quiet(self):
+        for text in ('x = g_strerror(e);', 'strerror(e)', 'g_random_int()', 'tm = localtime_r(&t, &m)'):
+            self.assertEqual(len(complaints(rules.quiet, 'dax/a.c', text)), 1, text)
+            self.assertEqual(complaints(rules.quiet, 'tests/unit/a.c', text), [], text)
+        for text in ('errno_text(e)', '/* not\n strerror(3) */', 'my_strerrors(e)'):
+            self.assertEqual(complaints(rules.quiet, 'dax/a.c', text), [], text)
+
     def test_start(self):
         start = '/* SPDX-License-Identifier: BSD-3-Clause */\n'
         self.assertEqual(complaints(rules.header_start, 'a.c', start), [])

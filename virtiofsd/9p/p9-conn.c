@@ -2,10 +2,10 @@
  * Life of servers and connections, and the messages about them. */
 #include <errno.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include "virtiofsd/9p/p9-priv.h"
+#include "virtiofsd/base/random.h"
 
 #define VERSION_NAME "9P2000.L"
 
@@ -18,8 +18,7 @@ struct p9_srv *p9_srv_new(const struct p9_config *cfg)
     srv->fids.max = cfg->max_fids_all;
     atomic_flag_clear(&srv->told);
     p9_devs_init(&srv->devs);
-    if (getrandom(&srv->secret, sizeof(srv->secret), GRND_NONBLOCK) != sizeof(srv->secret))
-        srv->secret = (uint64_t)g_random_int() << 32 | g_random_int();
+    random_bytes(&srv->secret, sizeof(srv->secret));
     return srv;
 }
 

@@ -14,6 +14,7 @@
 #include <sys/un.h>
 
 #include "virtiofsd/base/auto.h"
+#include "virtiofsd/base/errno-text.h"
 #include "virtiofsd/base/sock.h"
 
 #define DEFAULT_PORT 564 /* IANA: 9pfs */
@@ -63,7 +64,7 @@ static int listen_on(const char *addr, const union any_addr *a, socklen_t len, G
     AUTO_FD int fd = socket(a->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
     if (fd < 0) {
-        fail(err, addr, errno, "cannot make a socket: %s", g_strerror(errno));
+        fail(err, addr, errno, "cannot make a socket: %s", errno_text(errno));
         return -1;
     }
     if (a->sa.sa_family == AF_INET || a->sa.sa_family == AF_INET6) {
@@ -73,7 +74,7 @@ static int listen_on(const char *addr, const union any_addr *a, socklen_t len, G
     if (a->sa.sa_family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
     if (bind(fd, &a->sa, len) < 0 || listen(fd, BACKLOG) < 0) {
-        fail(err, addr, errno, "cannot listen: %s", g_strerror(errno));
+        fail(err, addr, errno, "cannot listen: %s", errno_text(errno));
         return -1;
     }
     return steal_fd(&fd);
@@ -99,7 +100,7 @@ static bool remove_stale(const char *addr, const union any_addr *a, GError **err
     case SOCK_PATH_FREE:
         return true;
     case SOCK_PATH_UNSEEN:
-        return fail(err, addr, code, "cannot look at it: %s", g_strerror(code));
+        return fail(err, addr, code, "cannot look at it: %s", errno_text(code));
     case SOCK_PATH_NO_SOCKET:
         return fail(err, addr, code, "it exists and is no socket: choose another path");
     case SOCK_PATH_IN_USE:
@@ -107,7 +108,7 @@ static bool remove_stale(const char *addr, const union any_addr *a, GError **err
     case SOCK_PATH_STUCK:
         break;
     }
-    return fail(err, addr, code, "cannot remove the stale socket: %s", g_strerror(code));
+    return fail(err, addr, code, "cannot remove the stale socket: %s", errno_text(code));
 }
 
 static bool open_unix(const char *addr, const char *path, const char *group,
@@ -131,7 +132,7 @@ static bool open_unix(const char *addr, const char *path, const char *group,
         return false;
     int rc = group ? sock_path_give(path, gid) : 0;
     if (rc < 0)
-        return fail(err, addr, -rc, "cannot give it to group '%s': %s", group, g_strerror(-rc));
+        return fail(err, addr, -rc, "cannot give it to group '%s': %s", group, errno_text(-rc));
     *out = (struct p9_endpoint){.fd = steal_fd(&fd), .local = true};
     return true;
 }
@@ -218,12 +219,12 @@ static bool open_fd(const char *addr, const char *rest, const char *group, struc
     int fd = (int)n;
     int rc = sock_look(fd, &kind);
     if (rc < 0)
-        return fail(err, addr, -rc, "%s; pass a stream socket", g_strerror(-rc));
+        return fail(err, addr, -rc, "%s; pass a stream socket", errno_text(-rc));
     if (kind.type != SOCK_STREAM)
         return fail(err, addr, EINVAL, "it is not a stream socket");
     if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ||
         (kind.listening && fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0))
-        return fail(err, addr, errno, "%s", g_strerror(errno));
+        return fail(err, addr, errno, "%s", errno_text(errno));
     if (kind.domain == AF_INET || kind.domain == AF_INET6)
         set_tcp(fd);
     *out = (struct p9_endpoint){

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "virtiofsd/9p/p9-priv.h"
+#include "virtiofsd/base/errno-text.h"
 #include "virtiofsd/base/log.h"
 
 static bool squashed(const struct p9_rq *rq)
@@ -51,7 +52,7 @@ bool p9_act_as(const struct p9_rq *rq)
     if (rc < 0 && !atomic_flag_test_and_set(&rq->conn->srv->told))
         log_warn("cannot act as the user %u:%u of --p9-squash (%s): what it may is judged by mode "
                  "and ACL just before, not by the kernel",
-                 (unsigned)cred.uid, (unsigned)cred.gid, g_strerror(-rc));
+                 (unsigned)cred.uid, (unsigned)cred.gid, errno_text(-rc));
     return rc > 0;
 }
 

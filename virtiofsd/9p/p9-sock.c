@@ -13,6 +13,7 @@
 
 #include "virtiofsd/9p/p9-stream.h"
 #include "virtiofsd/base/auto.h"
+#include "virtiofsd/base/errno-text.h"
 #include "virtiofsd/base/log.h"
 
 #define ACCEPT_RETRY_MS 200
@@ -150,7 +151,7 @@ static void stream_begin(struct p9_sock *s, int fd, bool local, bool wanted)
     log_debug("9P connection opened");
     int rc = p9_stream_start(st);
     if (rc < 0) {
-        log_guest_warn("9P connection: %s", g_strerror(-rc));
+        log_guest_warn("9P connection: %s", errno_text(-rc));
         stream_end(s, st);
     }
     p9_stream_unref(st);
@@ -190,7 +191,7 @@ static void accept_one(struct p9_sock *s, const struct p9_endpoint *ep)
     if (fd < 0) {
         if (errno == EINTR || errno == EAGAIN || errno == ECONNABORTED)
             return;
-        log_guest_warn("cannot accept a 9P connection: %s", g_strerror(errno));
+        log_guest_warn("cannot accept a 9P connection: %s", errno_text(errno));
         struct pollfd p = {s->wake_fd, POLLIN, 0};
         poll(&p, 1, ACCEPT_RETRY_MS);
         return;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "virtiofsd/9p/p9-priv.h"
+#include "virtiofsd/base/errno-text.h"
 #include "virtiofsd/base/iov.h"
 #include "virtiofsd/base/log.h"
 
@@ -91,7 +92,7 @@ static void rq_answer(struct p9_rq *rq, int err)
     if (err == 0 && (rq->out.full || P9_HEAD + rq->out.len + rq->data > rq->room))
         err = -EMSGSIZE;
     if (err < 0) {
-        log_debug("%s tag %u: %s", rq->op ? rq->op->name : "?", rq->tag, g_strerror(-err));
+        log_debug("%s tag %u: %s", rq->op ? rq->op->name : "?", rq->tag, errno_text(-err));
         p9_answer_err(rq->conn, rq->chain, rq->tag, err);
         return;
     }
@@ -199,7 +200,7 @@ void p9_conn_handle(struct p9_conn *conn, struct chain *c)
     if (err == 0 && !p9_tag_claim(conn, rq->tag))
         err = -EINVAL;
     if (err < 0) {
-        log_guest_debug("%s refused: %s", rq->op ? rq->op->name : "9p message", g_strerror(-err));
+        log_guest_debug("%s refused: %s", rq->op ? rq->op->name : "9p message", errno_text(-err));
         p9_answer_err(conn, c, rq->tag, err);
         return;
     }

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
 #include <time.h>
@@ -29,7 +30,9 @@ void log_init(enum log_level level, bool use_syslog)
     to_syslog = use_syslog;
     to_journal = !use_syslog && g_log_writer_is_journald(STDERR_FILENO);
     if (use_syslog) {
-        /* syslog(3) wants the time zone: read now, since in a sandbox the file is the guest's. */
+        /* syslog(3) wants the time zone: read now, since in a sandbox the file is the guest's, or
+         * not there; and named, or tzset(3), which some libcs call again, looks at the file. */
+        setenv("TZ", ":/etc/localtime", 0);
         tzset();
         openlog("virtiofsd", LOG_PID | LOG_NDELAY, LOG_DAEMON);
     }

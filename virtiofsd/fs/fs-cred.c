@@ -5,6 +5,7 @@
  * euid 0 to another one empties the effective capability set, coming back fills it again, so the
  * host's permission checks apply to what is created in between, and the set-group-id rule for new
  * files sees an ordinary user. */
+#include "virtiofsd/base/errno-text.h"
 #include "virtiofsd/base/log.h"
 #include "virtiofsd/fs/fs-idmap.h"
 #include "virtiofsd/fs/fs-priv.h"
@@ -32,7 +33,7 @@ static __thread struct {
 void fs_thread_start(void)
 {
     if (unshare(CLONE_FS) != 0)
-        log_error("unshare(CLONE_FS): %s: umasks of requests may mix", g_strerror(errno));
+        log_error("unshare(CLONE_FS): %s: umasks of requests may mix", errno_text(errno));
     umask(0);
     thread_umask = 0;
     thread_cwd = 0;
@@ -40,7 +41,7 @@ void fs_thread_start(void)
     /* Our own groups must not make new files set-group-id for a group the guest is not in. Not
      * allowed in some user namespaces, where ids cannot be switched either. */
     if (syscall(SYS_setgroups, 0, NULL) != 0 && errno != EPERM)
-        log_warn("setgroups: %s", g_strerror(errno));
+        log_warn("setgroups: %s", errno_text(errno));
 }
 
 int fs_thread_cwd(struct fs *fs)
@@ -83,7 +84,7 @@ void fs_fsetid_restore(void)
 {
     int keep = errno;
     if (caps_set(thread_caps.set) != 0) {
-        log_error("capset: %s: cannot restore capabilities", g_strerror(errno));
+        log_error("capset: %s: cannot restore capabilities", errno_text(errno));
         abort();
     }
     errno = keep;
@@ -127,7 +128,7 @@ bool fs_cred_override(const struct fs_cred *cred, struct fs_cred_saved *saved)
 static void become_uid(struct fs *fs, uid_t uid, const char *what)
 {
     if (syscall(SYS_setresuid, -1, uid, -1) != 0) {
-        log_error("setresuid: %s: cannot %s", g_strerror(errno), what);
+        log_error("setresuid: %s: cannot %s", errno_text(errno), what);
         abort();
     }
 }
@@ -147,7 +148,7 @@ void fs_cred_leave(struct fs *fs, const struct fs_cred_saved *saved)
     if (saved->groups)
         ok = syscall(SYS_setgroups, 0, NULL) == 0 && ok;
     if (!ok) {
-        log_error("setresgid, setgroups: %s: cannot become the daemon again", g_strerror(errno));
+        log_error("setresgid, setgroups: %s: cannot become the daemon again", errno_text(errno));
         abort();
     }
     errno = keep;
@@ -283,7 +284,7 @@ void fs_search_end(void)
 {
     int keep = errno;
     if (caps_only(0) != 0) {
-        log_error("capset: %s: cannot give capabilities up again", g_strerror(errno));
+        log_error("capset: %s: cannot give capabilities up again", errno_text(errno));
         abort();
     }
     errno = keep;

@@ -12,6 +12,7 @@
  * once per mount from a pair that belongs together. Where it is not found, an inode begins with a
  * descriptor and gets its handle when that is swept. That a number may have gone from one file to
  * the next is left to the first opening by that handle: fs-proof.c. */
+#include "virtiofsd/base/errno-text.h"
 #include "virtiofsd/base/log.h"
 #include "virtiofsd/fs/fs-priv.h"
 
@@ -172,7 +173,7 @@ int fs_handles_init(struct fs *fs, int root_fd, GError **err)
         return 0;
     const char *why = rc == -EPERM
                           ? "CAP_DAC_READ_SEARCH is missing"
-                          : (rc == -EOPNOTSUPP ? "the file system has none" : g_strerror(-rc));
+                          : (rc == -EOPNOTSUPP ? "the file system has none" : errno_text(-rc));
     if (fs->cfg.handles == FS_HANDLES_MANDATORY) {
         g_set_error(err, G_FILE_ERROR, g_file_error_from_errno(-rc),
                     "file handles do not work on the shared directory (%s): use "

@@ -2,6 +2,7 @@
  * The context: start, reset, end; and the small things that all verbs share. */
 #include "virtiofsd/fs/fs.h"
 
+#include "virtiofsd/base/errno-text.h"
 #include "virtiofsd/fs/fs-idmap.h"
 #include "virtiofsd/fs/fs-priv.h"
 
@@ -102,7 +103,7 @@ static int open_root(struct fs *fs, GError **err)
         rc = -ENOTDIR;
     if (rc < 0) {
         g_set_error(err, G_FILE_ERROR, g_file_error_from_errno(-rc), "shared directory: %s",
-                    g_strerror(-rc));
+                    errno_text(-rc));
         return rc;
     }
     rc = fs_handles_init(fs, fs->cfg.root_fd, err);
@@ -116,7 +117,7 @@ static int open_root(struct fs *fs, GError **err)
         rc = fs_mnt_anchor(fs, fs->root, fs_inode_fd(fs, fs->root));
     if (rc < 0)
         g_set_error(err, G_FILE_ERROR, g_file_error_from_errno(-rc), "shared directory: %s",
-                    g_strerror(-rc));
+                    errno_text(-rc));
     return rc;
 }
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "dax/dax-window.h"
+#include "virtiofsd/base/errno-text.h"
 #include "virtiofsd/base/log.h"
 
 /* Notes on an inode: its name was compared with the patterns, and fits; the guest was told that it
@@ -163,7 +164,7 @@ static int64_t ns_of(const struct timespec *t)
 /* An error of the window, as the guest hears it. */
 static int failed(const char *what, uint64_t id, int err)
 {
-    log_guest_warn("DAX: %s of node %#" G_GINT64_MODIFIER "x: %s", what, id, g_strerror(-err));
+    log_guest_warn("DAX: %s of node %#" G_GINT64_MODIFIER "x: %s", what, id, errno_text(-err));
     return -EIO;
 }
 
@@ -351,7 +352,7 @@ void fuse_do_setupmapping(struct fuse_rq *rq)
         log_guest_warn("DAX: node %#" G_GINT64_MODIFIER "x at %" G_GUINT64_FORMAT
                        " cannot be mapped for %s: %s",
                        want.file, want.foffset, want.write ? "writing" : "reading",
-                       g_strerror(-err));
+                       errno_text(-err));
     else
         atomic_fetch_add(&srv->dax.map_us, (uint64_t)(g_get_monotonic_time() - start));
     fuse_rq_reply_err(rq, err);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "virtiofsd/base/errno-text.h"
 #include "virtiofsd/base/log.h"
 
 static __thread struct fuse_rq *current;
@@ -64,7 +65,7 @@ void fuse_rq_reply_err(struct fuse_rq *rq, int err)
     if (err == 0)
         err = finish(rq);
     log_debug("%s nodeid %" G_GUINT64_FORMAT ": %s", rq->op ? rq->op->name : "?", rq->in->nodeid,
-              err ? g_strerror(-err) : "ok");
+              err ? errno_text(-err) : "ok");
     reply_header(rq, 0, err);
 }
 
@@ -340,7 +341,7 @@ void fuse_srv_handle(struct fuse_srv *srv, struct chain *c)
         fuse_rq_reply_none(rq);
     } else {
         if (rq->op)
-            log_guest_debug("%s refused: %s", rq->op->name, g_strerror(-err));
+            log_guest_debug("%s refused: %s", rq->op->name, errno_text(-err));
         fuse_rq_reply_err(rq, err);
     }
     pthread_rwlock_unlock(&srv->lock);
