@@ -18,6 +18,7 @@ unsigned double_handled;
 
 struct p9_conn {
     uint32_t msize;
+    bool attached;
     struct chain *waiting;
 };
 
@@ -45,6 +46,18 @@ uint32_t p9_conn_msize(struct p9_conn *conn)
 {
     AUTO_LOCK(&double_lock);
     return conn->msize;
+}
+
+void p9_conn_bound_values(struct p9_conn *conn, size_t bytes)
+{
+    (void)conn;
+    assert_true(bytes > 0 && bytes <= 1u << 20);
+}
+
+bool p9_conn_attached(struct p9_conn *conn)
+{
+    AUTO_LOCK(&double_lock);
+    return conn->attached;
 }
 
 static void answer(struct chain *c, size_t len)
@@ -114,6 +127,9 @@ void p9_conn_handle(struct p9_conn *conn, struct chain *c)
         answer(c, c->in_len);
         return;
     default:
-        answer(c, c->in_len);
+        pthread_mutex_lock(&double_lock);
+        conn->attached = true;
+        pthread_mutex_unlock(&double_lock);
+        answer(c, MIN(c->in_len, c->out_len));
     }
 }

@@ -8,7 +8,7 @@
 #include "virtiofsd/9p/p9-srv.h"
 
 enum {
-    ECHO = 1,     /* the message comes back, type + 1 */
+    ECHO = 1,     /* attached; the message comes back, type + 1, 8 KiB of it if it is large */
     SLOW = 3,     /* as above, when `gate` is opened; occupies its thread */
     WAIT = 5,     /* answered when cancelled; occupies nothing */
     NOTHING = 7,  /* completed with 0 bytes */

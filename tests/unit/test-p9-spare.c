@@ -26,8 +26,10 @@ static void test_goes_round(void **state)
     struct p9_buf again = p9_spare_get(&s, MIB - 100);
     assert_ptr_equal(again.at, b.at); /* the latest */
     assert_int_equal(again.size, MIB);
-    /* Half the size is too little use of it, and it is too small for more than its size. */
+    /* What is held is what is counted: no larger one comes instead. */
     struct p9_buf half = p9_spare_get(&s, MIB / 2), more = p9_spare_get(&s, MIB + 1);
+    assert_int_equal(half.size, MIB / 2);
+    assert_int_equal(more.size, MIB + P9_SPARE_LEAST);
     assert_ptr_not_equal(half.at, a.at);
     assert_ptr_not_equal(more.at, a.at);
     assert_int_equal(s.n, 1);

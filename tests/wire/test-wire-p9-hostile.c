@@ -231,7 +231,7 @@ static void messages(struct wire *w, const struct way *way)
 }
 EACH(messages)
 
-/* More than there is room for, none of which says anything. */
+/* More than there is room for, none of which attaches; every other one speaks. */
 static void silent(struct wire *w, const struct way *way)
 {
     int fd[MAX_CONNS + 16];
@@ -239,8 +239,12 @@ static void silent(struct wire *w, const struct way *way)
     way->start(w);
     int first = way->dial(w);
     p9_mounted(&c, p9_by_socket, &first);
-    for (unsigned i = 0; i < sizeof(fd) / sizeof(fd[0]); i++)
+    for (unsigned i = 0; i < sizeof(fd) / sizeof(fd[0]); i++) {
         fd[i] = way->dial(w);
+        if (i % 2)
+            put(fd[i], version, sizeof(version));
+    }
+    usleep(100000); /* what they said has come */
     serves(w, way);
     reads(&c);
     for (unsigned i = 0; i < sizeof(fd) / sizeof(fd[0]); i++)

@@ -87,6 +87,16 @@ uint32_t p9_conn_msize(struct p9_conn *conn)
     return atomic_load(&conn->msize);
 }
 
+void p9_conn_bound_values(struct p9_conn *conn, size_t bytes)
+{
+    conn->fids.max_xattr_bytes = bytes;
+}
+
+bool p9_conn_attached(struct p9_conn *conn)
+{
+    return atomic_load(&conn->attached);
+}
+
 /* ---- messages ---- */
 
 int p9_do_version(struct p9_rq *rq)
@@ -176,6 +186,8 @@ int p9_do_attach(struct p9_rq *rq)
     }
     if (rc < 0)
         p9_fid_put(&conn->fids, fid);
+    else if (!atomic_load(&conn->attached))
+        atomic_store(&conn->attached, true);
     return rc;
 }
 

@@ -5,7 +5,7 @@
 
 #include "virtiofsd/base/auto.h"
 
-/* Bytes of attribute values that the fids of one connection may hold together. */
+/* Bytes of attribute values that the fids of one connection may hold together, if not less. */
 #define XATTR_BYTES_MAX (16u << 20)
 
 void p9_fids_init(struct p9_fids *fids, struct fs *fs, unsigned max, struct p9_budget *all)
@@ -13,6 +13,7 @@ void p9_fids_init(struct p9_fids *fids, struct fs *fs, unsigned max, struct p9_b
     fids->all = all;
     fids->fs = fs;
     fids->max = max;
+    fids->max_xattr_bytes = XATTR_BYTES_MAX;
     fids->table = g_hash_table_new(g_direct_hash, g_direct_equal);
     pthread_mutex_init(&fids->lock, NULL);
 }
@@ -161,7 +162,7 @@ struct p9_xattr *p9_xattr_new(struct p9_fids *fids, size_t size)
 {
     size_t cost = size + sizeof(struct p9_xattr);
 
-    if (atomic_fetch_add(&fids->xattr_bytes, cost) + cost > XATTR_BYTES_MAX) {
+    if (atomic_fetch_add(&fids->xattr_bytes, cost) + cost > fids->max_xattr_bytes) {
         atomic_fetch_sub(&fids->xattr_bytes, cost);
         return NULL;
     }

@@ -64,6 +64,7 @@ struct p9_fids {
     unsigned max;
     struct p9_budget *all;      /* what all connections of a server have together */
     _Atomic size_t xattr_bytes; /* in values of fids */
+    size_t max_xattr_bytes;
 };
 
 void p9_fids_init(struct p9_fids *fids, struct fs *fs, unsigned max, struct p9_budget *all);

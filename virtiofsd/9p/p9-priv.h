@@ -46,6 +46,7 @@ struct p9_conn {
     /* Requests hold it for reading, Tversion and reset for writing. */
     pthread_rwlock_t session;
     bool versioned; /* session */
+    atomic_bool attached;
     _Atomic uint32_t msize;
     struct p9_fids fids;
 

@@ -24,19 +24,19 @@ struct p9_sock {
     struct p9_sock_config cfg;
     GArray *endpoints; /* struct p9_endpoint */
     uid_t uid;         /* who we are */
-    int epoll_fd;
-    int wake_fd; /* eventfd: p9_sock_run() looks what there is to do */
-    int quit_fd; /* eventfd: the pool ends */
+    int wake_fd;       /* eventfd: p9_sock_run() looks what there is to do */
+    int quit_fd;       /* eventfd: the pool ends */
     atomic_bool stop;
     GPtrArray *pool; /* GThread */
-    struct p9_spare spare;
+    struct p9_streams all;
 
     pthread_mutex_t lock; /* never held while a stream's is taken, nor the other way */
     pthread_cond_t changed;
-    struct p9_stream *streams[P9_SOCK_MAX_CONNS]; /* each with a reference */
-    uint32_t gens[P9_SOCK_MAX_CONNS];             /* tell a slot's users apart */
-    uint64_t born[P9_SOCK_MAX_CONNS];             /* the connection's number */
-    uint64_t n_born;
+    struct slot {
+        struct p9_stream *stream; /* with a reference, or NULL */
+        uint32_t gen;             /* tells the slot's users apart */
+        int64_t born;             /* us, monotonic; of one that was given to us: INT64_MAX */
+    } slots[P9_SOCK_MAX_CONNS];
     unsigned n_streams; /* not yet freed */
 };
 
@@ -52,7 +52,7 @@ static void wake(int fd)
 static struct p9_stream *stream_get(struct p9_sock *s, uint64_t id)
 {
     AUTO_LOCK(&s->lock);
-    struct p9_stream *st = s->streams[(uint32_t)id % P9_SOCK_MAX_CONNS];
+    struct p9_stream *st = s->slots[(uint32_t)id % P9_SOCK_MAX_CONNS].stream;
     if (!st || st->id != id)
         return NULL;
     atomic_fetch_add(&st->refs, 1);
@@ -65,7 +65,7 @@ static void stream_gone(void *user)
 
     AUTO_LOCK(&s->lock);
     if (--s->n_streams == 0)
-        p9_spare_empty(&s->spare);
+        p9_spare_empty(&s->all.spare);
     pthread_cond_broadcast(&s->changed);
     wake(s->wake_fd);
 }
@@ -73,12 +73,12 @@ static void stream_gone(void *user)
 /* Take @st out of the table and end it, unless somebody did. The caller holds a reference. */
 static void stream_end(struct p9_sock *s, struct p9_stream *st)
 {
-    struct p9_stream **slot = &s->streams[(uint32_t)st->id % P9_SOCK_MAX_CONNS];
+    struct slot *slot = &s->slots[(uint32_t)st->id % P9_SOCK_MAX_CONNS];
 
     pthread_mutex_lock(&s->lock);
-    bool ours = *slot == st;
+    bool ours = slot->stream == st;
     if (ours)
-        *slot = NULL;
+        slot->stream = NULL;
     pthread_mutex_unlock(&s->lock);
     if (!ours)
         return;
@@ -89,37 +89,44 @@ static void stream_end(struct p9_sock *s, struct p9_stream *st)
 static int free_slot_locked(const struct p9_sock *s)
 {
     for (int i = 0; i < P9_SOCK_MAX_CONNS; i++) {
-        if (!s->streams[i])
+        if (!s->slots[i].stream)
             return i;
     }
     return -1;
 }
 
-/* The oldest that has not said anything, with a reference, or NULL. */
-static struct p9_stream *oldest_silent_locked(const struct p9_sock *s)
+/* The oldest that was not given to us and by which nobody has attached, with a reference, or NULL.
+ */
+static struct p9_stream *oldest_silent(struct p9_sock *s, int64_t *born)
 {
-    int oldest = -1;
+    const struct slot *oldest = NULL;
 
-    for (int i = 0; i < P9_SOCK_MAX_CONNS; i++) {
-        if (s->streams[i] && !atomic_load(&s->streams[i]->spoke) &&
-            (oldest < 0 || s->born[i] < s->born[oldest]))
-            oldest = i;
+    AUTO_LOCK(&s->lock);
+    for (unsigned i = 0; i < P9_SOCK_MAX_CONNS; i++) {
+        const struct slot *slot = &s->slots[i];
+        if (slot->stream && slot->born != INT64_MAX && !p9_conn_attached(slot->stream->conn) &&
+            (!oldest || slot->born < oldest->born))
+            oldest = slot;
     }
-    if (oldest < 0)
+    if (!oldest)
         return NULL;
-    atomic_fetch_add(&s->streams[oldest]->refs, 1);
-    return s->streams[oldest];
+    *born = oldest->born;
+    atomic_fetch_add(&oldest->stream->refs, 1);
+    return oldest->stream;
 }
 
-/* Who connects and says nothing must not keep others out. */
+/* Who connects and does not attach must not keep others out. */
 static void make_room(struct p9_sock *s)
 {
+    int64_t born;
+
     pthread_mutex_lock(&s->lock);
-    struct p9_stream *st = s->n_streams < P9_SOCK_MAX_CONNS ? NULL : oldest_silent_locked(s);
+    bool full = s->n_streams >= P9_SOCK_MAX_CONNS;
     pthread_mutex_unlock(&s->lock);
+    struct p9_stream *st = full ? oldest_silent(s, &born) : NULL;
     if (!st)
         return;
-    log_guest_warn("a 9P connection that said nothing ended to make room for another");
+    log_guest_warn("a 9P connection by which nobody had attached ended to make room for another");
     stream_end(s, st);
     p9_stream_unref(st);
 }
@@ -130,21 +137,21 @@ static void stream_begin(struct p9_sock *s, int fd, bool local, bool wanted)
 {
     make_room(s);
     pthread_mutex_lock(&s->lock);
-    int slot = s->n_streams < P9_SOCK_MAX_CONNS ? free_slot_locked(s) : -1;
-    if (slot < 0) {
+    int n = s->n_streams < P9_SOCK_MAX_CONNS ? free_slot_locked(s) : -1;
+    if (n < 0) {
         pthread_mutex_unlock(&s->lock);
         log_guest_warn("more than %d 9P connections: one refused", P9_SOCK_MAX_CONNS);
         close(fd);
         return;
     }
-    uint64_t id = (uint64_t)++s->gens[slot] << 32 | (uint32_t)slot;
+    struct slot *slot = &s->slots[n];
+    uint64_t id = (uint64_t)++slot->gen << 32 | (uint32_t)n;
     struct p9_conn *conn = p9_conn_new(local ? s->cfg.local : s->cfg.remote);
-    struct p9_stream *st =
-        p9_stream_new(conn, fd, s->epoll_fd, id, s->cfg.threads - 1, &s->spare, stream_gone, s);
+    p9_conn_bound_values(conn, P9_ROOM_VALUES);
+    struct p9_stream *st = p9_stream_new(&s->all, conn, fd, id);
     atomic_fetch_add(&st->refs, 1); /* ours, until it is started */
-    atomic_store(&st->spoke, wanted);
-    s->streams[slot] = st;
-    s->born[slot] = s->n_born++;
+    slot->stream = st;
+    slot->born = wanted ? INT64_MAX : g_get_monotonic_time();
     s->n_streams++;
     pthread_mutex_unlock(&s->lock);
 
@@ -155,6 +162,74 @@ static void stream_begin(struct p9_sock *s, int fd, bool local, bool wanted)
         stream_end(s, st);
     }
     p9_stream_unref(st);
+}
+
+/* ---- patience ---- */
+
+/* Us, monotonic: who began to be silent before then has had its time. */
+static int64_t patience_began(const struct p9_sock *s)
+{
+    return g_get_monotonic_time() - (int64_t)s->cfg.patience_ms * 1000;
+}
+
+/* End those that did not attach in time. Returns the us until the next one is due, -1: none is. */
+static int64_t end_silent(struct p9_sock *s)
+{
+    struct p9_stream *st;
+    int64_t born, left = -1;
+
+    while (left < 0 && (st = oldest_silent(s, &born))) {
+        left = MAX(born - patience_began(s), -1);
+        if (left < 0) {
+            log_guest_warn("a 9P connection ended: nobody has attached by it");
+            stream_end(s, st);
+        }
+        p9_stream_unref(st);
+    }
+    return left;
+}
+
+/* While somebody waits for memory: end those that hold it because they do not read or finish what
+ * they write. Then hand on what there is. */
+static void share_room(struct p9_sock *s)
+{
+    struct p9_room *room = &s->all.room;
+    uint64_t id;
+
+    for (unsigned i = 0; i < P9_SOCK_MAX_CONNS && atomic_load(&room->waiting) > 0; i++) {
+        pthread_mutex_lock(&s->lock);
+        struct p9_stream *st = s->slots[i].stream;
+        if (st)
+            atomic_fetch_add(&st->refs, 1);
+        pthread_mutex_unlock(&s->lock);
+        if (!st)
+            continue;
+        if (p9_stream_stuck(st, patience_began(s))) {
+            log_guest_warn("a 9P connection that held memory and did not go on ended: others wait");
+            stream_end(s, st);
+        }
+        p9_stream_unref(st);
+    }
+    while (p9_room_grant(room, &id)) {
+        struct p9_stream *st = stream_get(s, id);
+        if (!st)
+            continue;
+        p9_stream_resume(st);
+        p9_stream_unref(st);
+    }
+}
+
+/* What is due now; returns the ms until there is something again, -1: nobody knows. */
+static int look_after(struct p9_sock *s)
+{
+    share_room(s);
+    int64_t left = end_silent(s);
+    int ms = left < 0 ? -1 : (int)(left / 1000) + 1;
+
+    if (atomic_load(&s->all.room.waiting) == 0)
+        return ms;
+    int soon = (int)s->cfg.patience_ms / 10 + 1;
+    return ms < 0 ? soon : MIN(ms, soon);
 }
 
 /* Whether the peer of an inherited unix socket may connect: we, root, or the group. (Of one that we
@@ -235,7 +310,7 @@ static void serve(struct p9_sock *s)
 
     p[n] = (struct pollfd){s->wake_fd, POLLIN, 0};
     while (!over(s, n)) {
-        if (poll(p, n + 1, -1) <= 0)
+        if (poll(p, n + 1, look_after(s)) <= 0)
             continue;
         if (p[n].revents)
             (void)!read(s->wake_fd, &value, sizeof(value));
@@ -256,7 +331,7 @@ static gpointer pool_main(gpointer arg)
     if (s->cfg.thread_start)
         s->cfg.thread_start(s->cfg.user);
     for (;;) {
-        if (epoll_wait(s->epoll_fd, &ev, 1, -1) <= 0)
+        if (epoll_wait(s->all.epoll_fd, &ev, 1, -1) <= 0)
             continue;
         if (ev.data.u64 == QUIT_ID)
             return NULL;
@@ -275,8 +350,8 @@ static bool pool_start(struct p9_sock *s, GError **err)
 {
     struct epoll_event ev = {.events = EPOLLIN, .data.u64 = QUIT_ID};
 
-    if (s->epoll_fd < 0 || s->wake_fd < 0 || s->quit_fd < 0 ||
-        epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, s->quit_fd, &ev) < 0) {
+    if (s->all.epoll_fd < 0 || s->wake_fd < 0 || s->quit_fd < 0 ||
+        epoll_ctl(s->all.epoll_fd, EPOLL_CTL_ADD, s->quit_fd, &ev) < 0) {
         g_set_error(err, G_FILE_ERROR, G_FILE_ERROR_MFILE,
                     "no descriptors for the 9P sockets: raise --rlimit-nofile");
         return false;
@@ -298,8 +373,8 @@ static void pool_end(struct p9_sock *s)
         g_thread_join(s->pool->pdata[i]);
     g_ptr_array_set_size(s->pool, 0);
     for (unsigned i = 0; i < P9_SOCK_MAX_CONNS; i++) {
-        if (s->streams[i])
-            stream_end(s, s->streams[i]);
+        if (s->slots[i].stream)
+            stream_end(s, s->slots[i].stream);
     }
     AUTO_LOCK(&s->lock);
     while (s->n_streams > 0)
@@ -324,13 +399,18 @@ struct p9_sock *p9_sock_new(const struct p9_sock_config *cfg)
 
     s->cfg = *cfg;
     s->cfg.threads = MAX(cfg->threads, 2);
+    s->cfg.patience_ms = cfg->patience_ms ? cfg->patience_ms : P9_SOCK_PATIENCE_MS;
     s->uid = geteuid();
     s->endpoints = g_array_new(FALSE, FALSE, sizeof(struct p9_endpoint));
     s->pool = g_ptr_array_new();
-    s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    s->all.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     s->quit_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    p9_spare_init(&s->spare);
+    s->all.max_running = s->cfg.threads - 1;
+    s->all.gone = stream_gone;
+    s->all.user = s;
+    p9_spare_init(&s->all.spare);
+    p9_room_init(&s->all.room, s->wake_fd);
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->changed, NULL);
     return s;
@@ -350,10 +430,11 @@ void p9_sock_free(struct p9_sock *s)
         close_fd(g_array_index(s->endpoints, struct p9_endpoint, i).fd);
     g_array_unref(s->endpoints);
     g_ptr_array_unref(s->pool);
-    close_fd(s->epoll_fd);
+    close_fd(s->all.epoll_fd);
     close_fd(s->wake_fd);
     close_fd(s->quit_fd);
-    p9_spare_fini(&s->spare);
+    p9_spare_fini(&s->all.spare);
+    p9_room_fini(&s->all.room);
     pthread_mutex_destroy(&s->lock);
     pthread_cond_destroy(&s->changed);
     g_free(s);

@@ -14,14 +14,18 @@
 
 struct p9_sock;
 
-/* Connections at once. One more takes the place of the oldest that has not said anything yet, or,
- * when all have, is hung up on. */
+/* Connections at once. One more takes the place of the oldest by which nobody has attached yet, or,
+ * when somebody has by all, is hung up on. */
 #define P9_SOCK_MAX_CONNS 64
+/* ms that a peer has to attach, and to read an answer or finish a message when others wait for the
+ * memory that it holds. */
+#define P9_SOCK_PATIENCE_MS 10000u
 
 struct p9_sock_config {
     struct p9_srv *local;  /* serves unix sockets: the peer is one of us; not owned */
     struct p9_srv *remote; /* serves the others: anybody may have come that way; not owned */
     unsigned threads;      /* at least 2 */
+    unsigned patience_ms;  /* 0: P9_SOCK_PATIENCE_MS */
     gid_t group; /* of peers of inherited unix sockets that may connect, too; (gid_t)-1: none */
     void (*thread_start)(void *user); /* first of all in each thread of the pool; may be NULL */
     void *user;

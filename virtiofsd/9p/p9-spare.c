@@ -38,13 +38,12 @@ void p9_spare_empty(struct p9_spare *s)
 
 struct p9_buf p9_spare_get(struct p9_spare *s, size_t size)
 {
+    size = p9_spare_size(size);
     if (size >= P9_SPARE_LEAST) {
         AUTO_LOCK(&s->lock);
-        /* The latest one's pages are the likeliest to be in the processor's cache. Not one of twice
-         * the size: what a connection holds is counted by what it asked for. */
+        /* The latest one's pages are the likeliest to be in the processor's cache. */
         for (unsigned i = s->n; i > 0; i--) {
-            size_t have = s->bufs[i - 1].size;
-            if (have >= size && have / 2 < size)
+            if (s->bufs[i - 1].size == size)
                 return take_locked(s, i - 1);
         }
     }

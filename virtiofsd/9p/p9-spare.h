@@ -25,7 +25,14 @@ void p9_spare_fini(struct p9_spare *s);
 /* Free what is kept: nobody is there to use it. */
 void p9_spare_empty(struct p9_spare *s);
 
-/* A buffer of at least @size bytes, of unknown contents. */
+/* How much memory a buffer of @size bytes takes: large ones come in steps, so that they can be used
+ * again and all that is held is counted. */
+static inline size_t p9_spare_size(size_t size)
+{
+    return size < P9_SPARE_LEAST ? size : (size + P9_SPARE_LEAST - 1) & ~(P9_SPARE_LEAST - 1);
+}
+
+/* A buffer of p9_spare_size(@size) bytes, of unknown contents. */
 struct p9_buf p9_spare_get(struct p9_spare *s, size_t size);
 /* Give one back. */
 void p9_spare_put(struct p9_spare *s, struct p9_buf buf);

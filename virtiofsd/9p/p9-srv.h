@@ -42,6 +42,12 @@ void p9_conn_handle(struct p9_conn *conn, struct chain *c);
 /* Largest message of this connection now: what Tversion agreed on, or 8192 before. For sockets. */
 uint32_t p9_conn_msize(struct p9_conn *conn);
 
+/* Let its fids hold no more than @bytes in values of attributes (16 MiB else). Before it is used.
+ */
+void p9_conn_bound_values(struct p9_conn *conn, size_t bytes);
+/* Whether somebody has attached by it. */
+bool p9_conn_attached(struct p9_conn *conn);
+
 /* Make requests that wait for a lock end with EINTR. */
 void p9_conn_cancel(struct p9_conn *conn);
 /* The guest is gone: drop all fids. No request runs. */
