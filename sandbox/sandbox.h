@@ -23,7 +23,8 @@
  *
  * In namespace mode two processes exist after stage 3: the one that was started stays outside as
  * the keeper. It forwards SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2, ends as the
- * daemon ended (same status or same signal), and takes the daemon along when it is killed. */
+ * daemon ended (same status or same signal), removes the files of its sockets, and takes the daemon
+ * along when it is killed. */
 #pragma once
 
 #include <glib.h>
@@ -47,6 +48,9 @@ struct sb_config {
      */
     struct sb_idmap uid_map[SB_MAX_MAPS], gid_map[SB_MAX_MAPS];
     unsigned uid_maps, gid_maps;
+    /* struct sock_files of the daemon's sockets, or NULL. The keeper removes them at the end; the
+     * daemon itself keeps no way to them, and where there is no keeper no more than their lock. */
+    GPtrArray *files;
 };
 
 struct sb_result {

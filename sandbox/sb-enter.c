@@ -15,6 +15,7 @@
 #include "sandbox/sb-priv.h"
 #include "virtiofsd/base/auto.h"
 #include "virtiofsd/base/log.h"
+#include "virtiofsd/base/sock-files.h"
 
 bool sb_mode_parse(const char *text, enum sb_mode *out)
 {
@@ -81,8 +82,10 @@ static bool enter_namespace(const struct sb_config *cfg, int share_fd, struct sb
                        "cannot make a pid namespace (no CAP_SYS_ADMIN? then use --sandbox=chroot, "
                        "or --sandbox=none inside a container)");
     }
-    if (sb_keeper_fork(&keeper, err) < 0)
+    if (sb_keeper_fork(&keeper, cfg->files, err) < 0)
         return false;
+    if (cfg->files)
+        g_ptr_array_set_size(cfg->files, 0);
 
     if (out->user_ns && (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0))
         return sb_fail(err, errno, "cannot become user 0 of the new user namespace");
@@ -175,6 +178,8 @@ bool sb_enter(const struct sb_config *cfg, struct sb_result *out, GError **err)
         return sb_fail(err, EINVAL, "--uid-map and --gid-map need --sandbox=namespace");
 
     bool ok = enter_mode(cfg, share_fd, &r, err);
+    for (unsigned i = 0; ok && cfg->files && i < cfg->files->len; i++)
+        sock_files_leave(g_ptr_array_index(cfg->files, i));
     if (ok && r.proc_self_fd < 0)
         ok = sb_fail(err, ENOENT, "cannot open /proc/self/fd (is /proc mounted?)");
     if (!ok) {

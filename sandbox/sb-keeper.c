@@ -12,13 +12,16 @@
 #include <unistd.h>
 
 #include "sandbox/sb-priv.h"
+#include "virtiofsd/base/sock-files.h"
 #include "virtiofsd/base/trim.h"
 
 static const int forwarded[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
 
 /* End as the daemon ended. */
-static G_NORETURN void end_like(int status)
+static G_NORETURN void end_like(int status, const GPtrArray *files)
 {
+    for (unsigned i = 0; files && i < files->len; i++)
+        sock_files_remove(g_ptr_array_index(files, i));
     if (!WIFSIGNALED(status))
         _exit(WEXITSTATUS(status));
 
@@ -32,18 +35,29 @@ static G_NORETURN void end_like(int status)
     _exit(128 + sig); /* the signal of a stop, or one that this process may not die of */
 }
 
-/* The keeper holds nothing of the daemon's: a second holder of the listening socket or of the
- * front-end's connection would keep them open when the daemon is gone. It may signal its child,
- * whatever user that is by now, and nothing else. */
-static void shed(int alive_fd)
+/* Close all descriptors but the one that tells the daemon of our death, and those of @files. */
+static void close_others(int alive_fd, const GPtrArray *files)
+{
+    unsigned len = files ? files->len : 0, n = 1 + SOCK_FILES_FDS * len;
+    g_autofree int *keep = g_new(int, n);
+
+    keep[0] = alive_fd;
+    for (unsigned i = 0; i < len; i++)
+        sock_files_fds(g_ptr_array_index(files, i), keep + 1 + (gsize)SOCK_FILES_FDS * i);
+    sb_close_inherited(keep, n);
+}
+
+/* The keeper holds nothing of the daemon's but the files of its sockets: a second holder of the
+ * listening socket or of the front-end's connection would keep them open when the daemon is gone.
+ * It may signal its child, whatever user that is by now, and nothing else. */
+static void shed(int alive_fd, const GPtrArray *files)
 {
     struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct data[2] = {
         {.effective = 1u << CAP_KILL, .permitted = 1u << CAP_KILL}};
 
     (void)!chdir("/"); /* the share may be unmounted while it is not in use by the daemon */
-    dup2(alive_fd, 3);
-    syscall(SYS_close_range, 4u, ~0u, 0u);
+    close_others(alive_fd, files);
     /* The core of the daemon is the one to keep, not ours. */
     setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
     syscall(SYS_capset, &head, data);
@@ -52,7 +66,7 @@ static void shed(int alive_fd)
     sb_seccomp_apply(SB_THREAD_KEEPER, SB_ACTION_KILL);
 }
 
-static G_NORETURN void keep(pid_t child, const sigset_t *awaited)
+static G_NORETURN void keep(pid_t child, const sigset_t *awaited, const GPtrArray *files)
 {
     for (;;) {
         siginfo_t info;
@@ -62,11 +76,11 @@ static G_NORETURN void keep(pid_t child, const sigset_t *awaited)
         if (sig != SIGCHLD)
             kill(child, sig);
         else if (waitpid(child, &status, WNOHANG) == child)
-            end_like(status);
+            end_like(status, files);
     }
 }
 
-int sb_keeper_fork(struct sb_keeper *k, GError **err)
+int sb_keeper_fork(struct sb_keeper *k, const GPtrArray *files, GError **err)
 {
     sigset_t awaited;
     sigemptyset(&awaited);
@@ -94,8 +108,8 @@ int sb_keeper_fork(struct sb_keeper *k, GError **err)
         close(k->alive[1]);
         return -1;
     }
-    shed(k->alive[1]);
-    keep(child, &awaited);
+    shed(k->alive[1], files);
+    keep(child, &awaited, files);
 }
 
 bool sb_keeper_bind(struct sb_keeper *k, GError **err)

@@ -29,8 +29,9 @@ struct sb_keeper {
     int alive[2];         /* a pipe that hangs up when the keeper ends */
 };
 
-/* Fork. Returns 0 in the child, never in the parent; -1 with @err set when there is no child. */
-int sb_keeper_fork(struct sb_keeper *k, GError **err);
+/* Fork. Returns 0 in the child, never in the parent, which removes @files (struct sock_files; may
+ * be NULL) in the end; -1 with @err set when there is no child. */
+int sb_keeper_fork(struct sb_keeper *k, const GPtrArray *files, GError **err);
 /* In the child, once its ids no longer change: die with the keeper. */
 bool sb_keeper_bind(struct sb_keeper *k, GError **err);
 

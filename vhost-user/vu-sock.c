@@ -12,6 +12,7 @@
 
 #include "virtiofsd/base/auto.h"
 #include "virtiofsd/base/errno-text.h"
+#include "virtiofsd/base/sock-files.h"
 #include "virtiofsd/base/sock.h"
 
 G_GNUC_PRINTF(3, 4) static void fail(GError **err, int code, const char *fmt, ...)
@@ -23,15 +24,25 @@ G_GNUC_PRINTF(3, 4) static void fail(GError **err, int code, const char *fmt, ..
     g_set_error_literal(err, G_FILE_ERROR, (int)g_file_error_from_errno(code), text);
 }
 
-/* Remove the file of a socket that nobody listens on any more. */
-static bool remove_stale(const struct sockaddr_un *addr, GError **err)
+/* Make the path ours; the file of a socket that nobody listens on any more is removed. */
+static bool take_path(const struct sockaddr_un *addr, struct sock_files **files, GError **err)
 {
     const char *path = addr->sun_path;
-    int code;
+    struct sock_path_error e;
+    enum sock_path r = sock_path_take(addr, files, &e);
+    int code = e.code;
 
-    switch (sock_path_clear(addr, &code)) {
+    switch (r) {
     case SOCK_PATH_FREE:
         return true;
+    case SOCK_PATH_NO_LOCK:
+        fail(err, code, "cannot make or lock %s.pid: %s", path, errno_text(code));
+        return false;
+    case SOCK_PATH_LOCKED:
+        fail(err, code,
+             "socket %s is in use: process %d holds %s.pid; stop it or choose another path", path,
+             (int)e.holder, path);
+        return false;
     case SOCK_PATH_UNSEEN:
         fail(err, code, "cannot look at %s: %s", path, errno_text(code));
         return false;
@@ -49,11 +60,12 @@ static bool remove_stale(const struct sockaddr_un *addr, GError **err)
     return false;
 }
 
-int vu_sock_listen(const char *path, const char *group, GError **err)
+int vu_sock_listen(const char *path, const char *group, struct sock_files **files, GError **err)
 {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
     gid_t gid = (gid_t)-1;
 
+    *files = NULL;
     if (strlen(path) == 0 || strlen(path) >= sizeof(addr.sun_path)) {
         fail(err, ENAMETOOLONG, "socket path '%s' must have 1 to %zu bytes", path,
              sizeof(addr.sun_path) - 1);
@@ -65,7 +77,7 @@ int vu_sock_listen(const char *path, const char *group, GError **err)
              group);
         return -1;
     }
-    if (!remove_stale(&addr, err))
+    if (!take_path(&addr, files, err))
         return -1;
 
     AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -81,6 +93,7 @@ int vu_sock_listen(const char *path, const char *group, GError **err)
         fail(err, code, "cannot make the socket %s: %s", path, errno_text(code));
         return -1;
     }
+    sock_files_made(*files);
     code = group ? -sock_path_give(path, gid) : 0;
     if (code != 0) {
         fail(err, code, "cannot give the socket %s to group '%s': %s", path, group,
@@ -89,7 +102,6 @@ int vu_sock_listen(const char *path, const char *group, GError **err)
     }
     if (listen(fd, 1) < 0) {
         fail(err, errno, "cannot listen on %s: %s", path, errno_text(errno));
-        unlink(path);
         return -1;
     }
     return steal_fd(&fd);

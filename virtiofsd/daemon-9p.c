@@ -70,7 +70,7 @@ static bool parse_squash(struct daemon_9p *x, const char *text, GError **err)
     return true;
 }
 
-static bool open_endpoints(struct daemon_9p *x, GError **err)
+static bool open_endpoints(struct daemon_9p *x, GPtrArray *files, GError **err)
 {
     const struct options *o = x->o;
 
@@ -78,7 +78,10 @@ static bool open_endpoints(struct daemon_9p *x, GError **err)
         sock_group(o->socket_group, &x->group); /* where it is needed, failure is told */
     for (unsigned i = 0; i < o->p9_listen->len; i++) {
         struct p9_endpoint ep;
-        if (!p9_listen_open(g_ptr_array_index(o->p9_listen, i), o->socket_group, &ep, err))
+        bool ok = p9_listen_open(g_ptr_array_index(o->p9_listen, i), o->socket_group, &ep, err);
+        if (ep.files)
+            g_ptr_array_add(files, ep.files);
+        if (!ok)
             return false;
         g_array_append_val(x->endpoints, ep);
     }
@@ -86,7 +89,7 @@ static bool open_endpoints(struct daemon_9p *x, GError **err)
 }
 
 struct daemon_9p *daemon_9p_open(const struct options *o, int *listen_fd, int *conn_fd,
-                                 GError **err)
+                                 GPtrArray *files, GError **err)
 {
     struct daemon_9p *x = g_new0(struct daemon_9p, 1);
 
@@ -99,9 +102,13 @@ struct daemon_9p *daemon_9p_open(const struct options *o, int *listen_fd, int *c
         x->listen_fd = steal_fd(listen_fd);
         x->conn_fd = steal_fd(conn_fd);
     }
-    bool ok = (!o->p9_squash || parse_squash(x, o->p9_squash, err)) && open_endpoints(x, err);
+    bool ok =
+        (!o->p9_squash || parse_squash(x, o->p9_squash, err)) && open_endpoints(x, files, err);
     if (ok && o->p9_socket_path) {
-        x->listen_fd = vu_sock_listen(o->p9_socket_path, o->socket_group, err);
+        struct sock_files *f;
+        x->listen_fd = vu_sock_listen(o->p9_socket_path, o->socket_group, &f, err);
+        if (f)
+            g_ptr_array_add(files, f);
         ok = x->listen_fd >= 0;
     }
     if (ok)

@@ -15,10 +15,11 @@ struct daemon_9p;
 /* Descriptors that its own needs may take, besides what clients open. */
 uint64_t daemon_9p_fds(const struct options *o);
 
-/* Open the sockets that @o names, before the sandbox. With --protocol=9p the device's socket is
+/* Open the sockets that @o names, before the sandbox; their files (base/sock-files.h) are added to
+ * @files. With --protocol=9p the device's socket is
  * the caller's: *listen_fd or *conn_fd is taken over. NULL with @err set. */
 struct daemon_9p *daemon_9p_open(const struct options *o, int *listen_fd, int *conn_fd,
-                                 GError **err);
+                                 GPtrArray *files, GError **err);
 
 /* The servers over a view of @fs, inside the sandbox. @thread_start gets @user first of all in
  * every thread that works on requests. Returns false with @err. */

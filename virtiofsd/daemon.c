@@ -17,6 +17,7 @@
 #include "virtiofsd/base/auto.h"
 #include "virtiofsd/base/errno-text.h"
 #include "virtiofsd/base/log.h"
+#include "virtiofsd/base/sock-files.h"
 #include "virtiofsd/base/trim.h"
 #include "virtiofsd/daemon-9p.h"
 #include "virtiofsd/daemon-dax.h"
@@ -32,9 +33,10 @@ struct daemon {
     const struct options *o;
     int listen_fd; /* -1 once handed over */
     int conn_fd;
-    bool awaits;     /* a front-end: the socket of the device listens */
-    int null_fd;     /* opened while there is a /dev */
-    uint64_t nofile; /* the limit in force */
+    GPtrArray *files; /* struct sock_files of our sockets, until the sandbox takes them away */
+    bool awaits;      /* a front-end: the socket of the device listens */
+    int null_fd;      /* opened while there is a /dev */
+    uint64_t nofile;  /* the limit in force */
     enum sb_action seccomp;
     struct fs_xattrmap *xattrmap;
     struct fs_idmap *uids, *gids; /* NULL: as they are */
@@ -199,7 +201,10 @@ static bool open_socket(struct daemon *d, GError **err)
     const struct options *o = d->o;
 
     if (o->socket_path) {
-        d->listen_fd = vu_sock_listen(o->socket_path, o->socket_group, err);
+        struct sock_files *f;
+        d->listen_fd = vu_sock_listen(o->socket_path, o->socket_group, &f, err);
+        if (f)
+            g_ptr_array_add(d->files, f);
         d->awaits = d->listen_fd >= 0;
         return d->awaits;
     }
@@ -232,6 +237,7 @@ static bool enter_sandbox(struct daemon *d, struct sb_result *out, GError **err)
         .mode = mode[o->sandbox],
         .shared_dir = o->shared_dir,
         .file_handles = o->inode_file_handles != OPT_HANDLES_NEVER,
+        .files = d->files,
     };
 
     if (o->modcaps && !sb_modcaps_parse(o->modcaps, &sc.caps_add, &sc.caps_del, err))
@@ -408,7 +414,7 @@ static int start(struct daemon *d, GError **err)
         return -1;
     }
     if (d->o->protocol != OPT_PROTOCOL_VIRTIOFS) {
-        d->p9 = daemon_9p_open(d->o, &d->listen_fd, &d->conn_fd, err);
+        d->p9 = daemon_9p_open(d->o, &d->listen_fd, &d->conn_fd, d->files, err);
         if (!d->p9)
             return -1;
     }
@@ -457,6 +463,12 @@ static void arm_signals(struct daemon *d)
         on_signal(0);
 }
 
+/* Ours only as long as the sandbox was not entered. */
+static void remove_files(struct sock_files *f, void *unused)
+{
+    sock_files_remove(f);
+}
+
 static void stop(struct daemon *d)
 {
     signal_dev = NULL;
@@ -469,6 +481,8 @@ static void stop(struct daemon *d)
     fs_xattrmap_free(d->xattrmap);
     fs_idmap_free(d->uids);
     fs_idmap_free(d->gids);
+    g_ptr_array_foreach(d->files, (GFunc)(void (*)(void))remove_files, NULL);
+    g_ptr_array_unref(d->files);
     if (d->listen_fd >= 0)
         close(d->listen_fd);
     if (d->conn_fd >= 0)
@@ -490,6 +504,8 @@ static void close_inherited(const struct options *o)
 int daemon_run(const struct options *o)
 {
     struct daemon d = {.o = o, .listen_fd = -1, .conn_fd = -1, .null_fd = -1};
+
+    d.files = g_ptr_array_new_with_free_func((GDestroyNotify)sock_files_free);
     GError *err = NULL;
     int code = 1;
 

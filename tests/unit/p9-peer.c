@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "virtiofsd/base/auto.h"
+#include "virtiofsd/base/sock-files.h"
 
 unsigned peer_patience_ms;
 
@@ -47,6 +48,7 @@ int peer_setup(void **state)
     snprintf(t->un.sun_path, sizeof(t->un.sun_path), "%s/s", t->dir);
     addr = g_strdup_printf("unix:%s", t->un.sun_path);
     assert_true(p9_listen_open(addr, NULL, &ep, NULL));
+    t->files = ep.files;
     ep.judge = true; /* as if it was inherited */
     double_gate = false;
     double_handled = 0;
@@ -73,7 +75,8 @@ int peer_teardown(void **state)
 {
     struct peer_server *t = *state;
     stop(t);
-    unlink(t->un.sun_path);
+    sock_files_remove(t->files);
+    sock_files_free(t->files);
     int rc = rmdir(t->dir);
     g_free(t);
     return rc;

@@ -13,6 +13,7 @@
 struct peer_server {
     char dir[32];
     struct sockaddr_un un;
+    struct sock_files *files;
     struct p9_sock *s;
     pthread_t thread;
     int rc; /* of p9_sock_run() */

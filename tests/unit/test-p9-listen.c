@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "virtiofsd/9p/p9-listen.h"
+#include "virtiofsd/base/sock-files.h"
 
 static char dir[32], path[64], addr[80];
 
@@ -34,6 +35,8 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     unlink(path);
+    snprintf(path, sizeof(path), "%s/s.pid", dir);
+    unlink(path);
     return rmdir(dir);
 }
 
@@ -43,6 +46,7 @@ static struct p9_endpoint opened(const char *a, const char *group)
     struct p9_endpoint ep = {.fd = -1};
     if (!p9_listen_open(a, group, &ep, &err))
         fail_msg("%s", err->message);
+    sock_files_free(ep.files);
     assert_true(fcntl(ep.fd, F_GETFD) & FD_CLOEXEC);
     return ep;
 }
@@ -52,6 +56,7 @@ static void assert_refused(const char *a, const char *group, const char *says)
     g_autoptr(GError) err = NULL;
     struct p9_endpoint ep;
     assert_false(p9_listen_open(a, group, &ep, &err));
+    sock_files_free(ep.files);
     assert_non_null(err);
     if (!strstr(err->message, says) || !strstr(err->message, a))
         fail_msg("'%s' does not say '%s'", err->message, says);

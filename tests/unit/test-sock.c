@@ -17,6 +17,8 @@
 
 #include <cmocka.h>
 
+#include "virtiofsd/base/sock-files.h"
+
 static char dir[32];
 static struct sockaddr_un un;
 
@@ -44,30 +46,45 @@ static int listener(void)
     return fd;
 }
 
+/* What is said of @addr; a path that was free is given up again. */
+static enum sock_path look_at(const struct sockaddr_un *addr, int *code)
+{
+    struct sock_files *f = NULL;
+    struct sock_path_error e;
+    enum sock_path r = sock_path_take(addr, &f, &e);
+
+    *code = e.code;
+    assert_true((r == SOCK_PATH_FREE) == (f != NULL));
+    if (f)
+        sock_files_remove(f);
+    sock_files_free(f);
+    return r;
+}
+
 static void test_path(void **state)
 {
     struct sockaddr_un other = {.sun_family = AF_UNIX};
     int code = 77;
-    assert_int_equal(sock_path_clear(&un, &code), SOCK_PATH_FREE); /* nothing there */
+    assert_int_equal(look_at(&un, &code), SOCK_PATH_FREE); /* nothing there */
     assert_int_equal(code, 0);
     int fd = listener();
-    assert_int_equal(sock_path_clear(&un, &code), SOCK_PATH_IN_USE);
+    assert_int_equal(look_at(&un, &code), SOCK_PATH_IN_USE);
     assert_int_equal(code, EADDRINUSE);
     assert_int_equal(access(un.sun_path, F_OK), 0);
     close(fd);
-    assert_int_equal(sock_path_clear(&un, &code), SOCK_PATH_FREE); /* stale */
+    assert_int_equal(look_at(&un, &code), SOCK_PATH_FREE); /* stale */
     assert_int_equal(access(un.sun_path, F_OK), -1);
     /* Bound and not listening: refused too, so it counts as stale. */
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(bind(fd, (struct sockaddr *)&un, sizeof(un)), 0);
-    assert_int_equal(sock_path_clear(&un, &code), SOCK_PATH_FREE);
+    assert_int_equal(look_at(&un, &code), SOCK_PATH_FREE);
     close(fd);
     snprintf(other.sun_path, sizeof(other.sun_path), "%s/s/below", dir);
     fd = open(un.sun_path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
     close(fd);
-    assert_int_equal(sock_path_clear(&un, &code), SOCK_PATH_NO_SOCKET);
+    assert_int_equal(look_at(&un, &code), SOCK_PATH_NO_SOCKET);
     assert_int_equal(access(un.sun_path, F_OK), 0);
-    assert_int_equal(sock_path_clear(&other, &code), SOCK_PATH_UNSEEN);
+    assert_int_equal(look_at(&other, &code), SOCK_PATH_NO_LOCK);
     assert_int_equal(code, ENOTDIR);
     /* A link that leads to a socket is none. */
     unlink(un.sun_path);
@@ -75,7 +92,7 @@ static void test_path(void **state)
     assert_int_equal(symlink(un.sun_path, other.sun_path), 0);
     fd = listener();
     close(fd);
-    assert_int_equal(sock_path_clear(&other, &code), SOCK_PATH_NO_SOCKET);
+    assert_int_equal(look_at(&other, &code), SOCK_PATH_NO_SOCKET);
     assert_int_equal(access(un.sun_path, F_OK), 0);
     unlink(other.sun_path);
 }

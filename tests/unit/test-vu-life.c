@@ -16,6 +16,7 @@
 
 #include "tests/unit/vu-peer.h"
 #include "vhost-user/vu-sock.h"
+#include "virtiofsd/base/sock-files.h"
 
 static bool closed(struct peer *p)
 {
@@ -156,13 +157,15 @@ static int dial(const char *path)
     return -1;
 }
 
+static struct sock_files *files;
+
 static void listen_in(struct peer *p, const char *dir, char *path, size_t size)
 {
     snprintf(path, size, "%s/sock", dir);
     close(p->sock);
     close(p->cfg.conn_fd);
     p->cfg.conn_fd = -1;
-    p->cfg.listen_fd = vu_sock_listen(path, NULL, NULL);
+    p->cfg.listen_fd = vu_sock_listen(path, NULL, &files, NULL);
     assert_true(p->cfg.listen_fd >= 0);
     p->sock = dial(path);
     assert_true(p->sock >= 0);
@@ -199,8 +202,9 @@ static void test_relisten(void **state)
     peer_stop(p);
     assert_int_equal(p->run_result, 0);
     assert_int_equal(p->resets, 4);
-    unlink(path);
-    rmdir(dir);
+    sock_files_remove(files);
+    sock_files_free(files);
+    assert_int_equal(rmdir(dir), 0);
 }
 
 static void test_serves_one_without_relisten(void **state)
@@ -214,8 +218,9 @@ static void test_serves_one_without_relisten(void **state)
     assert_int_equal(dial(path), -1);
     peer_stop(p);
     assert_int_equal(p->run_result, 0);
-    unlink(path);
-    rmdir(dir);
+    sock_files_remove(files);
+    sock_files_free(files);
+    assert_int_equal(rmdir(dir), 0);
 }
 
 #define unit(f) cmocka_unit_test_setup_teardown(f, peer_setup, peer_teardown)

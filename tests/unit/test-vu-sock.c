@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Listening: stale sockets, busy ones, rights; judging descriptors. */
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,8 +16,16 @@
 #include <unistd.h>
 
 #include "vhost-user/vu-sock.h"
+#include "virtiofsd/base/sock-files.h"
 
 static char dir[32], path[64];
+static struct sock_files *files; /* of the last one that listened */
+
+static int listen_at(const char *at, const char *group, GError **err)
+{
+    sock_files_free(files);
+    return vu_sock_listen(at, group, &files, err);
+}
 
 static int setup(void **state)
 {
@@ -29,7 +38,13 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
+    char pid[80];
+
+    snprintf(pid, sizeof(pid), "%s.pid", path);
+    sock_files_free(files);
+    files = NULL;
     unlink(path);
+    unlink(pid);
     return rmdir(dir);
 }
 
@@ -43,7 +58,7 @@ static mode_t mode_of(const char *name)
 static void assert_refused(const char *name, const char *group, const char *says)
 {
     g_autoptr(GError) err = NULL;
-    assert_int_equal(vu_sock_listen(name, group, &err), -1);
+    assert_int_equal(listen_at(name, group, &err), -1);
     assert_non_null(err);
     if (!strstr(err->message, says))
         fail_msg("'%s' does not say '%s'", err->message, says);
@@ -54,16 +69,35 @@ static void test_listen(void **state)
 {
     g_autoptr(GError) err = NULL;
     mode_t mask = umask(0);
-    int fd = vu_sock_listen(path, NULL, &err);
+    int fd = listen_at(path, NULL, &err);
     assert_true(fd >= 0);
     assert_int_equal(umask(mask), 0); /* as it was */
     assert_int_equal(mode_of(path), 0600);
     assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
-    assert_refused(path, NULL, "in use");
+    assert_refused(path, NULL, "in use"); /* by a listener that locks nothing */
     close(fd);
     /* Now it is stale. */
-    fd = vu_sock_listen(path, NULL, &err);
+    fd = listen_at(path, NULL, &err);
     assert_true(fd >= 0);
+    close(fd);
+}
+
+/* Nobody connects to the socket of a daemon that lives, and its files stay. */
+static void test_locked(void **state)
+{
+    g_autoptr(GError) err = NULL;
+    g_autofree char *says = g_strdup_printf("process %d holds %s.pid", (int)getpid(), path);
+    struct sock_files *other = NULL;
+    int fd = listen_at(path, NULL, &err);
+
+    assert_true(fd >= 0);
+    assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
+    assert_int_equal(vu_sock_listen(path, NULL, &other, &err), -1);
+    assert_null(other);
+    assert_non_null(strstr(err->message, says));
+    assert_int_equal(accept(fd, NULL, NULL), -1);
+    assert_int_equal(errno, EAGAIN);
+    assert_int_equal(access(path, F_OK), 0);
     close(fd);
 }
 
@@ -72,7 +106,7 @@ static void test_group(void **state)
     g_autoptr(GError) err = NULL;
     g_autofree char *own = g_strdup_printf("%u", (unsigned)getegid());
     struct stat st;
-    int fd = vu_sock_listen(path, own, &err);
+    int fd = listen_at(path, own, &err);
     assert_true(fd >= 0);
     assert_int_equal(mode_of(path), 0660);
     assert_int_equal(stat(path, &st), 0);
@@ -107,7 +141,7 @@ static void test_adopt(void **state)
     g_autoptr(GError) err = NULL;
     bool listening = false;
     int sv[2];
-    int fd = vu_sock_listen(path, NULL, &err);
+    int fd = listen_at(path, NULL, &err);
     fcntl(fd, F_SETFD, 0);
     assert_int_equal(vu_sock_adopt(fd, &listening, &err), 0);
     assert_true(listening);
@@ -149,8 +183,8 @@ static void test_not_adopted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        unit(test_listen), unit(test_group),       unit(test_paths),
-        unit(test_adopt),  unit(test_not_adopted),
+        unit(test_listen), unit(test_locked), unit(test_group),
+        unit(test_paths),  unit(test_adopt),  unit(test_not_adopted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

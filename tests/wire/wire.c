@@ -16,7 +16,7 @@
 #define MEM_SIZE0 (4u << 20)
 #define MEM_BUFS  (32u << 20) /* slots of fe-fuse below 20 MiB; free above */
 
-#define MAX_ARGS 24
+#define MAX_ARGS 32
 
 const char *wire_path(struct wire *w, const char *name)
 {
@@ -135,6 +135,8 @@ void wire_exec(struct wire *w, const char *const *options, int keep_fd)
     bool emulated = n > 0;
     if (!exe)
         fail_msg("VIRTIOFSD (path of the daemon) is not set");
+    for (const char *const *b = w->before; b && *b; b++)
+        argv[n++] = (char *)*b;
     argv[n++] = (char *)exe;
     snprintf(sandbox, sizeof(sandbox), "--sandbox=%s", box ? box : "none");
     if (w->mode != WIRE_SANDBOX)

@@ -35,6 +35,7 @@ enum wire_mode {
 
 struct wire {
     enum wire_mode mode;
+    const char *const *before;  /* words in front of the daemon's, or NULL */
     const char *const *options; /* besides, for wire_mount(); ends with NULL, or is NULL */
     char dir[64];               /* private, removed at the end */
     char share[80];             /* dir/share */

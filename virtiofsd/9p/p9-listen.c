@@ -15,6 +15,7 @@
 
 #include "virtiofsd/base/auto.h"
 #include "virtiofsd/base/errno-text.h"
+#include "virtiofsd/base/sock-files.h"
 #include "virtiofsd/base/sock.h"
 
 #define DEFAULT_PORT 564 /* IANA: 9pfs */
@@ -91,14 +92,22 @@ static bool number(const char *text, unsigned max, unsigned *out)
 
 /* ---- unix ---- */
 
-/* Remove the file of a socket that nobody listens on any more. */
-static bool remove_stale(const char *addr, const union any_addr *a, GError **err)
+/* Make the path ours; the file of a socket that nobody listens on any more is removed. */
+static bool take_path(const char *addr, const union any_addr *a, struct sock_files **files,
+                      GError **err)
 {
-    int code;
+    struct sock_path_error e;
+    enum sock_path r = sock_path_take(&a->un, files, &e);
+    int code = e.code;
 
-    switch (sock_path_clear(&a->un, &code)) {
+    switch (r) {
     case SOCK_PATH_FREE:
         return true;
+    case SOCK_PATH_NO_LOCK:
+        return fail(err, addr, code, "cannot make or lock its .pid file: %s", errno_text(code));
+    case SOCK_PATH_LOCKED:
+        return fail(err, addr, code, "it is in use: process %d holds its .pid file; stop it",
+                    (int)e.holder);
     case SOCK_PATH_UNSEEN:
         return fail(err, addr, code, "cannot look at it: %s", errno_text(code));
     case SOCK_PATH_NO_SOCKET:
@@ -123,17 +132,19 @@ static bool open_unix(const char *addr, const char *path, const char *group,
     memcpy(a.un.sun_path, path, strlen(path) + 1);
     if (group && !sock_group(group, &gid))
         return fail(err, addr, ENOENT, "no group '%s': name an existing group or a number", group);
-    if (!remove_stale(addr, &a, err))
+    if (!take_path(addr, &a, &out->files, err))
         return false;
     mode_t mask = umask(0177);
     AUTO_FD int fd = listen_on(addr, &a, sizeof(a.un), err);
     umask(mask);
     if (fd < 0)
         return false;
+    sock_files_made(out->files);
     int rc = group ? sock_path_give(path, gid) : 0;
     if (rc < 0)
         return fail(err, addr, -rc, "cannot give it to group '%s': %s", group, errno_text(-rc));
-    *out = (struct p9_endpoint){.fd = steal_fd(&fd), .local = true};
+    out->fd = steal_fd(&fd);
+    out->local = true;
     return true;
 }
 
@@ -251,6 +262,7 @@ static const struct kind {
 
 bool p9_listen_open(const char *addr, const char *group, struct p9_endpoint *out, GError **err)
 {
+    *out = (struct p9_endpoint){.fd = -1};
     for (unsigned i = 0; i < G_N_ELEMENTS(kinds); i++) {
         if (g_str_has_prefix(addr, kinds[i].prefix))
             return kinds[i].open(addr, addr + strlen(kinds[i].prefix), group, out, err);

@@ -6,11 +6,14 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+struct sock_files;
+
 struct p9_endpoint {
-    int fd;         /* non-blocking when it listens */
-    bool connected; /* one connection, inherited; else a listening socket */
-    bool local;     /* unix: peers are of this host */
-    bool judge;     /* it was made by somebody else: look at each peer's credentials */
+    int fd;                   /* non-blocking when it listens */
+    bool connected;           /* one connection, inherited; else a listening socket */
+    bool local;               /* unix: peers are of this host */
+    struct sock_files *files; /* of unix:PATH, the caller's, also after an error; or NULL */
+    bool judge;               /* it was made by somebody else: look at each peer's credentials */
 };
 
 /* Open one address:

@@ -10,6 +10,11 @@
 #include <unistd.h>
 
 #include "virtiofsd/base/auto.h"
+#include "virtiofsd/base/sock-files.h"
+
+/* How long the socket of a daemon that is gone may stay open: 0.5 s. */
+#define DYING_TRIES   50
+#define DYING_STEP_US 10000
 
 bool sock_group(const char *name, gid_t *gid)
 {
@@ -25,7 +30,8 @@ bool sock_group(const char *name, gid_t *gid)
     return true;
 }
 
-enum sock_path sock_path_clear(const struct sockaddr_un *addr, int *code)
+/* What lies at @addr, of which nobody who locks paths is the owner. */
+static enum sock_path path_clear(const struct sockaddr_un *addr, int *code)
 {
     struct stat st;
 
@@ -51,6 +57,28 @@ enum sock_path sock_path_clear(const struct sockaddr_un *addr, int *code)
         return SOCK_PATH_STUCK;
     }
     return SOCK_PATH_FREE;
+}
+
+enum sock_path sock_path_take(const struct sockaddr_un *addr, struct sock_files **files,
+                              struct sock_path_error *e)
+{
+    struct sock_files *f = sock_files_take(addr->sun_path, &e->holder, &e->code);
+    if (!f)
+        return e->code == EBUSY ? SOCK_PATH_LOCKED : SOCK_PATH_NO_LOCK;
+
+    enum sock_path r = path_clear(addr, &e->code);
+    /* Of a daemon whose keeper was killed the lock is free before its socket is closed. */
+    for (int i = 0; r == SOCK_PATH_IN_USE && sock_files_inherited(f) && i < DYING_TRIES; i++) {
+        g_usleep(DYING_STEP_US);
+        r = path_clear(addr, &e->code);
+    }
+    if (r == SOCK_PATH_FREE) {
+        *files = f;
+    } else {
+        sock_files_remove(f);
+        sock_files_free(f);
+    }
+    return r;
 }
 
 int sock_path_give(const char *path, gid_t gid)
