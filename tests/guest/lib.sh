@@ -190,6 +190,9 @@ daemon_wait() {
     return "$code"
 }
 
+# linux_known NAME: its daemon took every guest so far for Linux (see virtiofsd/fuse/fuse-guest.c).
+linux_known() { grep -q 'guest mounted: ' "$T/$1.log" && ! grep 'guest mounted: .*not Linux' "$T/$1.log"; }
+
 daemon_stop() {
     kill "${DAEMON[$1]}" 2>/dev/null
     wait "${DAEMON[$1]}" 2>/dev/null

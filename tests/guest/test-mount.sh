@@ -22,6 +22,7 @@ check "umount" umount /mnt
 check "umount of the second" umount /share
 END
 equal "a guest's file is read on the host" "from the guest" "$(cat "$T/share/guest")"
+check "the daemon knows its guest for Linux" linux_known first
 check "the daemon ends with its guest, code 0" daemon_wait first
 check "and so does the second" daemon_wait second
 finish

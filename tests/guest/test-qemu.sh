@@ -24,6 +24,7 @@ check "9p is mounted" mount -t 9p -o trans=virtio,version=9p2000.L,msize=131072 
 equal "9p: the same file" "from the guest" "$(cat /share/guest)"
 END
 equal "a guest's file is read on the host" "from the guest" "$(cat "$T/share/guest")"
+check "the daemon knows its guest for Linux" linux_known special
 check "the daemon ends with its guest, code 0" daemon_wait generic
 check "and so does the second" daemon_wait special
 finish
