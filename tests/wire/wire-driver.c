@@ -8,6 +8,8 @@
 #define OUT_MAX  (128u << 10)
 #define MAX_DESC 12
 
+#define IDMAP_BIT (1u << (40 - 32)) /* FUSE_ALLOW_IDMAP */
+
 enum { HIPRIO, REQUESTS, QUEUES };
 
 /* A driver at work. */
@@ -199,6 +201,9 @@ static void look_init(const struct answer *a)
     assert_true(out.minor >= a->d->minor);
     assert_true(out.max_write >= 4096);
     assert_int_equal(out.flags & ~(a->d->flags | FUSE_INIT_EXT), 0);
+    assert_int_equal(out.flags2 & ~a->d->flags2, 0);
+    if (a->d->flags2 & IDMAP_BIT)
+        assert_true(out.flags2 & IDMAP_BIT);
     if (a->d->flags & FUSE_DO_READDIRPLUS)
         assert_true(out.flags & FUSE_DO_READDIRPLUS);
     if (a->d->flags & FUSE_MAX_PAGES)
@@ -214,6 +219,7 @@ static void init(struct state *s)
         .minor = s->d->minor,
         .max_readahead = s->d->readahead,
         .flags = s->d->flags,
+        .flags2 = s->d->flags2,
     };
     struct step t = {
         .what = "INIT",

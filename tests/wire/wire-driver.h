@@ -34,7 +34,7 @@ struct driver {
     unsigned queue_size; /* of the request queue */
     bool hiprio;         /* it sets that queue up, and sends FORGET there */
     unsigned cuts;       /* CUT_* */
-    uint32_t minor, readahead, flags;
+    uint32_t minor, readahead, flags, flags2;
     uint32_t init_len; /* bytes of the structure */
     uint64_t init_node;
     uint32_t padding; /* what it leaves in the last word of a request's header */

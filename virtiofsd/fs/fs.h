@@ -197,7 +197,8 @@ struct fs_setattr {
 /* Change and return the new attributes. @file (may be NULL) is used for the size. */
 int fs_setattr(struct fs *fs, struct fs_inode *inode, struct fs_file *file,
                const struct fs_setattr *set, struct fs_attr *out);
-/* access(2) for @cred, decided from mode, owner and ACL as the host would for that user. */
+/* access(2) for @cred, decided from mode, owner and ACL as the host would for that user. Without
+ * @cred a guest's kernel has judged that: only what nobody may is refused. */
 int fs_access(struct fs *fs, const struct fs_cred *cred, struct fs_inode *inode, int mask);
 int fs_statfs(struct fs *fs, struct fs_inode *inode, struct statvfs *out);
 

@@ -187,7 +187,9 @@ int fuse_check(struct fuse_rq *rq)
         return -EINVAL;
     if (fuse_rq_space(rq) < reply_room(rq))
         return -EINVAL;
-    int err = check_ext(rq);
+    int err = fuse_check_ids(rq);
+    if (err == 0)
+        err = check_ext(rq);
     if (err)
         return err;
     if (rq->body_len < op->fixed)

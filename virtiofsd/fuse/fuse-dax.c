@@ -345,8 +345,7 @@ void fuse_do_setupmapping(struct fuse_rq *rq)
         .len = arg.len,
         .write = arg.flags & FUSE_SETUPMAPPING_FLAG_WRITE,
     };
-    err = S_ISREG(fs_inode_type(inode)) ? map_file(srv, inode, &want, fuse_kill_of(rq->in->uid))
-                                        : -EINVAL;
+    err = S_ISREG(fs_inode_type(inode)) ? map_file(srv, inode, &want, fuse_kill_of(rq)) : -EINVAL;
     fs_inode_put(srv->fs, inode);
     if (err)
         log_guest_warn("DAX: node %#" G_GINT64_MODIFIER "x at %" G_GUINT64_FORMAT

@@ -94,8 +94,7 @@ void fuse_do_copy_range(struct fuse_rq *rq)
     ssize_t done = -EBADF;
     if (in && out)
         done = fs_copy_range(fs, in, (off_t)arg.off_in, out, (off_t)arg.off_out,
-                             MIN(arg.len, (uint64_t)(UINT32_MAX & ~0xfffu)), 0,
-                             fuse_kill_of(rq->in->uid));
+                             MIN(arg.len, (uint64_t)(UINT32_MAX & ~0xfffu)), 0, fuse_kill_of(rq));
     if (in)
         fs_file_put(fs, in);
     if (out)

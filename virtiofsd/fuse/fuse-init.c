@@ -54,6 +54,7 @@ static uint64_t flags_wanted(const struct fuse_srv_config *cfg)
         {FUSE_SETXATTR_EXT, true},
         {FUSE_INIT_EXT, true},
         {FUSE_CREATE_SUPP_GROUP, true},
+        {FUSE_ALLOW_IDMAP, true}, /* see fuse-ids.c for what requests carry then */
         {FUSE_DIRECT_IO_ALLOW_MMAP, cfg->allow_mmap},
     };
     uint64_t want = 0;

@@ -124,7 +124,7 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
     int err = -EBADF;
 
     if (file) {
-        err = fs_fallocate(fs, file, mode, off, len, fuse_kill_of(fuse_req_ctx(req)->uid));
+        err = fs_fallocate(fs, file, mode, off, len, fuse_kill_of(fuse_rq_current()));
         fs_file_put(fs, file);
     }
     fuse_answer_err(req, err);

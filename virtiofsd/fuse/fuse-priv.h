@@ -110,13 +110,6 @@ struct fuse_rq *fuse_rq_current(void);
 /* Who asks, with umask and extensions; NULL when the extensions are malformed (answer EINVAL). */
 const struct fs_cred *fuse_rq_cred(struct fuse_rq *rq, mode_t umask_);
 
-/* FS_WRITE_KILL_SUIDGID for requests that change a file but carry no flag for it (FALLOCATE,
- * COPY_FILE_RANGE): anyone but root is taken to lack CAP_FSETID. */
-static inline unsigned fuse_kill_of(uint32_t uid)
-{
-    return uid != 0 ? FS_WRITE_KILL_SUIDGID : 0;
-}
-
 /* FS_OPEN_* of what OPEN and CREATE ask for. In the place of @open_flags was padding before the
  * flag was negotiated. */
 static inline unsigned fuse_open_how(const struct fuse_srv *srv, uint32_t open_flags)
@@ -161,6 +154,18 @@ void fuse_rq_reply_create(struct fuse_rq *rq, const char *name, struct fs_entry 
 
 /* fuse-session.c: a libfuse session that believes it has seen the guest's INIT. NULL on failure. */
 struct fuse_session *fuse_session_make(struct fuse_srv *srv, uint32_t minor);
+
+/* fuse-ids.c */
+
+#define FUSE_NO_ID UINT32_MAX
+
+/* 0, or -EINVAL: what is to be made would be nobody's; -ENOSYS: no row says what ids mean there. */
+int fuse_check_ids(const struct fuse_rq *rq);
+/* Whether the guest's kernel has judged, and left the ids out. */
+bool fuse_guest_judged(const struct fuse_rq *rq);
+/* FS_WRITE_KILL_SUIDGID for requests that change a file but carry no flag for it (FALLOCATE,
+ * COPY_FILE_RANGE, SETUPMAPPING): anyone but root is taken to lack CAP_FSETID. */
+unsigned fuse_kill_of(const struct fuse_rq *rq);
 
 /* fuse-guest.c */
 

@@ -8,6 +8,9 @@
 #ifndef FUSE_CREATE_SUPP_GROUP
 #define FUSE_CREATE_SUPP_GROUP (1ULL << 34)
 #endif
+#ifndef FUSE_ALLOW_IDMAP
+#define FUSE_ALLOW_IDMAP (1ULL << 40)
+#endif
 #ifndef FUSE_DIRECT_IO_ALLOW_MMAP
 #define FUSE_DIRECT_IO_ALLOW_MMAP (1ULL << 36)
 #endif
@@ -73,7 +76,7 @@ struct fuse_copy_file_range_out {
 #define FUSE_WIRE_OPS 54 /* one more than the largest opcode known here */
 
 /* The minor version we speak, and the oldest we answer (Linux 4.18; virtio-fs came with 7.31). */
-#define FUSE_WIRE_MINOR     40
+#define FUSE_WIRE_MINOR     41
 #define FUSE_WIRE_MIN_MINOR 27
 /* Since when a request's header counts its extensions. */
 #define FUSE_WIRE_EXT_MINOR 38
