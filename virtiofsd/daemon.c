@@ -299,6 +299,7 @@ static bool make_fs(struct daemon *d, const struct sb_result *sb, GError **err)
         .root_fd = sb->root_fd,
         .proc_self_fd = sb->proc_self_fd,
         .handles = handles[o->inode_file_handles],
+        .fenced = sb->landlock,
         .cache = cache[o->cache],
         .readonly = o->readonly,
         .xattr = o->xattr,

@@ -316,13 +316,59 @@ static void test_make(void **state)
     tree_stop(&t);
 }
 
+/* ---- up ---- */
+
+#define DEEP 700 /* several leaps */
+
+static void look_up(struct tree *t, struct fs_inode **dir, int want)
+{
+    for (unsigned i = 1; i <= DEEP; i++) {
+        struct fs_entry e;
+        assert_int_equal(fs_lookup(t->fs, dir[i], "..", &e), want);
+        if (want < 0)
+            continue;
+        assert_ptr_equal(e.inode, dir[i - 1]);
+        fs_inode_put(t->fs, e.inode);
+    }
+}
+
+static void test_up_from_any_depth(void **state)
+{
+    struct tree t;
+    struct fs_inode *dir[DEEP + 1];
+    char away[80];
+
+    tree_start(&t);
+    dir[0] = fs_inode_ref(t.root);
+    for (unsigned i = 0; i < DEEP; i++) {
+        struct fs_entry e;
+        assert_ok(fs_mkdir(t.fs, &cred_root, dir[i], "d", 0755, &e));
+        dir[i + 1] = e.inode;
+    }
+    look_up(&t, dir, 0);
+    /* The host moves the tree out, and back. */
+    snprintf(away, sizeof(away), "%s-away", t.dir);
+    assert_ok(rename(tree_path(&t, "d"), away));
+    look_up(&t, dir, -ESTALE);
+    assert_ok(rename(away, tree_path(&t, "d")));
+    look_up(&t, dir, 0);
+    for (unsigned i = 0; i <= DEEP; i++)
+        fs_inode_put(t.fs, dir[i]);
+    tree_stop(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bad_names),         cmocka_unit_test(test_lookup),
-        cmocka_unit_test(test_lookup_both_ways),  cmocka_unit_test(test_dotdot),
-        cmocka_unit_test(test_moved_out),         cmocka_unit_test(test_rename),
-        cmocka_unit_test(test_links_and_removal), cmocka_unit_test(test_make),
+        cmocka_unit_test(test_up_from_any_depth),
+        cmocka_unit_test(test_bad_names),
+        cmocka_unit_test(test_lookup),
+        cmocka_unit_test(test_lookup_both_ways),
+        cmocka_unit_test(test_dotdot),
+        cmocka_unit_test(test_moved_out),
+        cmocka_unit_test(test_rename),
+        cmocka_unit_test(test_links_and_removal),
+        cmocka_unit_test(test_make),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -57,6 +57,63 @@ static void memory_is_bounded(void **state)
     }
 }
 
+/* ---- one lookup ---- */
+
+#define DEEP      4000
+#define LOOKUP_NS 1000000 /* of processor time, at most */
+#define TRIES     20
+
+/* The least that the daemon took for ".." of @node, of several times: a busy machine adds to it. */
+static uint64_t cost_of_up(struct wire *w, uint64_t node, uint64_t above)
+{
+    uint64_t least = UINT64_MAX;
+    for (unsigned i = 0; i < TRIES; i++) {
+        struct fuse_entry_out e;
+        uint64_t before = fe_daemon_cpu_ns(&w->d);
+        assert_int_equal(fe_lookup(&w->f, node, "..", &e), 0);
+        uint64_t took = fe_daemon_cpu_ns(&w->d) - before;
+        assert_int_equal(e.nodeid, above);
+        fe_forget(&w->f, e.nodeid, 1);
+        least = took < least ? took : least;
+    }
+    return least;
+}
+
+/* ".." from the bottom of a deep tree, and when the host has moved the tree out of the share. */
+static void deep_up(void **state)
+{
+    struct wire *w = *state;
+    struct fuse_entry_out e = {.nodeid = ROOT};
+    uint64_t *node = calloc(DEEP + 1, sizeof(*node));
+    char away[96];
+
+    assert_non_null(node);
+    node[0] = ROOT;
+    for (unsigned i = 0; i < DEEP; i++) {
+        assert_int_equal(fe_mkdir(&w->f, node[i], "deep", 0755, &e), 0);
+        node[i + 1] = e.nodeid;
+    }
+    uint64_t took = cost_of_up(w, node[DEEP], node[DEEP - 1]);
+    print_message("%u deep: %llu us\n", DEEP, (unsigned long long)took / 1000);
+    assert_true(took < LOOKUP_NS * (WIRE_SANITIZED ? 10 : 1));
+    for (unsigned i = 1; i <= DEEP; i += i < 40 ? 1 : 97) /* of every depth */
+        assert_true(cost_of_up(w, node[i], node[i - 1]) < LOOKUP_NS * (WIRE_SANITIZED ? 10 : 1));
+
+    snprintf(away, sizeof(away), "%s/away", w->dir);
+    assert_int_equal(rename(wire_path(w, "deep"), away), 0);
+    for (unsigned i = 2; i <= DEEP; i += i < 40 ? 1 : 997) {
+        int rc = fe_lookup(&w->f, node[i], "..", &e);
+        assert_true(rc < 0 || e.nodeid == 0);
+    }
+    assert_int_equal(rename(away, wire_path(w, "deep")), 0);
+    for (unsigned i = DEEP; i-- > 0;) {
+        assert_int_equal(fe_call_name(&w->f, FUSE_RMDIR, node[i], NULL, 0, "deep", NULL, NULL, 0),
+                         0);
+        fe_forget(&w->f, node[i + 1], 1);
+    }
+    free(node);
+}
+
 /* ---- one queue busy, the other served ---- */
 
 #define OTHER   (FE_REQ + 1) /* the queue that must be served */
@@ -320,7 +377,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(log_lines_are_limited), TEST(memory_is_bounded),  BARE(hiprio_flood),
         BARE(million_lookups),       BARE(inodes_are_bounded), BARE(requests_are_bounded),
-        BARE(blocking_locks),        BARE(many_listings),
+        BARE(blocking_locks),        BARE(many_listings),      WIRE_BOTH(deep_up),
     };
     return cmocka_run_group_tests_name("wire-starve", tests, wire_make, wire_unmake);
 }

@@ -14,8 +14,7 @@
 #include <stdlib.h>
 #include <sys/syscall.h>
 
-#define FRESH_MAX    3    /* how many known inodes turn a directory back to statx-first */
-#define DOTDOT_LEVEL 4096 /* a tree deeper than this is not walked up */
+#define FRESH_MAX 3 /* how many known inodes turn a directory back to statx-first */
 
 int fs_name_check(const char *name)
 {
@@ -100,73 +99,14 @@ static int lookup_self(struct fs *fs, struct fs_inode *inode, struct fs_entry *o
     return rc;
 }
 
-static bool same_place(const struct statx *a, const struct statx *b)
-{
-    return a->stx_ino == b->stx_ino && a->stx_dev_major == b->stx_dev_major &&
-           a->stx_dev_minor == b->stx_dev_minor && a->stx_mnt_id == b->stx_mnt_id;
-}
-
-/* Whether directory @fd, whose attributes are @stx, lies below the root or is it: walk up and see.
- * A host process may have moved it out since the guest looked it up. */
-static int check_below_root(struct fs *fs, int fd, const struct statx *stx)
-{
-    struct statx root, here = *stx, up;
-    AUTO_FD int at = dup(fd);
-    int rc = fs_statx_at(fs_inode_fd(fs, fs->root), "", &root);
-
-    if (at < 0 || rc < 0)
-        return at < 0 ? fs_open_errno() : rc;
-    for (int level = 0; level < DOTDOT_LEVEL; level++) {
-        if (same_place(&here, &root))
-            return 0;
-        int parent = openat(at, "..", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (parent < 0)
-            return fs_open_errno();
-        close(at);
-        at = parent;
-        rc = fs_statx_at(at, "", &up);
-        if (rc < 0)
-            return rc;
-        if (same_place(&up, &here)) /* the top of what we can see, and it was not the root */
-            return -ESTALE;
-        here = up;
-    }
-    return -ESTALE;
-}
-
-static int lookup_dotdot(struct fs *fs, struct fs_inode *inode, struct fs_entry *out)
-{
-    if (inode == fs->root)
-        return lookup_self(fs, inode, out);
-    if (!fs_inode_is(inode, S_IFDIR))
-        return -ENOTDIR;
-    int dir = fs_inode_fd(fs, inode);
-    if (dir < 0)
-        return dir;
-    AUTO_FD int fd = openat(dir, "..", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0)
-        return fs_open_errno();
-    struct statx stx;
-    int rc = fs_statx_at(fd, "", &stx);
-    bool search = fs_search_begin(); /* on the way to the root nobody has asked for anything */
-    if (rc == 0)
-        rc = check_below_root(fs, fd, &stx);
-    if (search)
-        fs_search_end();
-    if (rc == 0)
-        rc = fs_inode_intern(fs, inode, &fd, &stx, &out->inode, NULL);
-    if (rc == 0)
-        fs_attr_from_statx(fs, &stx, &out->attr);
-    return rc;
-}
-
 int fs_lookup(struct fs *fs, struct fs_inode *parent, const char *name, struct fs_entry *out)
 {
     if (G_UNLIKELY(name[0] == '.')) {
         if (strcmp(name, ".") == 0)
             return lookup_self(fs, parent, out);
         if (strcmp(name, "..") == 0)
-            return lookup_dotdot(fs, parent, out);
+            return parent == fs->root ? lookup_self(fs, parent, out)
+                                      : fs_lookup_up(fs, parent, out);
     }
     int rc = fs_name_check(name);
     if (rc < 0)

@@ -128,6 +128,7 @@ struct fs_tree {
     struct fs_mnt *mnts;
     uint32_t next_salt;
     struct fs_proofs *proofs; /* NULL without handles */
+    bool root_is_mount;       /* nothing of the root's mount lies outside of the share */
 };
 
 struct fs {
@@ -333,6 +334,12 @@ int fs_lookup_open(struct fs *fs, struct fs_inode *parent, const char *name, str
 /* Lookup by a checked name that is probably known. */
 int fs_lookup_stat(struct fs *fs, struct fs_inode *parent, const char *name, struct fs_entry *out,
                    bool *isnew);
+
+/* ---- fs-up.c ---- */
+
+/* The directory above @inode, which is not the root; -ESTALE when it is not of the share (any
+ * more), -ENOTDIR. */
+int fs_lookup_up(struct fs *fs, struct fs_inode *inode, struct fs_entry *out);
 
 /* ---- fs-open.c ---- */
 

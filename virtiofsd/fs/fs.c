@@ -109,6 +109,7 @@ static int open_root(struct fs *fs, GError **err)
     rc = fs_handles_init(fs, fs->cfg.root_fd, err);
     if (rc < 0)
         return rc;
+    fs->tree->root_is_mount = (stx.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
     if (fs->handles)
         rc = fs_proofs_init(fs);
     if (rc == 0)

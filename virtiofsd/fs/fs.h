@@ -35,6 +35,7 @@ struct fs_config {
     int root_fd;      /* O_PATH descriptor of the shared directory; taken over */
     int proc_self_fd; /* O_PATH descriptor of /proc/self/fd; taken over */
     enum fs_handles handles;
+    bool fenced; /* the kernel lets us list no directory outside of the share (landlock) */
     enum fs_cache cache;
     bool readonly;
     bool xattr;
