@@ -10,8 +10,7 @@
 #include <stdlib.h>
 #include <sys/sysmacros.h>
 
-#define INODES_MAX    (1u << 26)
-#define BUCKETS_FIRST 1024u
+#define INODES_MAX (1u << 26)
 
 /* What must be freed or closed after table_lock was dropped. */
 struct grave {
@@ -35,13 +34,13 @@ int fs_inodes_init(struct fs *fs)
     uint32_t max = INODES_MAX;
     if (fs->cfg.max_inodes && fs->cfg.max_inodes < max - 2)
         max = (uint32_t)fs->cfg.max_inodes + 2;
-    fs->tree->n_buckets = BUCKETS_FIRST;
-    fs->tree->buckets = calloc(fs->tree->n_buckets, sizeof(*fs->tree->buckets));
     fs->tree->next_gen = 1;
     fs->tree->hand = FS_ROOT_ID + 1;
-    return !fs->tree->buckets ? -ENOMEM
-                              : fs_table_init(&fs->tree->inodes, sizeof(struct fs_inode),
-                                              offsetof(struct fs_inode, next), max);
+    int rc = fs_hash_init(fs);
+    if (rc < 0)
+        return rc;
+    return fs_table_init(&fs->tree->inodes, sizeof(struct fs_inode),
+                         offsetof(struct fs_inode, next), max);
 }
 
 /* ---- mounts ---- */
@@ -83,67 +82,13 @@ static void mnt_drop_locked(struct fs *fs, struct fs_mnt *m, struct grave *g)
     g_free(m);
 }
 
-/* ---- hash by key ---- */
-
-static uint32_t hash_key(const struct fs_mnt *mnt, uint64_t ino)
-{
-    uint64_t h = (ino ^ ((uint64_t)mnt->salt << 32)) * 0x9e3779b97f4a7c15u;
-    return (uint32_t)(h >> 32);
-}
-
-static uint32_t *bucket_of(const struct fs *fs, const struct fs_mnt *mnt, uint64_t ino)
-{
-    return &fs->tree->buckets[hash_key(mnt, ino) & (fs->tree->n_buckets - 1)];
-}
-
-static struct fs_inode *find_locked(const struct fs *fs, const struct fs_mnt *mnt, uint64_t ino)
-{
-    for (uint32_t s = *bucket_of(fs, mnt, ino); s != 0;) {
-        struct fs_inode *i = fs_table_at(&fs->tree->inodes, s);
-        if (i->ino == ino && i->mnt == mnt)
-            return i;
-        s = i->next;
-    }
-    return NULL;
-}
-
-static void link_locked(struct fs *fs, struct fs_inode *inode)
-{
-    uint32_t *head = bucket_of(fs, inode->mnt, inode->ino);
-    inode->next = *head;
-    *head = inode->slot;
-}
-
-/* Twice as many buckets once there are more inodes than buckets. A failed allocation only makes
- * the chains longer. */
-static void maybe_grow_locked(struct fs *fs)
-{
-    if (fs->tree->n_inodes <= fs->tree->n_buckets || fs->tree->n_buckets >= INODES_MAX)
-        return;
-    uint32_t *old = fs->tree->buckets, n = fs->tree->n_buckets;
-    uint32_t *wide = calloc((size_t)n * 2, sizeof(*wide));
-    if (!wide)
-        return;
-    fs->tree->buckets = wide;
-    fs->tree->n_buckets = n * 2;
-    for (uint32_t b = 0; b < n; b++) {
-        for (uint32_t s = old[b]; s != 0;) {
-            struct fs_inode *i = fs_table_at(&fs->tree->inodes, s);
-            s = i->next;
-            link_locked(fs, i);
-        }
-    }
-    free(old);
-}
+/* ---- found by key ---- */
 
 static void unhash_locked(struct fs *fs, struct fs_inode *inode)
 {
     if (!(atomic_fetch_and(&inode->flags, (uint8_t)~INODE_HASHED) & INODE_HASHED))
         return;
-    uint32_t *p = bucket_of(fs, inode->mnt, inode->ino);
-    while (*p != inode->slot)
-        p = &((struct fs_inode *)fs_table_at(&fs->tree->inodes, *p))->next;
-    *p = inode->next;
+    fs_hash_remove(fs, inode);
 }
 
 void fs_inode_unhash(struct fs *fs, struct fs_inode *inode)
@@ -321,7 +266,7 @@ static struct fs_inode *find_stx_locked(struct fs *fs, const struct fs_inode *ne
                                         const struct statx *stx)
 {
     struct fs_mnt *mnt = mnt_find_locked(fs, near, dev_of(stx), mnt_of(stx));
-    return mnt ? find_locked(fs, mnt, stx->stx_ino) : NULL;
+    return mnt ? fs_hash_find(fs, mnt, stx->stx_ino) : NULL;
 }
 
 struct fs_inode *fs_inode_find(struct fs *fs, const struct fs_inode *near, const struct statx *stx)
@@ -337,7 +282,7 @@ struct fs_inode *fs_inode_find(struct fs *fs, const struct fs_inode *near, const
 bool fs_inode_known(struct fs *fs, const struct fs_inode *near, uint64_t ino)
 {
     AUTO_LOCK(&fs->tree->table_lock);
-    return find_locked(fs, near->mnt, ino);
+    return fs_hash_find(fs, near->mnt, ino);
 }
 
 /* Fill a slot. Returns NULL when the table is full. */
@@ -359,12 +304,12 @@ static struct fs_inode *new_locked(struct fs *fs, const struct fs_inode *near, i
     i->type = (uint8_t)((stx->stx_mode & S_IFMT) >> 12);
     atomic_store(&i->nlookup, 0);
     atomic_store(&i->seen, fs_digest(stx));
+    /* A descriptor is what it is; a handle from a name has to show that. */
     atomic_store(&i->flags, INODE_HASHED | INODE_USED | (fd >= 0 ? INODE_PROVED : 0));
     atomic_store(&i->fresh, 0);
     atomic_store(&i->map, 0);
     fs->tree->n_inodes++;
-    link_locked(fs, i);
-    maybe_grow_locked(fs);
+    fs_hash_add(fs, i);
     if (slot != FS_ROOT_ID) {
         if (fs->tree->next_gen == 0) /* reserved for the root and for free slots */
             fs->tree->next_gen = 1;
@@ -545,6 +490,5 @@ void fs_inodes_fini(struct fs *fs)
         fs_inode_put(fs, fs->root);
     fs->root = NULL;
     fs_table_fini(&fs->tree->inodes);
-    free(fs->tree->buckets);
-    fs->tree->buckets = NULL;
+    fs_hash_fini(fs);
 }

@@ -120,8 +120,8 @@ struct fs_tree {
 
     pthread_mutex_t table_lock;
     struct fs_table inodes;
-    uint32_t *buckets;
-    uint32_t n_buckets; /* power of two */
+    struct fs_table buckets; /* heads of chains through fs_inode.next: fs-hash.c */
+    uint32_t n_buckets, half;
     uint64_t n_inodes;
     uint32_t next_gen;
     uint32_t hand; /* of the clock sweep */
@@ -218,6 +218,16 @@ const struct fs_mnt *fs_mnt_find(struct fs *fs, const struct fs_inode *near,
 int64_t fs_btime(const struct statx *stx);
 /* No new name will ever be found to be this inode (its number went to another file). */
 void fs_inode_unhash(struct fs *fs, struct fs_inode *inode);
+
+/* ---- fs-hash.c: inodes by key; table_lock ---- */
+
+int fs_hash_init(struct fs *fs);
+void fs_hash_fini(struct fs *fs);
+/* Enter an inode that n_inodes counts already. Returns how many others were looked at to make
+ * room: a few. */
+unsigned fs_hash_add(struct fs *fs, struct fs_inode *inode);
+void fs_hash_remove(struct fs *fs, struct fs_inode *inode);
+struct fs_inode *fs_hash_find(const struct fs *fs, const struct fs_mnt *mnt, uint64_t ino);
 
 /* ---- fs-handle.c: descriptors against handles ---- */
 
