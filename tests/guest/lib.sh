@@ -9,7 +9,11 @@
 #   SANDBOX, SECCOMP  how the daemons are started (default namespace, kill)
 #   GUEST_KERNEL  boot this kernel in QEMU 11.1 (x86_64-6.1, x86_64-7, aarch64-7: see qemu-root), where shares
 #                can have a DAX window; default: User-Mode Linux
-#   AS_USER=1    the daemons run as an ordinary user, nobody, with a range of sub-ids (from 100000)
+#   AS_USER=1    the daemons run as an ordinary user, nobody, in namespace mode with a range of sub-ids (from
+#                100000)
+#   WATCH_NAMES=1  the daemons are traced: from the end of the sandbox stage on no absolute name may be found
+#                (see absolute-names); slow
+# tests/guest/matrix runs tests in every combination of these.
 set -uo pipefail
 
 GUEST=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
@@ -104,6 +108,8 @@ count_lines() {
 }
 
 finish() {
+    local name
+    [ -z "${WATCH_NAMES:-}" ] || for name in "${!DAEMON[@]}"; do daemon_stop "$name"; done
     [ "$CHECKS" -gt 0 ] || { echo "not ok - nothing was checked"; exit 1; }
     echo "# $((CHECKS - FAILED)) of $CHECKS checks passed"
     [ "$FAILED" = 0 ]
@@ -156,10 +162,15 @@ daemon() {
     if [ -n "${AS_USER:-}" ]; then
         [ -n "${AS_NOBODY[*]}" ] || as_user
         DAEMON_WRAP=("${AS_NOBODY[@]}")
-        chown -R 100000:100000 "$dir"
-        set -- "$@" --uid-map=:0:100000:65536: --gid-map=:0:100000:65536:
+        if [ "${SANDBOX:-namespace}" = namespace ]; then
+            chown -R 100000:100000 "$dir"
+            set -- "$@" --uid-map=:0:100000:65536: --gid-map=:0:100000:65536:
+        else
+            chown -R nobody: "$dir"
+        fi
     fi
-    ${DAEMON_WRAP[@]+"${DAEMON_WRAP[@]}"} "$VIRTIOFSD" --socket-path="$T/$name.sock" --shared-dir="$dir" \
+    [ -z "${WATCH_NAMES:-}" ] || watch_names "$name"
+    ${NAMES_WRAP[@]+"${NAMES_WRAP[@]}"} ${DAEMON_WRAP[@]+"${DAEMON_WRAP[@]}"} "$VIRTIOFSD" --socket-path="$T/$name.sock" --shared-dir="$dir" \
         --tag="$name" --sandbox="${SANDBOX:-namespace}" --seccomp="${SECCOMP:-kill}" "$@" >>"$T/$name.log" 2>&1 &
     DAEMON[$name]=$!
     await_host "the daemon's socket" 10 test -S "$T/$name.sock" || {
@@ -167,6 +178,25 @@ daemon() {
         not_ok "the daemon for $name starts"
         finish
     }
+}
+
+# watch_names NAME: $NAMES_WRAP becomes the words that trace this daemon, which stays our child. Whoever asked for
+# a watch wants it: without strace the test fails.
+declare -a NAMES_WRAP=()
+declare -A NAMES=()
+NAMES_NO=0
+watch_names() {
+    NAMES_NO=$((NAMES_NO + 1))
+    NAMES[$1]="$T/names.$NAMES_NO"
+    NAMES_WRAP=(strace -D -f -q -e signal=none -e "trace=%file,prctl" -o "${NAMES[$1]}" --)
+}
+# names_watched NAME: this daemon has ended; result lines about its trace.
+names_watched() {
+    [ -n "${NAMES[$1]:-}" ] || return 0
+    await_host "the end of the trace" 10 eval "tail -n 3 '${NAMES[$1]}' | grep -q '+++ '"
+    "$GUEST/absolute-names" "${NAMES[$1]}" >"$T/names.out"
+    count_lines "$T/names.out"
+    unset "NAMES[$1]"
 }
 
 # The process that serves: in the sandbox a child of the one that was started.
@@ -187,6 +217,7 @@ daemon_wait() {
     wait "${DAEMON[$1]}" 2>/dev/null
     code=$?
     unset "DAEMON[$1]"
+    names_watched "$1"
     return "$code"
 }
 
@@ -197,6 +228,7 @@ daemon_stop() {
     kill "${DAEMON[$1]}" 2>/dev/null
     wait "${DAEMON[$1]}" 2>/dev/null
     unset "DAEMON[$1]"
+    names_watched "$1"
 }
 
 # await_host WHAT SECONDS COMMAND…: poll until the command succeeds.
