@@ -132,12 +132,13 @@ static const struct step windows_steps[] = {
 
 /* A small request queue and no other. FORGET's header counts itself only. SETATTR is not cleared
  * before three of its fields are set; what is removed is named by its path from the root. After a
- * failed lookup it forgets a number that it never got. */
+ * failed lookup it forgets a number that it never got. An empty name, or nothing to read, is a
+ * descriptor of no bytes. */
 static const struct driver zephyr = {
     .name = "Zephyr",
     .features = VU_F_VERSION_1,
     .queue_size = 16,
-    .cuts = CUT_NAMES | CUT_NUL,
+    .cuts = CUT_NAMES | CUT_NUL | CUT_EMPTY | CUT_ANSWER,
     .minor = 31,
     .init_len = 64,
 };
@@ -146,6 +147,7 @@ static const struct step zephyr_steps[] = {
     LOOKUP(REG_ROOT, "file", FOUND(REG_A, is_file)),
     OPEN_AS(FUSE_OPEN, REG_A, O_RDONLY, REG_FH),
     READ_AS(FUSE_READ, REG_A, REG_FH, 100, says_hello),
+    READ_AS(FUSE_READ, REG_A, REG_FH, 0, NULL),
     LSEEK(REG_A, REG_FH, 6, SEEK_SET, at_6),
     LSEEK(REG_A, REG_FH, 0, SEEK_END, at_6),
     RELEASE_AS(FUSE_RELEASE, REG_A, REG_FH, .err = 0),
@@ -155,6 +157,7 @@ static const struct step zephyr_steps[] = {
     OPEN_AS(FUSE_OPENDIR, REG_A, O_RDONLY, REG_DH),
     READ_AS(FUSE_READDIR, REG_A, REG_DH, 24 + 256, one_entry),
     RELEASE_AS(FUSE_RELEASEDIR, REG_A, REG_DH, .err = 0),
+    LOOKUP(REG_ROOT, "", .err = -EINVAL),
     LOOKUP(REG_ROOT, "z.txt", .err = -ENOENT),
     FORGET(REG_WILD, .lie = -8, ),
     CREATE(REG_ROOT, "z.txt", O_CREAT | O_WRONLY, 0, 0777, REG_B),
@@ -292,6 +295,13 @@ static const struct driver bare = {
 
 #define DEEP_32 "/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d"
 
+#define NOT_MADE(o, type, n, n2, e)                                                                \
+    {                                                                                              \
+        .what = #o " " n, .op = (o), .node = REG_ROOT,                                             \
+        .in = {NULL, sizeof(struct type), (o) == FUSE_RENAME2 ? REG_ROOT : REG_NONE}, .name = (n), \
+        .name2 = (n2), .room = CREATED, .err = (e)                                                 \
+    }
+
 static const struct step path_steps[] = {
     LOOKUP(REG_ROOT, "//dir//file", FOUND(REG_A, is_file)),
     LOOKUP(REG_ROOT, "dir/./file", FOUND(REG_A, is_file)),
@@ -299,6 +309,7 @@ static const struct step path_steps[] = {
     LOOKUP(REG_B, "sub/", FOUND(REG_C, is_dir)),
     LOOKUP(REG_B, "/file", FOUND(REG_A, is_file)), /* from the node, not from the root */
     LOOKUP(REG_B, "/dir/file", .err = -ENOENT),
+    LOOKUP(REG_ROOT, "/etc/passwd", .err = -ENOENT),
     LOOKUP(REG_B, "../file", .err = -EINVAL),
     LOOKUP(REG_ROOT, "dir/../file", .err = -EINVAL),
     LOOKUP(REG_ROOT, "/../file", .err = -EINVAL),
@@ -306,6 +317,26 @@ static const struct step path_steps[] = {
     LOOKUP(REG_ROOT, "fifo/x", .err = -ENOTDIR),
     LOOKUP(REG_A, "x/y", .err = -ENOTDIR),
     REMOVE_AS(FUSE_UNLINK, REG_ROOT, "out/passwd", .err = -ENOTDIR),
+    NOT_MADE(FUSE_MKNOD, fuse_mknod_in, "out/new", NULL, -ENOTDIR),
+    NOT_MADE(FUSE_MKDIR, fuse_mkdir_in, "out/new", NULL, -ENOTDIR),
+    NOT_MADE(FUSE_CREATE, fuse_create_in, "out/new", NULL, -ENOTDIR),
+    NOT_MADE(FUSE_CREATE, fuse_create_in, "dir/../../new", NULL, -EINVAL),
+    NOT_MADE(FUSE_RENAME2, fuse_rename2_in, "dir/file", "/../new", -EINVAL),
+    NOT_MADE(FUSE_RENAME2, fuse_rename2_in, "out/passwd", "stolen", -ENOTDIR),
+    {.what = "SYMLINK",
+     .op = FUSE_SYMLINK,
+     .node = REG_ROOT,
+     .name = "out/new",
+     .name2 = "to",
+     .room = ENTRY,
+     .err = -ENOTDIR},
+    {.what = "LINK",
+     .op = FUSE_LINK,
+     .node = REG_ROOT,
+     .in = {NULL, sizeof(struct fuse_link_in), REG_A},
+     .name = "out/new",
+     .room = ENTRY,
+     .err = -ENOTDIR},
     REMOVE_AS(FUSE_UNLINK, REG_ROOT, "dir/..", .err = -EINVAL),
     REMOVE_AS(FUSE_RMDIR, REG_ROOT, "dir/sub/", .err = -EINVAL),
     {.what = "MKDIR of nothing",
@@ -330,6 +361,15 @@ static void names_are_paths(void **state)
     }
     assert_int_equal(symlink("/etc", wire_path(w, "out")), 0);
     driver_run(w, &bare, NULL, path_steps, COUNT(path_steps));
+}
+
+/* No feature at all, not even VERSION_1: a split ring needs none. */
+static void no_features(void **state)
+{
+    struct driver d = zephyr;
+    d.features = 0;
+    d.name = "without features";
+    driver_run(*state, &d, NULL, zephyr_steps, COUNT(zephyr_steps));
 }
 
 /* Linux never sends one: what looks like a path is a mistake, or worse. */
@@ -408,10 +448,9 @@ static void config_by_the_byte(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(uefi_guest),         TEST(uefi_always),   TEST(windows_guest),
-        TEST(zephyr_guest),       TEST(hermit_guest),  TEST(osv_guest),
-        TEST(names_are_paths),    TEST(not_for_linux), TEST(linux_beyond_doubt),
-        TEST(config_by_the_byte),
+        TEST(uefi_guest),    TEST(uefi_always),        TEST(windows_guest),      TEST(zephyr_guest),
+        TEST(hermit_guest),  TEST(osv_guest),          TEST(names_are_paths),    TEST(no_features),
+        TEST(not_for_linux), TEST(linux_beyond_doubt), TEST(config_by_the_byte),
     };
     return cmocka_run_group_tests_name("wire-foreign", tests, wire_make, wire_unmake);
 }

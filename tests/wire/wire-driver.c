@@ -41,7 +41,7 @@ static size_t fill_at(uint32_t op)
 
 static void add(struct state *s, uint64_t addr, uint32_t len, uint16_t flags)
 {
-    if (len == 0)
+    if (len == 0 && !(s->d->cuts & CUT_EMPTY))
         return;
     assert_true(s->ndesc < MAX_DESC);
     s->desc[s->ndesc++] = (struct vring_desc){.addr = addr, .len = len, .flags = flags};

@@ -25,6 +25,7 @@ enum {
     CUT_NAMES = 1 << 1,  /* before each name */
     CUT_NUL = 1 << 2,    /* before a name's NUL */
     CUT_ANSWER = 1 << 3, /* behind the answer's header */
+    CUT_EMPTY = 1 << 5,  /* even if nothing stands between: a descriptor of 0 bytes */
     CUT_ENTRY = 1 << 4,  /* in an entry: behind the node's numbers and behind its attributes */
 };
 
