@@ -43,6 +43,7 @@ struct sb_config {
     enum sb_mode mode;
     const char *shared_dir;
     bool file_handles;           /* files are to be opened by handle: keeps CAP_DAC_READ_SEARCH */
+    bool labels;                 /* new files are to get labels: what that takes of proc is kept */
     uint64_t caps_add, caps_del; /* --modcaps: bit n = capability n; del wins over the needed set */
     /* Namespace mode only. Empty: no user namespace for root, the caller's own id as 0 for others.
      */
@@ -56,9 +57,12 @@ struct sb_config {
 struct sb_result {
     int root_fd;      /* O_PATH descriptor of the share, as seen from inside */
     int proc_self_fd; /* O_PATH descriptor of /proc/self/fd, in most cases a mount of its own */
-    bool user_ns;     /* in a user namespace of our own */
-    bool single_id;   /* only one user and one group exist: chown and mknod will fail */
-    bool landlock;    /* the kernel limits us to the share by landlock */
+    /* /proc/self/task and the link /proc/thread-self (O_PATH), where labels are wanted and the
+     * kernel gives them (SELinux); -1 else. */
+    int task_fd, thread_fd;
+    bool user_ns;   /* in a user namespace of our own */
+    bool single_id; /* only one user and one group exist: chown and mknod will fail */
+    bool landlock;  /* the kernel limits us to the share by landlock */
 };
 
 #define SB_ERROR sb_error_quark()

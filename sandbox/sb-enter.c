@@ -89,7 +89,7 @@ static bool enter_namespace(const struct sb_config *cfg, int share_fd, struct sb
 
     if (out->user_ns && (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0))
         return sb_fail(err, errno, "cannot become user 0 of the new user namespace");
-    if (!drop_groups(err) || !sb_keeper_bind(&keeper, err) || !sb_ns_build(out, err))
+    if (!drop_groups(err) || !sb_keeper_bind(&keeper, err) || !sb_ns_build(cfg, out, err))
         return false;
     if (out->single_id)
         log_info("only one user id exists in the sandbox: changing owners, device nodes and file "
@@ -116,7 +116,7 @@ static bool limit_to_share(const struct sb_config *cfg, struct sb_result *out, G
 static bool enter_chroot(const struct sb_config *cfg, int share_fd, struct sb_result *out,
                          GError **err)
 {
-    out->proc_self_fd = sb_open_proc_fds(); /* while there is a /proc */
+    sb_open_proc(cfg, out);
     if (!drop_groups(err))
         return false;
     if (fchdir(share_fd) < 0 || chroot(".") < 0 || chdir("/") < 0)
@@ -134,7 +134,7 @@ static bool enter_chroot(const struct sb_config *cfg, int share_fd, struct sb_re
 static bool enter_none(const struct sb_config *cfg, int share_fd, struct sb_result *out,
                        GError **err)
 {
-    out->proc_self_fd = sb_open_proc_fds();
+    sb_open_proc(cfg, out);
     if (geteuid() == 0 && !drop_groups(err))
         return false;
     out->root_fd = fcntl(share_fd, F_DUPFD_CLOEXEC, 3);
@@ -159,7 +159,7 @@ static bool enter_mode(const struct sb_config *cfg, int share_fd, struct sb_resu
 
 static void clear_result(struct sb_result *r)
 {
-    const int fds[] = {r->root_fd, r->proc_self_fd};
+    const int fds[] = {r->root_fd, r->proc_self_fd, r->task_fd, r->thread_fd};
 
     for (unsigned i = 0; i < G_N_ELEMENTS(fds); i++) {
         if (fds[i] >= 0)
@@ -169,7 +169,7 @@ static void clear_result(struct sb_result *r)
 
 bool sb_enter(const struct sb_config *cfg, struct sb_result *out, GError **err)
 {
-    struct sb_result r = {.root_fd = -1, .proc_self_fd = -1};
+    struct sb_result r = {.root_fd = -1, .proc_self_fd = -1, .task_fd = -1, .thread_fd = -1};
 
     AUTO_FD int share_fd = open(cfg->shared_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (share_fd < 0)

@@ -49,13 +49,31 @@ static int clone_tree(int dirfd, const char *path, unsigned flags)
     return (int)syscall(SYS_open_tree, dirfd, path, SB_TREE_CLONE | (unsigned)O_CLOEXEC | flags);
 }
 
-int sb_open_proc_fds(void)
+/* A copy of the mount that begins at this directory has nothing above it: no "..", no other
+ * process, and needs no instance of proc of its own, which takes longer to make than all the rest.
+ * It lives as long as the descriptor. */
+static int open_alone(const char *dir)
 {
-    /* A copy of the mount that begins at this directory has nothing above it: no "..", no other
-     * process, and needs no instance of proc of its own, which takes longer to make than all the
-     * rest. It lives as long as the descriptor. */
-    int fd = clone_tree(AT_FDCWD, "/proc/self/fd", 0);
-    return fd >= 0 ? fd : open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int fd = clone_tree(AT_FDCWD, dir, 0);
+    return fd >= 0 ? fd : open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+/* Whether a thread can say what label its next file gets: without SELinux it is no valid question.
+ */
+static bool labels_at_creation(void)
+{
+    char label[256];
+    AUTO_FD int fd = open("/proc/thread-self/attr/fscreate", O_RDONLY | O_CLOEXEC);
+    return fd >= 0 && read(fd, label, sizeof(label)) >= 0;
+}
+
+void sb_open_proc(const struct sb_config *cfg, struct sb_result *out)
+{
+    out->proc_self_fd = open_alone("/proc/self/fd");
+    if (!cfg->labels || !labels_at_creation())
+        return;
+    out->task_fd = open_alone("/proc/self/task");
+    out->thread_fd = open("/proc/thread-self", O_PATH | O_NOFOLLOW | O_CLOEXEC);
 }
 
 /* Whatever is wrong elsewhere, the kernel then refuses to open a device node or to follow a
@@ -127,7 +145,7 @@ static int copy_share(GError **err)
 /* The share is mounted over the root directory, below which the process stays: absolute names are
  * looked up in the empty root, and since the kernel stops at the process's root, ".." of the share
  * is the share. Nothing but a descriptor leads into it, and "/..", the way over a root. */
-bool sb_ns_build(struct sb_result *out, GError **err)
+bool sb_ns_build(const struct sb_config *cfg, struct sb_result *out, GError **err)
 {
     if (unshare(CLONE_NEWNS | CLONE_NEWNET) < 0)
         return sb_fail(err, errno,
@@ -136,7 +154,7 @@ bool sb_ns_build(struct sb_result *out, GError **err)
     /* First of all, or the host would see what follows. */
     if (mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0)
         return sb_fail(err, errno, "cannot separate our mounts from the host's");
-    out->proc_self_fd = sb_open_proc_fds();
+    sb_open_proc(cfg, out);
     out->root_fd = copy_share(err);
     if (out->root_fd < 0 || !pivot(err))
         return false;

@@ -40,9 +40,9 @@ bool sb_keeper_bind(struct sb_keeper *k, GError **err);
 /* In the child: mount and network namespace, the share, which is the working directory, as root.
  * The share is not given as a descriptor, since that would name a mount of the namespace we leave,
  * and not as a path, since our new user may not be allowed to walk it. */
-bool sb_ns_build(struct sb_result *out, GError **err);
-/* O_PATH descriptor of our own /proc/self/fd; a mount of its own where we may make one. */
-int sb_open_proc_fds(void);
+bool sb_ns_build(const struct sb_config *cfg, struct sb_result *out, GError **err);
+/* Open what is kept of /proc, while there is one: each a mount of its own where we may make one. */
+void sb_open_proc(const struct sb_config *cfg, struct sb_result *out);
 
 /* ---- sb-caps ---- */
 

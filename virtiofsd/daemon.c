@@ -238,6 +238,7 @@ static bool enter_sandbox(struct daemon *d, struct sb_result *out, GError **err)
         .shared_dir = o->shared_dir,
         .file_handles = o->inode_file_handles != OPT_HANDLES_NEVER,
         .files = d->files,
+        .labels = o->security_label != OPT_ASK_NEVER,
     };
 
     if (o->modcaps && !sb_modcaps_parse(o->modcaps, &sc.caps_add, &sc.caps_del, err))
@@ -298,6 +299,8 @@ static bool make_fs(struct daemon *d, const struct sb_result *sb, GError **err)
     struct fs_config fc = {
         .root_fd = sb->root_fd,
         .proc_self_fd = sb->proc_self_fd,
+        .task_fd = MAX(sb->task_fd, 0),
+        .thread_fd = MAX(sb->thread_fd, 0),
         .handles = handles[o->inode_file_handles],
         .fenced = sb->landlock,
         .cache = cache[o->cache],

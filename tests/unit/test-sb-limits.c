@@ -384,6 +384,39 @@ static void test_cost(void **state)
     close(fd);
 }
 
+/* ---- labels ---- */
+
+/* What is kept of proc for them, and what is above it. */
+static int body_labels(const struct sb_result *r, void *arg)
+{
+    const bool *kept = arg;
+    char link[64];
+
+    if ((r->task_fd >= 0) != *kept || (r->thread_fd >= 0) != *kept)
+        return 1;
+    if (!*kept)
+        return 0;
+    return readlinkat(r->thread_fd, "", link, sizeof(link)) > 0 &&
+                   openat(r->task_fd, "../status", O_RDONLY) < 0
+               ? 0
+               : 2;
+}
+
+static void test_labels(void **state)
+{
+    struct sb_run run = {.cfg = {.shared_dir = dir}, .worker = true, .seccomp = SB_ACTION_KILL};
+    char label[256];
+    bool kept = false;
+
+    assert_int_equal(sb_run(&run, body_labels, &kept), 0); /* not asked for */
+    int fd = open("/proc/thread-self/attr/fscreate", O_RDONLY | O_CLOEXEC);
+    kept = fd >= 0 && read(fd, label, sizeof(label)) >= 0;
+    if (fd >= 0)
+        close(fd);
+    run.cfg.labels = true;
+    assert_int_equal(sb_run(&run, body_labels, &kept), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest options[] = {
@@ -394,7 +427,7 @@ int main(void)
     const struct CMUnitTest limits[] = {
         cmocka_unit_test(test_caps),    cmocka_unit_test(test_caps_of_user),
         cmocka_unit_test(test_threads), cmocka_unit_test(test_actions),
-        cmocka_unit_test(test_cost),
+        cmocka_unit_test(test_cost),    cmocka_unit_test(test_labels),
     };
 
     int bad = cmocka_run_group_tests_name("sb-limits, options", options, NULL, NULL);

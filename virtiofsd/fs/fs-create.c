@@ -32,7 +32,9 @@ static void unmake(struct fs *fs, struct fs_inode *parent, const char *name,
     int dir = fs_inode_fd(fs, parent);
 
     if (dir >= 0 && fs_statx_at(dir, name, &stx) == 0 && stx.stx_ino == made->attr.st.st_ino &&
-        stx.stx_mnt_id == made->attr.mnt_id && fs_btime(&stx) == made->inode->btime_ns)
+        stx.stx_mnt_id == made->attr.mnt_id &&
+        /* what was made has an inode: NOLINTNEXTLINE */
+        fs_btime(&stx) == made->inode->btime_ns)
         unlinkat(dir, name, S_ISDIR(stx.stx_mode) ? AT_REMOVEDIR : 0);
     fs_inode_put(fs, made->inode);
 }
@@ -46,8 +48,27 @@ static int check(struct fs *fs, const struct fs_cred *cred, const char *name)
     return fs->cfg.readonly ? -EROFS : fs_secctx_check(fs, cred);
 }
 
-/* Check, switch ids, make, look up, label. Between the last two another guest or the host could
- * see the inode without its label; there is no call that makes one with it. */
+/* Make it as the guest's process, with its label where the kernel gives that. 0 or -errno. */
+static int make_as(struct fs *fs, const struct fs_cred *cred, int dir, const char *name,
+                   const struct recipe *r)
+{
+    struct fs_cred_saved saved;
+    int label = fs_label_begin(fs, cred);
+    if (label < 0)
+        return label;
+    int rc = fs_cred_enter(fs, cred, &saved);
+    if (rc == 0) {
+        rc = make_at(dir, name, r);
+        if (rc == -EACCES && fs_cred_override(cred, &saved))
+            rc = make_at(dir, name, r);
+        fs_cred_leave(fs, &saved);
+    }
+    fs_label_end(label);
+    return rc;
+}
+
+/* Check, make, look up, label. Where the kernel does not give the label (fs-label.c), another guest
+ * or the host can see the inode without it between the last two. */
 static int make(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent,
                 const char *name, const struct recipe *r, struct fs_entry *out)
 {
@@ -57,15 +78,7 @@ static int make(struct fs *fs, const struct fs_cred *cred, struct fs_inode *pare
     int dir = fs_inode_fd(fs, parent);
     if (dir < 0)
         return dir;
-
-    struct fs_cred_saved saved;
-    rc = fs_cred_enter(fs, cred, &saved);
-    if (rc < 0)
-        return rc;
-    rc = make_at(dir, name, r);
-    if (rc == -EACCES && fs_cred_override(cred, &saved))
-        rc = make_at(dir, name, r);
-    fs_cred_leave(fs, &saved);
+    rc = make_as(fs, cred, dir, name, r);
     if (rc < 0)
         return rc;
 
@@ -133,8 +146,8 @@ static int entry_of_fd(struct fs *fs, const struct fs_inode *parent, int fd, str
     return rc;
 }
 
-/* Label a new file and enter it into both tables. Takes @fd over; it is counted already. @name is
- * NULL when it has none. */
+/* Label a new file, unless @cred is NULL, and enter it into both tables. Takes @fd over; it is
+ * counted already. @name is NULL when it has none. */
 static int finish_create(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent,
                          const char *name, int fd, int flags, int asked, struct fs_entry *out,
                          struct fs_opened *opened)
@@ -167,7 +180,29 @@ static int finish_create(struct fs *fs, const struct fs_cred *cred, struct fs_in
     return 0;
 }
 
-/* openat() as the guest's process. Returns a counted descriptor or -errno. */
+/* openat() as the guest's process, what it makes with its label where the kernel gives that.
+ * Returns a descriptor or -errno. */
+static int open_as(struct fs *fs, const struct fs_cred *cred, int dir, const char *name, int flags,
+                   mode_t mode)
+{
+    struct fs_cred_saved saved;
+    int label = fs_label_begin(fs, cred);
+    if (label < 0)
+        return label;
+    int rc = fs_cred_enter(fs, cred, &saved);
+    if (rc == 0) {
+        rc = openat(dir, name, flags | O_CLOEXEC, mode & 07777);
+        if (rc < 0 && errno == EACCES && fs_cred_override(cred, &saved))
+            rc = openat(dir, name, flags | O_CLOEXEC, mode & 07777);
+        if (rc < 0)
+            rc = fs_open_errno();
+        fs_cred_leave(fs, &saved);
+    }
+    fs_label_end(label);
+    return rc;
+}
+
+/* The same, counted. */
 static int create_at(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent,
                      const char *name, int flags, mode_t mode)
 {
@@ -177,18 +212,49 @@ static int create_at(struct fs *fs, const struct fs_cred *cred, struct fs_inode 
     int rc = fs_fds_take(fs);
     if (rc < 0)
         return rc;
-    struct fs_cred_saved saved;
-    rc = fs_cred_enter(fs, cred, &saved);
-    if (rc == 0) {
-        rc = openat(dir, name, flags | O_CLOEXEC, mode & 07777);
-        if (rc < 0 && errno == EACCES && fs_cred_override(cred, &saved))
-            rc = openat(dir, name, flags | O_CLOEXEC, mode & 07777);
-        if (rc < 0)
-            rc = fs_open_errno();
-        fs_cred_leave(fs, &saved);
-    }
+    rc = open_as(fs, cred, dir, name, flags, mode);
     if (rc < 0)
         fs_fds_give(fs);
+    return rc;
+}
+
+/* Give a name to a file that has none, as the guest's process. 0 or -errno. */
+static int link_as(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent,
+                   const char *name, int fd)
+{
+    char num[FD_NAME_LEN];
+    const char *number = fs_fd_name(num, fd);
+    struct fs_cred_saved saved;
+    int dir = fs_inode_fd(fs, parent);
+    int rc = dir < 0 ? dir : fs_cred_enter(fs, cred, &saved);
+    if (rc < 0)
+        return rc;
+    rc = linkat(fs->cfg.proc_self_fd, number, dir, name, AT_SYMLINK_FOLLOW);
+    if (rc < 0 && errno == EACCES && fs_cred_override(cred, &saved))
+        rc = linkat(fs->cfg.proc_self_fd, number, dir, name, AT_SYMLINK_FOLLOW);
+    rc = rc == 0 ? 0 : -errno;
+    fs_cred_leave(fs, &saved);
+    return rc;
+}
+
+/* A new file as create_at() makes it, with its label before it has its name. -EAGAIN: not here. */
+static int create_labelled(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent,
+                           const char *name, int flags, mode_t mode)
+{
+    if (!cred || !cred->secctx_name || (flags & O_ACCMODE) == O_RDONLY || fs_label_native(fs, cred))
+        return -EAGAIN;
+    int fd = create_at(fs, cred, parent, ".", flags | O_TMPFILE, mode);
+    if (fd < 0)
+        return -EAGAIN; /* no such files here, or what the other way will say as well */
+    int rc = fs_secctx_set(fs, cred, fd);
+    if (rc == 0) {
+        rc = link_as(fs, cred, parent, name, fd);
+        if (rc == 0)
+            return fd;
+        rc = rc == -EEXIST ? rc : -EAGAIN;
+    }
+    close(fd);
+    fs_fds_give(fs);
     return rc;
 }
 
@@ -228,10 +294,14 @@ int fs_create(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent
     /* Exclusive first: a name that turns out to be there is opened without following links and
      * without touching special files, which openat() with O_CREAT could not promise. */
     for (int tries = 0; tries < 3; tries++) {
-        int fd = create_at(fs, cred, parent, name,
+        int fd = create_labelled(fs, cred, parent, name, clean & ~O_TRUNC, mode);
+        bool labelled = fd >= 0;
+        if (fd == -EAGAIN)
+            fd = create_at(fs, cred, parent, name,
                            (clean & ~O_TRUNC) | O_CREAT | O_EXCL | O_NOFOLLOW, mode);
         if (fd >= 0)
-            return finish_create(fs, cred, parent, name, fd, clean, flags, out, opened);
+            return finish_create(fs, labelled ? NULL : cred, parent, name, fd, clean, flags, out,
+                                 opened);
         if (fd != -EEXIST || (flags & O_EXCL))
             return fd;
         rc = open_existing(fs, parent, name, flags, how, out, opened);

@@ -386,7 +386,10 @@ ssize_t fs_acl_read(struct fs *fs, struct fs_inode *inode, void *buf, size_t siz
 /* Whether the security xattr of @cred, if any, can be given to a new inode. 0 or -errno. To be
  * asked before anything is made. */
 int fs_secctx_check(struct fs *fs, const struct fs_cred *cred);
-/* Give it to the new inode behind @fd (any kind of descriptor). 0 or -errno. */
+/* Whether it is SELinux' label, and known to the host by that name. */
+bool fs_secctx_native(struct fs *fs, const struct fs_cred *cred);
+/* Give it to the new inode behind @fd (any kind of descriptor), unless the kernel has. 0 or -errno.
+ */
 int fs_secctx_set(struct fs *fs, const struct fs_cred *cred, int fd);
 
 int fs_caps_remove(struct fs *fs, const struct fs_inode *inode, int fd);
@@ -397,6 +400,16 @@ static inline int fs_caps_drop(struct fs *fs, const struct fs_inode *inode, int 
 {
     return G_LIKELY(!fs->cap_name) ? 0 : fs_caps_remove(fs, inode, fd);
 }
+
+/* ---- fs-label.c ---- */
+
+/* Whether the kernel can give the label of @cred to an inode while it makes it. */
+bool fs_label_native(struct fs *fs, const struct fs_cred *cred);
+/* Let it, for what this thread makes until fs_label_end(). Returns 1; 0 when it will not
+ * (fs_secctx_set() does it afterwards), or -errno: nothing may be made. */
+int fs_label_begin(struct fs *fs, const struct fs_cred *cred);
+/* With what that returned. Keeps errno. A thread that cannot end it must not go on: aborts. */
+void fs_label_end(int begun);
 
 /* ---- fs-lock.c ---- */
 

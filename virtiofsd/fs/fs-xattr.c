@@ -256,6 +256,31 @@ int fs_secctx_check(struct fs *fs, const struct fs_cred *cred)
     return map_name(fs, cred->secctx_name, &host);
 }
 
+bool fs_secctx_native(struct fs *fs, const struct fs_cred *cred)
+{
+    struct host_name host;
+
+    return strcmp(cred->secctx_name, XATTR_NAME_SELINUX) == 0 &&
+           map_name(fs, cred->secctx_name, &host) == 0 &&
+           strcmp(host.name, XATTR_NAME_SELINUX) == 0;
+}
+
+/* Length of a label: some end with a NUL, some do not. */
+static size_t label_len(const char *label, size_t len)
+{
+    return len > 0 && label[len - 1] == '\0' ? len - 1 : len;
+}
+
+/* Whether what @path refers to has the label of @cred. */
+static bool is_labelled(struct fs *fs, const struct fs_cred *cred, const char *path)
+{
+    char has[LIST_SMALL];
+    ssize_t n = host_get(fs, path, XATTR_NAME_SELINUX, has, sizeof(has));
+
+    return n > 0 && label_len(has, (size_t)n) == label_len(cred->secctx, cred->secctx_len) &&
+           memcmp(has, cred->secctx, label_len(has, (size_t)n)) == 0;
+}
+
 int fs_secctx_set(struct fs *fs, const struct fs_cred *cred, int fd)
 {
     char num[FD_NAME_LEN];
@@ -270,7 +295,11 @@ int fs_secctx_set(struct fs *fs, const struct fs_cred *cred, int fd)
         rc = prepare(fs);
     if (rc < 0)
         return rc;
-    return host_set(fs, fs_fd_name(num, fd), host.name, cred->secctx, cred->secctx_len, 0);
+    const char *path = fs_fd_name(num, fd);
+    /* Not every file system takes part, and one that is mounted with a label has no others. */
+    if (fs_label_native(fs, cred) && is_labelled(fs, cred, path))
+        return 0;
+    return host_set(fs, path, host.name, cred->secctx, cred->secctx_len, 0);
 }
 
 /* ---- file capabilities under another name ---- */

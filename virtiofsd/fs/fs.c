@@ -209,6 +209,10 @@ static void free_tree(struct fs *fs)
         close(fs->cfg.root_fd);
     if (fs->cfg.proc_self_fd >= 0)
         close(fs->cfg.proc_self_fd);
+    if (fs->cfg.task_fd > 0)
+        close(fs->cfg.task_fd);
+    if (fs->cfg.thread_fd > 0)
+        close(fs->cfg.thread_fd);
     pthread_mutex_destroy(&fs->tree->table_lock);
     g_free(fs->tree);
 }

@@ -34,6 +34,9 @@ enum fs_handles { FS_HANDLES_NEVER, FS_HANDLES_PREFER, FS_HANDLES_MANDATORY };
 struct fs_config {
     int root_fd;      /* O_PATH descriptor of the shared directory; taken over */
     int proc_self_fd; /* O_PATH descriptor of /proc/self/fd; taken over */
+    /* O_PATH descriptors of /proc/self/task and of the link /proc/thread-self: where labels can be
+     * made with the inode. Taken over; 0 = none. */
+    int task_fd, thread_fd;
     enum fs_handles handles;
     bool fenced; /* the kernel lets us list no directory outside of the share (landlock) */
     enum fs_cache cache;
