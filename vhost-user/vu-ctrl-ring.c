@@ -61,6 +61,8 @@ int vu_ctrl_vring_addr(struct vu_dev *dev, struct vu_msg *msg, struct vu_reply *
     /* What is not known yet is checked when the ring starts. */
     if (dev->mem && q->num)
         rc = vu_ring_locate(dev->mem, q->num, a.desc, a.avail, a.used, &at);
+    if (rc == -EFAULT)
+        vu_unshared_tell(dev, "a ring is in none of it that the front-end has sent");
     if (rc < 0)
         return rc;
     q->desc = a.desc;

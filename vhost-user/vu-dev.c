@@ -153,6 +153,7 @@ static int prepare(struct vu_dev *dev)
 {
     atomic_store(&dev->broken, false);
     atomic_store(&dev->lost.hit, false);
+    atomic_store(&dev->told_unshared, false);
     for (unsigned i = 0; i < dev->cfg.num_queues; i++)
         vu_queue_init(&dev->queues[i], dev, i);
     if (dev->cfg.pool_size == 0)

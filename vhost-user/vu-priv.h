@@ -19,6 +19,7 @@ struct vu_dev {
     atomic_bool stop;   /* sticky: vu_dev_stop() was called */
     atomic_bool broken; /* this connection must end */
     struct vu_sigbus_sink lost;
+    atomic_bool told_unshared; /* vu-unshared.c, of this connection */
 
     int conn_fd;
     uint64_t features; /* as the front-end set them */
@@ -33,6 +34,15 @@ struct vu_dev {
 /* ---- vu-queue-work.c: the worker's side of a queue ---- */
 extern const struct chain_ops vu_chain_ops;
 void *vu_queue_thread(void *arg); /* a struct vu_queue */
+
+/* ---- vu-unshared.c ---- */
+
+/* Say that the guest's memory is not shared with us, and what to do, once for each connection;
+ * @sign is how it shows. Any thread. */
+void vu_unshared_tell(struct vu_dev *dev, const char *sign);
+/* A kick has come to a ring that never had a request, and there is none: look whether the memory is
+ * the guest's at all. The worker. */
+void vu_unshared_look(struct vu_queue *q);
 
 /* ---- vu-ctrl.c ---- */
 

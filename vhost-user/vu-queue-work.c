@@ -151,6 +151,9 @@ static bool serve_one(struct vu_queue *q)
     }
     q->taken++;
     ch->c.queue = q->index;
+    if (G_UNLIKELY(ch->c.unmapped) &&
+        !cfg->shmem_size) /* else perhaps in the window, which is none */
+        vu_unshared_tell(q->dev, "a request points to what the front-end has not sent");
     if (q->index >= cfg->hiprio && q->dev->pool)
         vu_pool_push(q->dev->pool, ch);
     else
@@ -192,7 +195,10 @@ static void sleep_until_kick(struct vu_queue *q)
     struct epoll_event ev[2];
     int n = epoll_wait(q->epoll_fd, ev, 2, q->polled ? NO_KICK_MS : -1);
     for (int i = 0; i < n; i++) {
-        if (ev[i].data.u32 == VU_WAIT_KICK && q->kick_pipe)
+        if (ev[i].data.u32 != VU_WAIT_KICK)
+            continue;
+        q->kicked = q->avail.next == 0;
+        if (q->kick_pipe)
             read_pipe(q);
     }
 }
@@ -203,6 +209,11 @@ static void idle(struct vu_queue *q)
     signal_batch(q);
     if (poll_ring(q))
         return;
+    if (G_UNLIKELY(q->kicked)) {
+        q->kicked = false;
+        if (q->avail.next == 0)
+            vu_unshared_look(q);
+    }
     /* What raises attention writes wake_fd after it, so this never sleeps over it. */
     if (!vu_avail_kick_on(&q->avail))
         sleep_until_kick(q);

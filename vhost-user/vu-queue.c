@@ -146,10 +146,10 @@ static int locate(struct vu_queue *q, struct vu_mem *mem, struct vu_ring_parts *
     return vu_ring_locate(mem, q->num, q->desc, q->avail_addr, q->used_addr, at);
 }
 
-static bool runnable(const struct vu_queue *q)
+/* Whether it can run, if there is memory. */
+static bool ready(const struct vu_queue *q)
 {
-    return q->num && q->have_addr && q->kick_set && q->enabled && q->mem &&
-           !atomic_load(&q->dev->broken);
+    return q->num && q->have_addr && q->kick_set && q->enabled && !atomic_load(&q->dev->broken);
 }
 
 /* The used half's view of the settings. Returns the memory that it leaves, to be dropped without
@@ -212,7 +212,9 @@ static int start(struct vu_queue *q)
 
 int vu_queue_update(struct vu_queue *q)
 {
-    bool want = runnable(q);
+    bool is_ready = ready(q), want = is_ready && q->mem;
+    if (is_ready && !q->mem)
+        vu_unshared_tell(q->dev, "the front-end has sent none of it");
     if (want == q->run)
         return 0;
     if (want)

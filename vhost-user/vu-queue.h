@@ -58,6 +58,7 @@ struct vu_queue {
     unsigned busy_num; /* of avail.busy */
     uint64_t taken, done_here;
     struct vu_chain *free_own;
+    bool kicked;          /* and there was no request in this ring's life before */
     bool polled;          /* there is no kick: look from time to time */
     bool kick_pipe;       /* the kick must be read */
     unsigned unsignalled; /* answers since the last decision to signal */

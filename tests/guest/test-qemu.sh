@@ -27,4 +27,5 @@ equal "a guest's file is read on the host" "from the guest" "$(cat "$T/share/gue
 check "the daemon knows its guest for Linux" linux_known special
 check "the daemon ends with its guest, code 0" daemon_wait generic
 check "and so does the second" daemon_wait special
+equal "memory is shared, and nobody said that it is not" 0 "$(cat "$T"/*.log | grep -c 'memory is not shared')"
 finish
