@@ -62,7 +62,7 @@ _virtiofsd()
             --p9-listen | --p9-msize | --p9-squash | --timeout | --negative-timeout | \
             --dax-window | --dax-min-size | --dax-include | --dax-exclude | --modcaps | --uid-map | --gid-map | \
             --xattrmap | --translate-uid | --translate-gid | \
-            --rlimit-nofile | --max-fds | --max-inodes | --max-lock-waiters | -o)
+            --rlimit-nofile | --max-fds | --max-inodes | --max-lock-waiters | --max-lock-ranges | --lock-wait | -o)
             return
             ;;
     esac
@@ -76,10 +76,10 @@ _virtiofsd()
         --num-request-queues= --queue-size= --thread-pool-size= --poll-us=
         --cache= --timeout= --negative-timeout= --allow-mmap --writeback --no-readdirplus
         --dax-window= --dax-policy= --dax-min-size= --dax-include= --dax-exclude= --dax-dialect=
-        --xattr --posix-lock --flock --no-killpriv-v2
+        --xattr --posix-lock --flock --lock-wait= --no-killpriv-v2
         --xattrmap= --posix-acl= --security-label= --translate-uid= --translate-gid=
         --sandbox= --seccomp= --modcaps= --uid-map= --gid-map=
-        --rlimit-nofile= --max-fds= --max-inodes= --max-lock-waiters=
+        --rlimit-nofile= --max-fds= --max-inodes= --max-lock-waiters= --max-lock-ranges=
         --log-level= --syslog --print-capabilities --help --version' -- "$cur"))
     [[ ${COMPREPLY-} == *= ]] && compopt -o nospace
 } &&

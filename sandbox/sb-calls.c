@@ -74,6 +74,7 @@ const struct sb_call sb_calls[] = {
     {"removexattrat", C | W, "REMOVEXATTR by descriptor"},
     {"fchmodat2", C | W, "SETATTR mode by descriptor, Linux 6.6"},
     {"dup", C | W | L, "a descriptor with a life of its own"},
+    {"dup3", C | W | L, "another description in the place of one that holds locks"},
     {"fcntl", C | W | L, "open-file-description locks, descriptor flags"},
     {"flock", C | W | L, "FLOCK"},
 

@@ -282,6 +282,7 @@ int vu_avail_pop(struct vu_avail *a, struct vu_chain *ch, const char **why)
     ch->mem = vu_mem_ref(a->mem);
     ch->c.in = ch->iov;
     ch->c.out = ch->iov + ch->c.in_cnt;
+    ch->c.ring = a->num;
     a->next++;
     return 1;
 }

@@ -312,6 +312,8 @@ static bool make_fs(struct daemon *d, const struct sb_result *sb, GError **err)
         .max_fds = o->max_fds ? MIN(o->max_fds, most) : most,
         .max_inodes = o->max_inodes,
         .max_lock_waiters = o->max_lock_waiters,
+        .max_lock_ranges = o->max_lock_ranges,
+        .lock_wait_ms = (unsigned)(o->lock_wait * 1000 + 0.999),
         .lock_thread_start = lock_thread_start,
         .user = d,
         .xattrmap = d->xattrmap,

@@ -16,9 +16,15 @@ const char *const opt_group_titles[OPT_GROUP_COUNT] = {
     [OPT_GROUP_ABSENT] = "Known from other daemons, refused by this version",
 };
 
+#define LATER(n, a, w, h)                                                                      \
+    {                                                                                          \
+        .name = (n), .arg = (a), .type = OPT_NOTHING, .words = (w), .group = OPT_GROUP_COMPAT, \
+        .help = (h)                                                                            \
+    }
 #define FIELD(f) .offset = offsetof(struct options, f), .size = sizeof(((struct options *)0)->f)
 
-#define SECONDS_MAX 31536000 /* a year */
+#define SECONDS_MAX   31536000 /* a year */
+#define LOCK_WAIT_MAX 1000000
 
 const struct opt_def opt_table[] = {
     /* Share. */
@@ -324,6 +330,15 @@ const struct opt_def opt_table[] = {
      .flags = OPT_OLD_NAME,
      FIELD(flock),
      .help = "The same for flock(2)"},
+    {.name = "lock-wait",
+     .arg = "SECONDS",
+     .type = OPT_SECONDS,
+     .group = OPT_GROUP_FEATURES,
+     FIELD(lock_wait),
+     .min = 0,
+     .max = LOCK_WAIT_MAX,
+     .help = "How long a shared lock is waited for, since Linux guests cannot interrupt\n"
+             "that; then ENOLCK. 0: for ever [default: 60]"},
     {.name = "killpriv-v2",
      .type = OPT_SWITCH,
      .group = OPT_GROUP_FEATURES,
@@ -458,9 +473,18 @@ const struct opt_def opt_table[] = {
      .group = OPT_GROUP_BOUNDS,
      FIELD(max_lock_waiters),
      .min = 0,
-     .max = 4096,
+     .max = 32768,
      .help = "Guest requests that may wait for a lock at once; beyond it gets ENOLCK\n"
-             "[default: 64]"},
+             "[default: 1024]"},
+    {.name = "max-lock-ranges",
+     .arg = "N",
+     .type = OPT_NUMBER,
+     .group = OPT_GROUP_BOUNDS,
+     FIELD(max_lock_ranges),
+     .min = 1,
+     .max = 1 << 24,
+     .help = "Ranges of shared record locks (fcntl) at once; beyond it gets ENOLCK\n"
+             "[default: 65536]"},
 
     /* Messages. */
     {.name = "log-level",
@@ -508,26 +532,12 @@ const struct opt_def opt_table[] = {
      .group = OPT_GROUP_COMPAT,
      .help = "Nothing: the daemon always stays in the foreground"},
 
-    {.name = "migration-mode",
-     .arg = "MODE",
-     .type = OPT_NOTHING,
-     .group = OPT_GROUP_COMPAT,
-     .words = opt_migration_mode_words,
-     .help = "Nothing yet: find-paths or file-handles, how guests are to be migrated"},
-    {.name = "migration-on-error",
-     .arg = "ACTION",
-     .type = OPT_NOTHING,
-     .group = OPT_GROUP_COMPAT,
-     .words = opt_migration_error_words,
-     .help = "Nothing yet: abort or guest-error, when an inode is not found again"},
-    {.name = "migration-verify-handles",
-     .type = OPT_NOTHING,
-     .group = OPT_GROUP_COMPAT,
-     .help = "Nothing yet"},
-    {.name = "migration-confirm-paths",
-     .type = OPT_NOTHING,
-     .group = OPT_GROUP_COMPAT,
-     .help = "Nothing yet"},
+    LATER("migration-mode", "MODE", opt_migration_mode_words,
+          "Nothing yet: find-paths or file-handles, how guests are to be migrated"),
+    LATER("migration-on-error", "ACTION", opt_migration_error_words,
+          "Nothing yet: abort or guest-error, when an inode is not found again"),
+    LATER("migration-verify-handles", NULL, NULL, "Nothing yet"),
+    LATER("migration-confirm-paths", NULL, NULL, "Nothing yet"),
 
     /* Refused. */
     {.name = "daemonize",

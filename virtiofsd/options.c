@@ -66,7 +66,9 @@ static void set_defaults(struct options *o)
         .translate_gid = g_ptr_array_new_with_free_func(g_free),
         .rlimit_nofile = OPT_RLIMIT_DEFAULT,
         .max_inodes = 10000000,
-        .max_lock_waiters = 64,
+        .max_lock_waiters = 1024,
+        .max_lock_ranges = 65536,
+        .lock_wait = 60,
         .log_level = LOG_LVL_INFO,
         .notes = g_ptr_array_new_with_free_func(g_free),
     };

@@ -97,6 +97,7 @@ struct options {
     bool xattr;       /* also when something of the following needs it */
     bool posix_lock;  /* record locks are shared with the host */
     bool flock;       /* flock(2) is shared with the host */
+    double lock_wait; /* seconds that a shared lock is waited for; 0 = for ever */
     bool killpriv_v2; /* default true: we clear suid and sgid bits, not the guest */
     char *xattrmap;   /* rules, or NULL; the daemon parses them */
     enum opt_ask posix_acl;
@@ -116,6 +117,7 @@ struct options {
     uint64_t max_fds;       /* descriptors the guest may make us hold; 0 = what the limit leaves */
     uint64_t max_inodes;    /* inodes remembered at once; 0 = no bound but memory */
     unsigned max_lock_waiters; /* guest requests that wait for a lock at once */
+    unsigned max_lock_ranges;  /* ranges of record locks at once */
 
     /* Log. */
     enum log_level log_level;

@@ -139,6 +139,7 @@ static bool make_server(struct server *s, const struct setup *setup)
     fc.proc_self_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
     fc.announce_submounts = true;
     fc.max_lock_waiters = 4;
+    fc.max_lock_ranges = 1000;
     fc.xattrmap = setup->xattrmap ? fs_xattrmap_parse(setup->xattrmap, &err) : NULL;
     fc.uids = ids_of(setup->uids);
     fc.gids = ids_of(setup->gids);

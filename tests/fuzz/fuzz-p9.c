@@ -78,7 +78,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
                            .cache = FS_CACHE_AUTO,
                            .xattr = true,
                            .max_fds = 256,
-                           .max_lock_waiters = 4};
+                           .max_lock_waiters = 4,
+                           .max_lock_ranges = 1000};
     fc.root_fd = open(share, O_PATH | O_DIRECTORY | O_CLOEXEC);
     fc.proc_self_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
     fs = fs_new(&fc, &err);

@@ -1,28 +1,54 @@
 #!/usr/bin/env bash
-# Locks that stay in the guest (the default): right among its processes, unseen by the host. Shared ones: two
-# guests and the host take turns under one lock, POSIX and flock; a guest that dies gives its lock back.
+# Locks that stay in the guest (the default): right among its processes, unseen by the host. Shared ones: as right
+# among its processes; two guests and the host take turns under one lock, POSIX and flock; a guest that dies gives
+# its lock back; a wait for a program of the host ends.
 . "$(dirname "$0")/lib.sh"
 setup locker lockcases flock
 ROUNDS=150
 
-mkdir "$T/local"
-: >"$T/local/lock"
-daemon l "$T/local"
-boot l -t 150 l <<'END'
-share l /mnt
+# cases TAG WAITED [OPTION]…: a guest with a share of its own, where fcntl's cases are to be right. WAITED: the
+# exit code of flock(1) for a lock that a program of the host does not give up.
+cases() {
+    local tag=$1 waited=$2 dir=$T/$1
+    shift 2
+    mkdir "$dir"
+    : >"$dir/lock"
+    [ -n "${AS_USER:-}" ] || { : >"$dir/append-only" && chattr +a "$dir/append-only" 2>/dev/null; } || rm -f "$dir/append-only"
+    daemon "$tag" "$dir" "$@"
+    boot "$tag" -t 150 "$tag" <<END
+share $tag /mnt
 lockcases /mnt
 exec 9>/mnt/lock
 flock 9
-check "local: another open file of the guest cannot have it" test "$(flock -n /mnt/lock echo got)" = ""
+check "$tag: another open file of the guest cannot have it" test "\$(flock -n /mnt/lock echo got)" = ""
 tell held
 await end
 exec 9>&-
+tell free
+await busy
+flock /mnt/lock true
+equal "$tag: the host does not give it up" $waited \$?
 umount /mnt
 END
-hear l held 120 || not_ok "the guest takes a lock of its own"
+    hear "$tag" held 120 || not_ok "$tag: the guest takes a lock of its own"
+    chattr -a "$dir/append-only" 2>/dev/null
+}
+# cases_end TAG: it gives up its lock, and wants the host's.
+cases_end() {
+    tell "$1" end
+    hear "$1" free || not_ok "$1: the guest gives it back"
+    exec 8>"$T/$1/lock"
+    check "$1: the host has it then" flock -n 8
+    tell "$1" busy
+    guest_wait "$1" || not_ok "guest: exit code $?"
+    exec 8>&-
+}
+cases local 0
 equal "local: the host is not stopped by it" got "$(flock -n "$T/local/lock" echo got)"
-tell l end
-guest_wait l || not_ok "guest: exit code $?"
+cases_end local
+cases shared 71 --posix-lock --flock --lock-wait=2 # EX_OSERR: flock(2) failed
+equal "shared: the host is stopped by it" "" "$(flock -n "$T/shared/lock" echo got)"
+cases_end shared
 
 printf '%15d\n' 0 >"$T/share/counter"
 : >"$T/share/lock"

@@ -24,6 +24,7 @@ struct fs_config tree_config(void)
         .announce_submounts = true,
         .max_fds = 1000,
         .max_lock_waiters = 4,
+        .max_lock_ranges = 1000,
     };
 }
 

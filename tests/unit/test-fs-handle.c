@@ -274,7 +274,7 @@ static void never_acts(struct tree *t, struct fs_inode *i)
     for (unsigned k = 0; k < sizeof(flags) / sizeof(flags[0]); k++)
         assert_int_equal(fs_open(t->fs, i, flags[k], 0, &o), -ESTALE);
     assert_int_equal(fs_map_open(t->fs, i, true), -ESTALE);
-    assert_int_equal(fs_setlk(t->fs, i, 1, &lk), -ESTALE);
+    assert_int_equal(fs_setlk(t->fs, i, &(struct fs_locker){.owner = 1}, &lk), -ESTALE);
     assert_int_equal(fs_getattr(t->fs, i, NULL, &a), -ESTALE);
     assert_int_equal(fs_setattr(t->fs, i, NULL, &set, &a), -ESTALE);
     assert_int_equal(fs_getxattr(t->fs, i, "user.x", buf, sizeof(buf)), -ESTALE);

@@ -1,30 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Locks between owners, with the host, and waiting for them. */
-#include "tests/unit/fs-tree.h"
+ * Locks between owners and with the host. */
+#include "tests/unit/fs-locks.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/inotify.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#define WHOLE INT64_MAX
-
-static struct fs_lock lock_of(short type, off_t start, off_t end)
-{
-    return (struct fs_lock){.type = type, .start = start, .end = end};
-}
-
-static int setlk(struct tree *t, struct fs_inode *i, uint64_t owner, short type, off_t a, off_t b)
-{
-    struct fs_lock lk = lock_of(type, a, b);
-    return fs_setlk(t->fs, i, owner, &lk);
-}
+#include <linux/fs.h>
 
 static void test_owners(void **state)
 {
@@ -85,6 +74,14 @@ static void test_bad(void **state)
     tree_stop(&t);
 }
 
+/* What is given back by and by is so in ten seconds. */
+static void await_fds(unsigned want)
+{
+    for (unsigned i = 0; i < 10000 && count_fds() != want; i++)
+        usleep(1000);
+    assert_int_equal(count_fds(), want);
+}
+
 /* Locks of an inode that the guest has forgotten end. */
 static void test_forgotten(void **state)
 {
@@ -98,7 +95,7 @@ static void test_forgotten(void **state)
         assert_ok(setlk(&t, i, o, F_RDLCK, 0, WHOLE));
     fs_inode_put(t.fs, i);
     fs_forget(t.fs, id, 1);
-    assert_int_equal(count_fds(), fds);
+    await_fds(fds);
     assert_null(fs_inode_get(t.fs, id));
     tree_stop(&t);
 }
@@ -177,177 +174,169 @@ static void test_host(void **state)
     tree_stop(&t);
 }
 
-/* ---- waiting ---- */
-
-struct result {
-    pthread_mutex_t m;
-    pthread_cond_t c;
-    unsigned calls;
-    int rc;
-};
-
-#define RESULT_INIT                                               \
-    {                                                             \
-        PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 1 \
-    }
-
-static void on_done(void *user, int rc)
-{
-    struct result *r = user;
-    pthread_mutex_lock(&r->m);
-    r->calls++;
-    r->rc = rc;
-    pthread_cond_signal(&r->c);
-    pthread_mutex_unlock(&r->m);
-}
-
-static int wait_result(struct result *r)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += 10;
-    pthread_mutex_lock(&r->m);
-    while (r->calls == 0)
-        if (pthread_cond_timedwait(&r->c, &r->m, &until) != 0)
-            fail_msg("no answer");
-    assert_int_equal(r->calls, 1);
-    int rc = r->rc;
-    pthread_mutex_unlock(&r->m);
-    return rc;
-}
-
-static bool is_waiting(struct result *r)
-{
-    struct timespec ts = {.tv_nsec = 50000000};
-    nanosleep(&ts, NULL);
-    pthread_mutex_lock(&r->m);
-    bool none = r->calls == 0;
-    pthread_mutex_unlock(&r->m);
-    return none;
-}
-
-static void setlk_wait(struct tree *t, struct fs_inode *i, uint64_t owner, short type,
-                       struct result *r)
-{
-    struct fs_lock lk = lock_of(type, 0, WHOLE);
-    fs_setlk_wait(t->fs, i, owner, &lk, on_done, r);
-}
-
-static void test_wait(void **state)
+/* No more ranges than there may be, for all clients together; what becomes one counts as one. */
+static void test_ranges_bound(void **state)
 {
     struct tree t;
-    struct result free_one = RESULT_INIT, r = RESULT_INIT, bad = RESULT_INIT, un = RESULT_INIT;
-    tree_start(&t);
+    struct fs_config cfg = tree_config();
+    cfg.max_lock_ranges = 10;
+    tree_make(&t);
+    tree_open(&t, &cfg);
     tree_write(&t, "f", "x");
     struct fs_inode *i = tree_look(&t, t.root, "f");
-    unsigned fds = count_fds();
-    setlk_wait(&t, i, 1, F_WRLCK, &free_one);
-    assert_ok(wait_result(&free_one));
-    setlk_wait(&t, i, 2, F_WRLCK, &r);
-    assert_true(is_waiting(&r));
-    setlk_wait(&t, i, 2, 55, &bad);
-    assert_int_equal(wait_result(&bad), -EINVAL);
-    setlk_wait(&t, i, 1, F_UNLCK, &un);
-    assert_ok(wait_result(&un));
-    assert_ok(wait_result(&r)); /* and it really is the owner now */
-    assert_int_equal(setlk(&t, i, 1, F_RDLCK, 0, 0), -EAGAIN);
-    assert_ok(fs_flush(t.fs, i, 2));
-    assert_ok(setlk(&t, i, 1, F_RDLCK, 0, 0));
+    for (off_t n = 0; n < 8; n++)
+        assert_ok(setlk(&t, i, 1, F_WRLCK, 10 * n, 10 * n + 4));
+    assert_ok(setlk(&t, i, 1, F_WRLCK, 100, 104));             /* 9 */
+    assert_ok(setlk(&t, i, 1, F_WRLCK, 105, 109));             /* one with it */
+    assert_int_equal(setlk(&t, i, 1, F_RDLCK, 2, 3), -ENOLCK); /* would make three of one */
+    assert_ok(setlk(&t, i, 2, F_RDLCK, 5, 5));
+    assert_int_equal(setlk(&t, i, 2, F_RDLCK, 7, 7), -ENOLCK);
+    assert_int_equal(setlk(&t, i, 3, F_WRLCK, 0, 0), -ENOLCK);
+    assert_int_equal(setlk(&t, i, 1, F_UNLCK, 2, 3), -ENOLCK);
+    struct fs *view = fs_view(t.fs);
+    struct fs_lock lk = lock_of(F_RDLCK, 1000, 1000);
+    assert_int_equal(fs_setlk(view, i, &(struct fs_locker){.owner = 1}, &lk), -ENOLCK);
+    assert_ok(setlk(&t, i, 1, F_UNLCK, 100, 109));
+    assert_ok(fs_setlk(view, i, &(struct fs_locker){.owner = 1}, &lk));
+    fs_free(view); /* its range goes with it */
+    assert_ok(setlk(&t, i, 1, F_UNLCK, 70, 79));
+    assert_ok(setlk(&t, i, 1, F_RDLCK, 2, 3)); /* 10, the other owner's with it */
+    assert_int_equal(setlk(&t, i, 1, F_WRLCK, 300, 300), -ENOLCK);
     assert_ok(fs_flush(t.fs, i, 1));
-    assert_int_equal(count_fds(), fds);
-    fs_inode_put(t.fs, i);
-    tree_stop(&t);
-}
-
-/* A close of the same owner while it waits must not take the later lock away. */
-static void test_flush_while_waiting(void **state)
-{
-    struct tree t;
-    struct result r = RESULT_INIT;
-    tree_start(&t);
-    tree_write(&t, "f", "x");
-    struct fs_inode *i = tree_look(&t, t.root, "f");
-    assert_ok(setlk(&t, i, 1, F_WRLCK, 0, WHOLE));
-    setlk_wait(&t, i, 2, F_WRLCK, &r);
-    assert_true(is_waiting(&r));
-    assert_ok(fs_flush(t.fs, i, 2));
-    assert_true(is_waiting(&r));
-    assert_ok(fs_flush(t.fs, i, 1));
-    assert_ok(wait_result(&r));
-    assert_int_equal(setlk(&t, i, 1, F_RDLCK, 0, 0), -EAGAIN);
-    fs_inode_put(t.fs, i);
-    tree_stop(&t);
-}
-
-static void test_cancel(void **state)
-{
-    struct tree t;
-    struct result r[5] = {RESULT_INIT, RESULT_INIT, RESULT_INIT, RESULT_INIT, RESULT_INIT};
-    struct fs_opened o1, o2;
-    tree_start(&t);
-    tree_write(&t, "f", "x");
-    struct fs_inode *i = tree_look(&t, t.root, "f");
-    assert_ok(setlk(&t, i, 1, F_WRLCK, 0, WHOLE));
-    assert_ok(fs_open(t.fs, i, O_RDONLY, 0, &o1));
-    assert_ok(fs_open(t.fs, i, O_RDONLY, 0, &o2));
-    struct fs_file *f1 = fs_file_get(t.fs, o1.fh, i), *f2 = fs_file_get(t.fs, o2.fh, i);
-    assert_ok(fs_flock(t.fs, f1, LOCK_EX));
-    for (unsigned n = 0; n < 3; n++)
-        setlk_wait(&t, i, 10 + n, F_WRLCK, &r[n]);
-    fs_flock_wait(t.fs, f2, LOCK_SH, on_done, &r[3]);
-    assert_true(is_waiting(&r[0]) && is_waiting(&r[3]));
-    setlk_wait(&t, i, 20, F_WRLCK, &r[4]); /* a fifth of four */
-    assert_int_equal(wait_result(&r[4]), -ENOLCK);
-    fs_locks_cancel(t.fs);
-    for (unsigned n = 0; n < 4; n++)
-        assert_int_equal(wait_result(&r[n]), -EINTR);
-    fs_file_put(t.fs, f1);
-    fs_file_put(t.fs, f2);
-    fs_inode_put(t.fs, i);
-    fs_locks_cancel(t.fs); /* nothing to end */
-    tree_stop(&t);
-}
-
-static void test_flock_wait(void **state)
-{
-    struct tree t;
-    struct result r = RESULT_INIT;
-    struct fs_opened o1, o2;
-    tree_start(&t);
-    tree_write(&t, "f", "x");
-    struct fs_inode *i = tree_look(&t, t.root, "f");
-    assert_ok(fs_open(t.fs, i, O_RDONLY, 0, &o1));
-    assert_ok(fs_open(t.fs, i, O_RDONLY, 0, &o2));
-    struct fs_file *f1 = fs_file_get(t.fs, o1.fh, i), *f2 = fs_file_get(t.fs, o2.fh, i);
-    assert_ok(fs_flock(t.fs, f1, LOCK_SH));
-    assert_int_equal(fs_flock(t.fs, f2, LOCK_EX), -EWOULDBLOCK);
-    fs_flock_wait(t.fs, f2, LOCK_EX, on_done, &r);
-    fs_file_put(t.fs, f2); /* the wait has its own reference */
-    assert_true(is_waiting(&r));
-    fs_file_put(t.fs, f1);
-    assert_ok(fs_release(t.fs, o1.fh)); /* the close gives the lock back */
-    assert_ok(wait_result(&r));
-    fs_release(t.fs, o2.fh);
-    fs_inode_put(t.fs, i);
-    tree_stop(&t);
-}
-
-/* Reset in the middle of a wait ends it, and everything else. */
-static void test_reset(void **state)
-{
-    struct tree t;
-    struct result r = RESULT_INIT;
-    tree_start(&t);
-    tree_write(&t, "f", "x");
-    unsigned fds = count_fds();
-    uint64_t id = tree_guest_look(&t, t.root, "f");
-    struct fs_inode *i = fs_inode_get(t.fs, id);
-    assert_ok(setlk(&t, i, 1, F_WRLCK, 0, WHOLE));
-    setlk_wait(&t, i, 2, F_WRLCK, &r);
+    for (off_t n = 0; n < 9; n++)
+        assert_ok(setlk(&t, i, 4, F_RDLCK, 10 * n, 10 * n));
+    assert_int_equal(setlk(&t, i, 4, F_RDLCK, 500, 500), -ENOLCK);
     fs_inode_put(t.fs, i);
     fs_reset(t.fs);
-    assert_int_equal(wait_result(&r), -EINTR);
+    tree_stop(&t);
+}
+
+/* A lock whose owner is an open file ends with that; one of a process does not end with another
+ * file of it. */
+static void test_release(void **state)
+{
+    struct tree t;
+    struct fs_opened o1, o2;
+    tree_start(&t);
+    tree_write(&t, "f", "x");
+    struct fs_inode *i = tree_look(&t, t.root, "f");
+    unsigned fds = count_fds();
+    assert_ok(fs_open(t.fs, i, O_RDWR, 0, &o1));
+    assert_ok(fs_open(t.fs, i, O_RDWR, 0, &o2));
+    struct fs_file *f1 = fs_file_get(t.fs, o1.fh, i), *f2 = fs_file_get(t.fs, o2.fh, i);
+    assert_ok(setlk_by(&t, i, f1, 1, lock_of(F_WRLCK, 0, 9)));
+    assert_ok(setlk_by(&t, i, f2, 2, lock_of(F_WRLCK, 10, 19)));
+    assert_ok(setlk_by(&t, i, f1, 3, lock_of(F_WRLCK, 20, 29)));
+    assert_ok(setlk_by(&t, i, f2, 3, lock_of(F_WRLCK, 30, 39)));
+    fs_file_put(t.fs, f1);
+    assert_ok(fs_release(t.fs, o1.fh));
+    assert_ok(setlk(&t, i, 9, F_WRLCK, 0, 9));
+    assert_int_equal(setlk(&t, i, 9, F_WRLCK, 10, 19), -EAGAIN);
+    assert_int_equal(setlk(&t, i, 9, F_WRLCK, 20, 29), -EAGAIN);
+    /* A process that has unlocked all starts anew. */
+    assert_ok(fs_flush(t.fs, i, 3));
+    assert_ok(setlk_by(&t, i, f2, 3, lock_of(F_WRLCK, 20, 29)));
+    fs_file_put(t.fs, f2);
+    assert_ok(fs_release(t.fs, o2.fh));
+    assert_ok(setlk(&t, i, 9, F_WRLCK, 0, WHOLE));
+    assert_ok(fs_flush(t.fs, i, 9));
     assert_int_equal(count_fds(), fds);
+    fs_inode_put(t.fs, i);
+    tree_stop(&t);
+}
+
+/* GETLK names another owner of the same client, and nobody else. */
+static void test_holder(void **state)
+{
+    struct tree t;
+    tree_start(&t);
+    tree_write(&t, "f", "x");
+    struct fs_inode *i = tree_look(&t, t.root, "f");
+    assert_ok(setlk(&t, i, 77, F_RDLCK, 10, 19));
+    assert_ok(setlk(&t, i, 78, F_RDLCK, 15, 29));
+    struct fs_lock lk = lock_of(F_WRLCK, 0, 14);
+    assert_ok(fs_getlk(t.fs, i, 1, &lk));
+    assert_int_equal(lk.pid, 77);
+    lk = lock_of(F_WRLCK, 20, 20);
+    assert_ok(fs_getlk(t.fs, i, 77, &lk));
+    assert_int_equal(lk.pid, 78);
+    assert_int_equal(lk.start, 15);
+    struct fs *view = fs_view(t.fs);
+    lk = lock_of(F_WRLCK, 0, 14);
+    assert_ok(fs_getlk(view, i, 1, &lk));
+    assert_int_equal(lk.type, F_RDLCK);
+    assert_int_equal(lk.pid, 0);
+    fs_free(view);
+    struct flock fl = {.l_type = F_WRLCK, .l_start = 100, .l_len = 1};
+    int fd = open(tree_path(&t, "f"), O_RDWR | O_CLOEXEC);
+    assert_ok(fcntl(fd, F_SETLK, &fl));
+    lk = lock_of(F_RDLCK, 100, 100);
+    assert_ok(fs_getlk(t.fs, i, 1, &lk));
+    assert_int_equal(lk.type, F_WRLCK);
+    assert_int_equal(lk.pid, 0);
+    close(fd);
+    fs_inode_put(t.fs, i);
+    tree_stop(&t);
+}
+
+/* Whether the file was opened for writing and closed since the last time. */
+static bool was_written(int watch)
+{
+    char buf[4096];
+    return read(watch, buf, sizeof(buf)) > 0;
+}
+
+/* A lock for reading opens for reading; one for writing then keeps what there is. */
+static void test_read_then_write(void **state)
+{
+    struct tree t;
+    tree_start(&t);
+    tree_write(&t, "f", "x");
+    int watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    assert_true(inotify_add_watch(watch, tree_path(&t, "f"), IN_CLOSE_WRITE) >= 0);
+    struct fs_inode *i = tree_look(&t, t.root, "f");
+    assert_ok(setlk(&t, i, 1, F_RDLCK, 0, 9));
+    assert_ok(setlk(&t, i, 1, F_RDLCK, 20, 29));
+    assert_ok(fs_flush(t.fs, i, 1));
+    assert_false(was_written(watch));
+    unsigned fds = count_fds();
+    assert_ok(setlk(&t, i, 1, F_RDLCK, 0, 9));
+    assert_ok(setlk(&t, i, 1, F_RDLCK, 20, 29));
+    assert_ok(setlk(&t, i, 2, F_RDLCK, 25, 25));
+    assert_int_equal(setlk(&t, i, 1, F_WRLCK, 0, 29), -EAGAIN);
+    assert_int_equal(setlk(&t, i, 3, F_WRLCK, 0, 0), -EAGAIN);
+    assert_ok(setlk(&t, i, 1, F_WRLCK, 5, 9));
+    assert_int_equal(setlk(&t, i, 3, F_RDLCK, 5, 5), -EAGAIN);
+    assert_int_equal(setlk(&t, i, 3, F_WRLCK, 29, 29), -EAGAIN);
+    assert_ok(setlk(&t, i, 3, F_RDLCK, 4, 4));
+    assert_int_equal(count_fds(), fds + 3);
+    for (uint64_t o = 1; o <= 3; o++)
+        assert_ok(fs_flush(t.fs, i, o));
+    assert_int_equal(count_fds(), fds);
+    assert_true(was_written(watch));
+    close(watch);
+    fs_inode_put(t.fs, i);
+    tree_stop(&t);
+}
+
+/* What cannot be opened for writing at will can be opened for appending. */
+static void test_append_only(void **state)
+{
+    struct tree t;
+    need_root();
+    tree_start(&t);
+    tree_write(&t, "f", "x");
+    int fd = open(tree_path(&t, "f"), O_RDONLY | O_CLOEXEC), flags = FS_APPEND_FL;
+    int rc = ioctl(fd, FS_IOC_SETFLAGS, &flags);
+    struct fs_inode *i = tree_look(&t, t.root, "f");
+    if (rc == 0)
+        assert_ok(setlk(&t, i, 1, F_WRLCK, 0, WHOLE));
+    else
+        print_message("no append-only files here\n");
+    flags = 0;
+    (void)ioctl(fd, FS_IOC_SETFLAGS, &flags);
+    close(fd);
+    fs_inode_put(t.fs, i);
     tree_stop(&t);
 }
 
@@ -359,11 +348,11 @@ int main(void)
         cmocka_unit_test(test_forgotten),
         cmocka_unit_test(test_bound),
         cmocka_unit_test(test_host),
-        cmocka_unit_test(test_wait),
-        cmocka_unit_test(test_flush_while_waiting),
-        cmocka_unit_test(test_cancel),
-        cmocka_unit_test(test_flock_wait),
-        cmocka_unit_test(test_reset),
+        cmocka_unit_test(test_ranges_bound),
+        cmocka_unit_test(test_release),
+        cmocka_unit_test(test_holder),
+        cmocka_unit_test(test_read_then_write),
+        cmocka_unit_test(test_append_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

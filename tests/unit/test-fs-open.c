@@ -67,7 +67,7 @@ static void test_specials(void **state)
         struct fs_attr a;
         struct fs_lock lk = {.type = F_WRLCK, .end = INT64_MAX};
         assert_int_equal(fs_setattr(t.fs, i, NULL, &set, &a), -EINVAL);
-        assert_int_equal(fs_setlk(t.fs, i, 1, &lk), -ENXIO);
+        assert_int_equal(fs_setlk(t.fs, i, &(struct fs_locker){.owner = 1}, &lk), -ENXIO);
         assert_int_equal(fs_getlk(t.fs, i, 1, &lk), -ENXIO);
         assert_int_equal(fs_opendir(t.fs, i, &o), -ENOTDIR);
         fs_inode_put(t.fs, i);

@@ -13,7 +13,8 @@
 static int lock_all(struct fs *fs, struct fs_inode *i, uint64_t owner, short type)
 {
     struct fs_lock lk = {.type = type, .start = 0, .end = WHOLE};
-    return fs_setlk(fs, i, owner, &lk);
+    struct fs_locker who = {.owner = owner};
+    return fs_setlk(fs, i, &who, &lk);
 }
 
 /* The number of references and lookups is what it was. */
@@ -182,8 +183,8 @@ static void test_reset_of_view(void **state)
     assert_ok(fs_open(t.fs, i, O_RDWR, 0, &o));
     assert_ok(lock_all(t.fs, i, 1, F_WRLCK));
     struct fs_lock lk = {.type = F_WRLCK, .start = 0, .end = WHOLE};
-    fs_setlk_wait(v, i, 1, &lk, on_done, &r);
-    fs_setlk_wait(t.fs, i, 2, &lk, on_done, &w);
+    fs_setlk_wait(v, i, &(struct fs_locker){.owner = 1}, &lk, 0, on_done, &r);
+    fs_setlk_wait(t.fs, i, &(struct fs_locker){.owner = 2}, &lk, 0, on_done, &w);
     fs_reset(v);
     assert_true(is_done(&r));
     assert_int_equal(r.rc, -EINTR);

@@ -246,6 +246,37 @@ static void test_flood(void **state)
     p9_mem_stop(&m);
 }
 
+/* Locks that are not shared: each is granted, and nobody else notices. */
+static void test_not_shared(void **state)
+{
+    struct p9_mem m;
+    struct p9_config cfg = p9_mem_config();
+    struct flock fl = {.l_type = F_WRLCK};
+    cfg.lock = false;
+    tree_start(&m.tree);
+    p9_mem_open(&m, &cfg);
+    assert_ok(p9c_mount(&m.c, 65536, 0, 0));
+    tree_write(&m.tree, "f", "x");
+    for (uint32_t fid = 1; fid <= 2; fid++) {
+        assert_ok(p9c_walk(&m.c, 0, fid, "f"));
+        assert_ok(p9c_lopen(&m.c, fid, 2));
+    }
+    assert_int_equal(do_lock(&m.c, 1, WR, 0, 0, 1), SUCCESS);
+    assert_int_equal(do_lock(&m.c, 2, WR, 0, 0, 2), SUCCESS);
+    struct p9c_lock lk = lock_of(WR, 0, 0, 3);
+    assert_ok(p9c_getlock(&m.c, 1, &lk));
+    assert_int_equal(lk.type, UN);
+    int fd = open(tree_path(&m.tree, "f"), O_RDWR | O_CLOEXEC);
+    assert_ok(fcntl(fd, F_SETLK, &fl));
+    assert_int_equal(do_lock(&m.c, 1, RD, 0, 0, 1), SUCCESS);
+    assert_int_equal(do_lock(&m.c, 1, UN, 0, 0, 1), SUCCESS);
+    lk = lock_of(3, 0, 0, 1);
+    uint8_t status;
+    assert_int_equal(p9c_lock(&m.c, 1, &lk, &status), -EINVAL);
+    close(fd);
+    p9_mem_stop(&m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -253,6 +284,7 @@ int main(void)
         cmocka_unit_test(test_others),     cmocka_unit_test(test_clunk_unlocks),
         cmocka_unit_test(test_wait),       cmocka_unit_test(test_flush),
         cmocka_unit_test(test_other_ends), cmocka_unit_test(test_flood),
+        cmocka_unit_test(test_not_shared),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

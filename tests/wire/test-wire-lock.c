@@ -329,6 +329,107 @@ static void two_guests(void **state)
     free(o);
 }
 
+/* A lock of an open file ends with that, and the next open does not inherit it; a process's lock
+ * ends with the process's FLUSH, whichever file is closed. */
+static void open_file_owners(void **state)
+{
+    struct wire *w = *state;
+    uint64_t fh1, fh2, node = open_file(w, "file", &fh1);
+    assert_int_equal(fe_open(&w->f, node, O_RDWR, &fh2), 0);
+    /* Linux makes the owner of such a lock from the file; FLUSH names the process. */
+    struct fuse_lk_in ofd = lock_in(fh1, 0xf11e, F_WRLCK, 0, 9);
+    struct fuse_lk_in process = lock_in(fh1, 0x9999, F_WRLCK, 10, 19);
+    struct fuse_lk_in both = lock_in(fh2, 0x9999, F_WRLCK, 20, 29);
+    assert_int_equal(setlk(w, FUSE_SETLK, node, &ofd), 0);
+    assert_int_equal(setlk(w, FUSE_SETLK, node, &process), 0);
+    assert_int_equal(setlk(w, FUSE_SETLK, node, &both), 0);
+    assert_int_equal(flush(w, node, fh1, 0x1111), 0);
+    struct fuse_lk_in rival = lock_in(fh2, 0xaaaa, F_RDLCK, 0, 9);
+    assert_int_equal(setlk(w, FUSE_SETLK, node, &rival), -EAGAIN);
+    assert_int_equal(fe_release(&w->f, node, fh1), 0);
+    assert_int_equal(setlk(w, FUSE_SETLK, node, &rival), 0);
+    rival.lk.start = rival.lk.end = 10;
+    assert_int_equal(setlk(w, FUSE_SETLK, node, &rival), -EAGAIN);
+    assert_int_equal(flush(w, node, fh2, 0x9999), 0);
+    assert_int_equal(setlk(w, FUSE_SETLK, node, &rival), 0);
+    assert_int_equal(fe_release(&w->f, node, fh2), 0);
+    /* Nothing is left on the host. */
+    int host = open(wire_path(w, "file"), O_RDWR | O_CLOEXEC);
+    struct flock fl = {.l_type = F_WRLCK};
+    assert_int_equal(fcntl(host, F_SETLK, &fl), 0);
+    close(host);
+}
+
+static void names_the_holder(void **state)
+{
+    struct wire *w = *state;
+    uint64_t fh, node = open_file(w, "file", &fh);
+    struct fuse_lk_in a = lock_in(fh, 1, F_RDLCK, 0, 9), b = lock_in(fh, 2, F_WRLCK, 0, 99);
+    struct fuse_lk_out got;
+    a.lk.pid = 4711;
+    b.lk.pid = 4712;
+    assert_int_equal(setlk(w, FUSE_SETLK, node, &a), 0);
+    assert_int_equal(fe_call(&w->f, FUSE_GETLK, node, &b, sizeof(b), &got, sizeof(got), NULL), 0);
+    assert_int_equal(got.lk.type, F_RDLCK);
+    assert_int_equal(got.lk.pid, 4711);
+    int host = open(wire_path(w, "file"), O_RDWR | O_CLOEXEC);
+    struct flock fl = {.l_type = F_WRLCK, .l_start = 50, .l_len = 1};
+    assert_int_equal(fcntl(host, F_SETLK, &fl), 0);
+    b.lk.start = 50;
+    assert_int_equal(fe_call(&w->f, FUSE_GETLK, node, &b, sizeof(b), &got, sizeof(got), NULL), 0);
+    assert_int_equal(got.lk.type, F_WRLCK);
+    assert_int_equal(got.lk.pid, 0); /* its number means nothing in the guest */
+    close(host);
+    assert_int_equal(fe_release(&w->f, node, fh), 0);
+}
+
+static void deadlocks(void **state)
+{
+    struct wire *w = *state;
+    uint64_t fh, node = open_file(w, "file", &fh);
+    struct fuse_lk_in a = lock_in(fh, 1, F_WRLCK, 0, 0), b = lock_in(fh, 2, F_WRLCK, 1, 1);
+    struct fuse_lk_in a2 = lock_in(fh, 1, F_WRLCK, 1, 1), b2 = lock_in(fh, 2, F_RDLCK, 0, 0);
+    assert_int_equal(setlk(w, FUSE_SETLK, node, &a), 0);
+    assert_int_equal(setlk(w, FUSE_SETLK, node, &b), 0);
+    int slot = send_setlkw(w, node, &a2);
+    assert_int_equal(fe_fuse_wait_ms(&w->f, slot, NULL, 0, NULL, WAIT_MS), FE_ETIMEOUT);
+    assert_int_equal(setlk(w, FUSE_SETLKW, node, &b2), -EDEADLK);
+    assert_int_equal(flush(w, node, fh, 2), 0);
+    assert_int_equal(fe_fuse_wait(&w->f, slot, NULL, 0, NULL), 0);
+    assert_int_equal(fe_release(&w->f, node, fh), 0);
+}
+
+/* INTERRUPT ends the wait that it names, and no other. */
+static void interrupts(void **state)
+{
+    struct wire *w = *state;
+    uint64_t fh, fh2, node = open_file(w, "file", &fh);
+    struct fuse_lk_in a = lock_in(fh, 1, F_WRLCK, 0, 0), b = lock_in(fh, 2, F_WRLCK, 0, 0);
+    assert_int_equal(fe_open(&w->f, node, O_RDWR, &fh2), 0);
+    struct fuse_lk_in c = lock_in(fh, 3, F_WRLCK, 0, INT64_MAX), d = c;
+    c.lk_flags = d.lk_flags = FUSE_LK_FLOCK;
+    d.fh = fh2;
+    assert_int_equal(setlk(w, FUSE_SETLK, node, &a), 0);
+    assert_int_equal(setlk(w, FUSE_SETLK, node, &c), 0);
+    int posix = send_setlkw(w, node, &b), other = send_setlkw(w, node, &b);
+    int bsd = send_setlkw(w, node, &d);
+    for (int i = 0; i < 3; i++) {
+        const int slot = i == 0 ? posix : i == 1 ? bsd : -1;
+        struct fuse_interrupt_in in = {.unique = slot < 0 ? 12345678 : w->f.req[slot].unique};
+        struct iovec part = {&in, sizeof(in)};
+        int hiprio = fe_fuse_send(&w->f, FE_HIPRIO, FUSE_INTERRUPT, 0, &part, 1, -1);
+        assert_int_equal(fe_fuse_wait(&w->f, hiprio, NULL, 0, NULL), 0);
+        if (slot >= 0)
+            assert_int_equal(fe_fuse_wait(&w->f, slot, NULL, 0, NULL), -EINTR);
+    }
+    assert_int_equal(fe_fuse_wait_ms(&w->f, other, NULL, 0, NULL, WAIT_MS), FE_ETIMEOUT);
+    a.lk.type = F_UNLCK;
+    assert_int_equal(setlk(w, FUSE_SETLK, node, &a), 0);
+    assert_int_equal(fe_fuse_wait(&w->f, other, NULL, 0, NULL), 0);
+    assert_int_equal(fe_release(&w->f, node, fh), 0);
+    assert_int_equal(fe_release(&w->f, node, fh2), 0);
+}
+
 static void bad_ranges(void **state)
 {
     struct wire *w = *state;
@@ -369,6 +470,10 @@ int main(void)
         TEST(stopped_while_waiting),
         cmocka_unit_test_setup_teardown(gone_while_waiting, wire_mount, wire_cleanup),
         TEST(two_guests),
+        TEST(open_file_owners),
+        TEST(names_the_holder),
+        TEST(deadlocks),
+        TEST(interrupts),
         TEST(bad_ranges),
     };
     return cmocka_run_group_tests_name("wire-lock", tests, wire_make_locks, wire_unmake);

@@ -108,7 +108,8 @@ void p9_wait_lock(struct p9_rq *rq, struct p9_fid *fid, uint64_t owner, const st
     struct p9_conn *conn = rq->conn;
     struct p9_wait *w = wait_begin(rq, fid);
 
-    fs_setlk_wait(rq->fs, fid->inode, owner, lk, lock_done, w);
+    struct fs_locker who = {.owner = owner};
+    fs_setlk_wait(rq->fs, fid->inode, &who, lk, 0, lock_done, w);
     /* Who cancelled it before the core knew of it could not reach it. */
     pthread_mutex_lock(&conn->lock);
     bool cancelled = w->cancelled;

@@ -103,8 +103,9 @@ int p9_do_lock(struct p9_rq *rq)
         p9_wait_lock(rq, r.fid, r.owner, &r.lk);
         return P9_LATER;
     }
+    struct fs_locker who = {.owner = r.owner};
     if (rc == 0 && shared)
-        rc = fs_setlk(rq->fs, r.fid->inode, r.owner, &r.lk);
+        rc = fs_setlk(rq->fs, r.fid->inode, &who, &r.lk);
     p9_rq_put(rq, r.fid);
     if (rc < 0 && rc != -EAGAIN)
         return rc;

@@ -32,6 +32,7 @@ struct chain {
      * lists and the sums, so the only right answer is an error. */
     bool unmapped;
     unsigned queue; /* index of the virtqueue (virtio-fs: 0 = hiprio); 0 for sockets */
+    unsigned ring;  /* entries of the virtqueue; 0 for sockets */
 };
 
 static inline void chain_complete(struct chain *c, size_t len)

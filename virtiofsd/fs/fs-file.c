@@ -43,6 +43,7 @@ int fs_file_add(struct fs *fs, struct fs_inode *inode, int fd, int flags, int as
     f->asked = asked & FS_ASKED_FLAGS;
     atomic_store_explicit(&f->sides, NULL, memory_order_relaxed);
     f->slot = slot;
+    LIST_INIT(&f->owners);
     atomic_store_explicit(&f->state, gen << 32 | FILE_OPEN, memory_order_release);
     *fh = gen << 32 | slot;
     return 0;
@@ -54,6 +55,8 @@ static void file_free(struct fs *fs, struct fs_file *f)
     if (f->dir)
         fs_dir_free(fs, f->dir);
     f->dir = NULL;
+    if (G_UNLIKELY(!LIST_EMPTY(&f->owners)))
+        fs_locks_file_gone(fs, f);
     fs_sides_close(fs, f);
     close(f->fd);
     fs_fds_give(fs);

@@ -18,9 +18,12 @@ struct grave {
     struct file_handle *handle;
 };
 
-static void grave_close(struct fs *fs, struct grave *g)
+/* @later: NULL, or where the inode's descriptor goes in place of being closed. */
+static void grave_close(struct fs *fs, struct grave *g, GArray *later)
 {
-    if (g->fd >= 0) {
+    if (g->fd >= 0 && later) {
+        g_array_append_val(later, g->fd);
+    } else if (g->fd >= 0) {
         close(g->fd);
         atomic_fetch_sub_explicit(&fs->tree->inode_fds, 1, memory_order_relaxed);
     }
@@ -84,7 +87,7 @@ static void mnt_drop_locked(struct fs *fs, struct fs_mnt *m, struct grave *g)
 
 /* ---- found by key ---- */
 
-static void unhash_locked(struct fs *fs, struct fs_inode *inode)
+void fs_inode_unhash_locked(struct fs *fs, struct fs_inode *inode)
 {
     if (!(atomic_fetch_and(&inode->flags, (uint8_t)~INODE_HASHED) & INODE_HASHED))
         return;
@@ -94,7 +97,7 @@ static void unhash_locked(struct fs *fs, struct fs_inode *inode)
 void fs_inode_unhash(struct fs *fs, struct fs_inode *inode)
 {
     AUTO_LOCK(&fs->tree->table_lock);
-    unhash_locked(fs, inode);
+    fs_inode_unhash_locked(fs, inode);
 }
 
 /* ---- references ---- */
@@ -128,7 +131,7 @@ struct fs_inode *fs_inode_ref(struct fs_inode *inode)
 
 static void remove_locked(struct fs *fs, struct fs_inode *inode, struct grave *g)
 {
-    unhash_locked(fs, inode);
+    fs_inode_unhash_locked(fs, inode);
     g->fd = fs_state_fd(atomic_load(&inode->state));
     g->handle = inode->handle;
     inode->handle = NULL;
@@ -146,7 +149,7 @@ static void put_locked(struct fs *fs, struct fs_inode *inode, struct grave *g)
         remove_locked(fs, inode, g);
 }
 
-void fs_inode_put(struct fs *fs, struct fs_inode *inode)
+void fs_inode_put_later(struct fs *fs, struct fs_inode *inode, GArray *later)
 {
     uint64_t s = atomic_load_explicit(&inode->state, memory_order_relaxed);
     while (fs_state_refs(s) > 1) {
@@ -159,7 +162,12 @@ void fs_inode_put(struct fs *fs, struct fs_inode *inode)
     pthread_mutex_lock(&fs->tree->table_lock);
     put_locked(fs, inode, &g);
     pthread_mutex_unlock(&fs->tree->table_lock);
-    grave_close(fs, &g);
+    grave_close(fs, &g, later);
+}
+
+void fs_inode_put(struct fs *fs, struct fs_inode *inode)
+{
+    fs_inode_put_later(fs, inode, NULL);
 }
 
 uint64_t fs_inode_id(const struct fs_inode *inode)
@@ -170,59 +178,6 @@ uint64_t fs_inode_id(const struct fs_inode *inode)
 mode_t fs_inode_type(const struct fs_inode *inode)
 {
     return (mode_t)inode->type << 12;
-}
-
-void fs_inode_remember(struct fs *fs, struct fs_inode *inode)
-{
-    uint64_t n = atomic_load_explicit(&inode->nlookup, memory_order_relaxed);
-    while (n > 0) {
-        if (atomic_compare_exchange_weak_explicit(&inode->nlookup, &n, n + 1, memory_order_relaxed,
-                                                  memory_order_relaxed)) {
-            fs_inode_put(fs, inode);
-            return;
-        }
-    }
-    pthread_mutex_lock(&fs->tree->table_lock);
-    n = atomic_fetch_add(&inode->nlookup, 1);
-    pthread_mutex_unlock(&fs->tree->table_lock);
-    if (n > 0) /* else the caller's reference is now the one that the lookups own */
-        fs_inode_put(fs, inode);
-}
-
-/* Take @n lookups away. Returns whether the reference that they owned is the caller's now. A file
- * that was mapped is not found under its id again then: a mapping that is about to be removed must
- * not be taken for a new one. */
-static bool lookups_sub(struct fs *fs, struct fs_inode *inode, uint64_t n)
-{
-    uint64_t have = atomic_load_explicit(&inode->nlookup, memory_order_relaxed);
-    while (have > n) {
-        if (atomic_compare_exchange_weak_explicit(&inode->nlookup, &have, have - n,
-                                                  memory_order_relaxed, memory_order_relaxed))
-            return false;
-    }
-    AUTO_LOCK(&fs->tree->table_lock);
-    have = atomic_load(&inode->nlookup);
-    while (!atomic_compare_exchange_weak(&inode->nlookup, &have, have > n ? have - n : 0))
-        ;
-    bool last = have > 0 && have <= n;
-    if (last && fs_map_opened(inode))
-        unhash_locked(fs, inode);
-    return last;
-}
-
-bool fs_forget(struct fs *fs, uint64_t id, uint64_t n)
-{
-    struct fs_inode *inode = n > 0 ? fs_inode_get(fs, id) : NULL;
-    if (!inode)
-        return false;
-    bool last = lookups_sub(fs, inode, n), mapped = last && fs_map_opened(inode);
-    if (last) {
-        if (atomic_load(&inode->flags) & INODE_LOCKS)
-            fs_locks_forget(fs, inode);
-        fs_inode_put(fs, inode);
-    }
-    fs_inode_put(fs, inode);
-    return mapped;
 }
 
 /* ---- from attributes to inode ---- */
@@ -356,7 +311,7 @@ static int intern_once(struct fs *fs, const struct fs_inode *near, int *fd,
             *out = fs_inode_ref(inode);
             return v == SAME ? 0 : 1;
         }
-        unhash_locked(fs, inode);
+        fs_inode_unhash_locked(fs, inode);
     }
     if (!room_locked(fs, true))
         return -ENFILE;
@@ -442,7 +397,7 @@ int fs_inode_intern_handle(struct fs *fs, const struct fs_inode *near, struct fi
     if (inode && judge(inode, stx) != OTHER)
         return -EAGAIN;
     if (inode)
-        unhash_locked(fs, inode);
+        fs_inode_unhash_locked(fs, inode);
     if (!room_locked(fs, false))
         return -ENFILE;
     inode = new_locked(fs, near, -1, *handle, stx);

@@ -3,7 +3,7 @@
  *
  * Locks, in the order in which they may be taken; all but fs_dir.lock guard memory only and are
  * never held across a system call on the shared tree:
- *   fs_dir.lock (one open directory) -> fs.locks.lock -> fs_tree.table_lock
+ *   fs_dir.lock (one open directory) -> fs_tree.locks.lock -> fs_tree.table_lock
  *   fs.files_lock is a leaf. */
 #pragma once
 
@@ -16,6 +16,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/queue.h>
 
 /* One mounted file system as seen in the share: the part of the inode key that inodes have in
  * common. Lives as long as one of its inodes. */
@@ -95,19 +96,37 @@ struct fs_file {
     uint32_t slot;
     uint32_t next; /* free list */
     bool is_dir;
+    LIST_HEAD(, fs_owner) owners; /* of locks taken through it: fs_locks.lock */
 };
 
-struct fs_lock_owner;
+struct fs_owner;
+struct fs_book;
 struct fs_waiter;
 struct fs_proofs;
 
+/* Record locks of all clients, and those that wait for any lock: fs-lock-priv.h. */
 struct fs_locks {
     pthread_mutex_t lock;
-    pthread_cond_t ended;   /* a waiter is gone */
-    GHashTable *owners;     /* (inode, owner) -> fs_lock_owner */
-    atomic_uint n_owners;   /* so that a flush without locks costs one load */
-    struct fs_waiter *list; /* threads in blocking calls */
+    GHashTable *books;        /* by inode */
+    struct fs_book *reap;     /* to be freed by the clerk */
+    const struct fs *reaping; /* whose owners the clerk frees just now */
+    atomic_uint n_owners;     /* with those that are put aside */
+    unsigned n_ranges;
+
+    TAILQ_HEAD(, fs_waiter) waiters; /* the longest waiting first */
     unsigned n_waiters;
+    unsigned n_threads;   /* that wait in the kernel */
+    atomic_uint n_parked; /* waiters without a thread */
+    pthread_cond_t ended; /* a wait is over, or something was reaped */
+    unsigned search;      /* number of the search for a deadlock */
+
+    pthread_cond_t work; /* for the clerk: fs-lock-clerk.c */
+    pthread_t clerk;
+    bool has_clerk, stirred, closing;
+    GArray *fds; /* to be closed by it, or NULL; counted by: */
+    _Atomic uint64_t *inode_fds;
+    void (*thread_start)(void *user);
+    void *user;
 };
 
 /* What all views of a tree share: the inodes, and the descriptors that they and all open files
@@ -117,6 +136,7 @@ struct fs_tree {
     _Atomic uint64_t inode_fds;
     _Atomic uint64_t other_fds; /* open files and lock descriptors */
     atomic_uint dir_bufs;
+    struct fs_locks locks;
 
     pthread_mutex_t table_lock;
     struct fs_table inodes;
@@ -154,8 +174,6 @@ struct fs {
     pthread_mutex_t files_lock;
     struct fs_table files;
     uint32_t next_file_gen;
-
-    struct fs_locks locks;
 };
 
 /* ---- small things ---- */
@@ -216,6 +234,11 @@ const struct fs_mnt *fs_mnt_find(struct fs *fs, const struct fs_inode *near,
                                  const struct statx *stx);
 /* Birth time in nanoseconds, 0 = the file system has none. */
 int64_t fs_btime(const struct statx *stx);
+/* fs_inode_put(). @later: NULL, or where the descriptor goes in place of being closed; it stays
+ * counted. */
+void fs_inode_put_later(struct fs *fs, struct fs_inode *inode, GArray *later);
+/* fs_inode_unhash() with table_lock held. */
+void fs_inode_unhash_locked(struct fs *fs, struct fs_inode *inode);
 /* No new name will ever be found to be this inode (its number went to another file). */
 void fs_inode_unhash(struct fs *fs, struct fs_inode *inode);
 
@@ -411,13 +434,16 @@ int fs_label_begin(struct fs *fs, const struct fs_cred *cred);
 /* With what that returned. Keeps errno. A thread that cannot end it must not go on: aborts. */
 void fs_label_end(int begun);
 
-/* ---- fs-lock.c ---- */
+/* ---- fs-lock.c, fs-lock-owner.c ---- */
 
-int fs_locks_init(struct fs *fs);
-void fs_locks_fini(struct fs *fs);
+int fs_locks_init(struct fs_tree *tree, const struct fs_config *cfg);
+void fs_locks_fini(struct fs_tree *tree);
 void fs_locks_reset(struct fs *fs);
-/* All lock owners of an inode that the guest has forgotten end. */
+/* The client has forgotten the inode: its owners of locks on it are not found any more, and end
+ * soon. Takes no longer the more there are. */
 void fs_locks_forget(struct fs *fs, struct fs_inode *inode);
+/* Nobody uses the file any more: the locks that were taken through it alone end. */
+void fs_locks_file_gone(struct fs *fs, struct fs_file *file);
 
 /* ---- fs-cred.c ---- */
 

@@ -140,7 +140,7 @@ struct fs *fs_new(const struct fs_config *cfg, GError **err)
     pthread_mutex_init(&fs->tree->table_lock, NULL);
     pthread_mutex_init(&fs->files_lock, NULL);
 
-    if (fs_locks_init(fs) < 0 || fs_inodes_init(fs) < 0 || fs_files_init(fs) < 0) {
+    if (fs_locks_init(fs->tree, cfg) < 0 || fs_inodes_init(fs) < 0 || fs_files_init(fs) < 0) {
         g_set_error(err, G_FILE_ERROR, G_FILE_ERROR_NOMEM,
                     "no address space for the inode table: raise the limit (ulimit -v)");
         fs_free(fs);
@@ -175,7 +175,7 @@ struct fs *fs_view(struct fs *first)
     fs->cfg.root_fd = -1;
     pthread_mutex_init(&fs->files_lock, NULL);
     atomic_fetch_add(&fs->tree->views, 1);
-    if (fs_locks_init(fs) == 0 && fs_files_init(fs) == 0)
+    if (fs_files_init(fs) == 0)
         return fs;
     fs_free(fs);
     return NULL;
@@ -203,6 +203,7 @@ void fs_reset(struct fs *fs)
 
 static void free_tree(struct fs *fs)
 {
+    fs_locks_fini(fs->tree);
     fs_inodes_fini(fs);
     fs_proofs_fini(fs);
     if (fs->cfg.root_fd >= 0)
@@ -223,7 +224,6 @@ void fs_free(struct fs *fs)
         return;
     if (fs->root)
         fs_reset(fs);
-    fs_locks_fini(fs);
     fs_files_fini(fs);
     if (fs->view)
         atomic_fetch_sub(&fs->tree->views, 1);

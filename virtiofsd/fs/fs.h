@@ -47,8 +47,10 @@ struct fs_config {
     bool preserve_noatime;     /* try O_NOATIME on reading */
     uint64_t max_fds;          /* descriptors the guest may make us hold (inodes + files + locks) */
     uint64_t max_inodes;       /* inodes remembered at once; 0 = no bound but memory */
-    unsigned max_lock_waiters; /* threads in blocking locks at once */
-    /* Called by each thread that is going to wait for a lock, first of all; may be NULL. */
+    unsigned max_lock_waiters; /* calls that wait for a lock at once */
+    unsigned max_lock_ranges;  /* ranges of record locks at once, of all clients */
+    unsigned lock_wait_ms;     /* how long a lock is waited for; 0 = for ever */
+    /* Called by each thread that has to do with waiting for locks, first of all; may be NULL. */
     void (*lock_thread_start)(void *user);
     void *user;
     /* Translations; NULL: none. Not taken over, must outlive the core. */
@@ -144,6 +146,11 @@ void fs_inode_remember(struct fs *fs, struct fs_inode *inode);
  * whether these were the last and the inode was opened for mapping: what is mapped under this id
  * may go, for the file gets another id if it is ever found again. */
 bool fs_forget(struct fs *fs, uint64_t id, uint64_t n);
+/* The same for one of many: what is to be closed, which can take long (the file may have no name
+ * any more), is added to @fds, an array of int for fs_close_later(). */
+bool fs_forget_of_many(struct fs *fs, uint64_t id, uint64_t n, GArray *fds);
+/* Close inodes' descriptors: by another thread when there are many. Takes @fds over. */
+void fs_close_later(struct fs *fs, GArray *fds);
 
 /* ---- names ---- */
 
@@ -343,25 +350,39 @@ int fs_removexattr(struct fs *fs, struct fs_inode *inode, const char *name);
 struct fs_lock {
     short type;       /* F_RDLCK, F_WRLCK, F_UNLCK */
     off_t start, end; /* inclusive; end = INT64_MAX: to end of file */
+    uint32_t pid;     /* who asks, or who is in the way, in the client's words; 0: unknown */
 };
 
-/* First conflicting lock, or type F_UNLCK. */
+/* Who asks for a lock. */
+struct fs_locker {
+    uint64_t owner;
+    /* The open file it asks through, or NULL: an owner that has asked through one only, and does
+     * not unlock, keeps its locks as long as that is open. */
+    struct fs_file *file;
+};
+
+/* First conflicting lock, or type F_UNLCK. Of another owner of the same client it says the pid. */
 int fs_getlk(struct fs *fs, struct fs_inode *inode, uint64_t owner, struct fs_lock *lk);
-/* Take or drop; never waits (-EAGAIN). */
-int fs_setlk(struct fs *fs, struct fs_inode *inode, uint64_t owner, const struct fs_lock *lk);
+/* Take or drop; never waits (-EAGAIN). -ENOLCK: there are too many. */
+int fs_setlk(struct fs *fs, struct fs_inode *inode, const struct fs_locker *who,
+             const struct fs_lock *lk);
 /* flock(2) on an open file; never waits (-EWOULDBLOCK). @op: LOCK_SH, LOCK_EX, LOCK_UN. */
 int fs_flock(struct fs *fs, struct fs_file *file, int op);
 
 /* The waiting forms: done(user, result) is called once when the lock was taken or the wait ended
- * (-EINTR: cancelled; -ENOLCK: too many waiters): from another thread after a wait, from this one
- * and before the return when the answer is known at once. Never blocks. References to inode and
- * file are taken inside. */
+ * (-EINTR: cancelled; -ENOLCK: too many waiters, or fs_config.lock_wait_ms are over; -EDEADLK: who
+ * holds it waits, perhaps through others, for the one who asks): from another thread after a wait,
+ * from this one and before the return when the answer is known at once. Never blocks. References to
+ * inode and file are taken inside. @id is for fs_lock_interrupt(). */
 typedef void fs_lock_done_fn(void *user, int result);
-void fs_setlk_wait(struct fs *fs, struct fs_inode *inode, uint64_t owner, const struct fs_lock *lk,
-                   fs_lock_done_fn *done, void *user);
-void fs_flock_wait(struct fs *fs, struct fs_file *file, int op, fs_lock_done_fn *done, void *user);
-/* End all waits with -EINTR; returns when every done() has been called. */
+void fs_setlk_wait(struct fs *fs, struct fs_inode *inode, const struct fs_locker *who,
+                   const struct fs_lock *lk, uint64_t id, fs_lock_done_fn *done, void *user);
+void fs_flock_wait(struct fs *fs, struct fs_file *file, int op, uint64_t id, fs_lock_done_fn *done,
+                   void *user);
+/* End this client's waits with -EINTR; returns when every done() has been called. */
 void fs_locks_cancel(struct fs *fs);
 /* The same for the one wait whose done() gets @user (not NULL); nothing when there is none (any
  * more). */
 void fs_lock_cancel(struct fs *fs, const void *user);
+/* Have the wait of that id end with -EINTR, if there is one; does not wait for it. */
+void fs_lock_interrupt(struct fs *fs, uint64_t id);

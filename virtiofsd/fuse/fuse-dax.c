@@ -84,9 +84,9 @@ void fuse_dax_reset(struct fuse_srv *srv)
     srv->dax.on = srv->dax.show = false;
 }
 
-void fuse_dax_forget(struct fuse_srv *srv, uint64_t id, uint64_t n)
+void fuse_dax_forget(struct fuse_srv *srv, uint64_t id, uint64_t n, GArray *fds)
 {
-    if (fs_forget(srv->fs, id, n) && srv->cfg.dax.window)
+    if (fs_forget_of_many(srv->fs, id, n, fds) && srv->cfg.dax.window)
         dax_unmap_file(srv->cfg.dax.window, id);
 }
 

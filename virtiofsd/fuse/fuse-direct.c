@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 
@@ -130,7 +129,7 @@ void fuse_do_forget(struct fuse_rq *rq)
     struct fuse_forget_in arg;
 
     memcpy(&arg, rq->body, sizeof(arg));
-    fuse_dax_forget(rq->srv, rq->in->nodeid, arg.nlookup);
+    fuse_dax_forget(rq->srv, rq->in->nodeid, arg.nlookup, NULL);
     fuse_rq_reply_none(rq);
 }
 
@@ -143,15 +142,16 @@ void fuse_do_batch_forget(struct fuse_rq *rq)
     size_t room = (rq->body_len - sizeof(arg)) / sizeof(one);
     if (arg.count > room)
         log_guest_warn("BATCH_FORGET of %u entries has only %zu", arg.count, room);
+    GArray *fds = g_array_new(FALSE, FALSE, sizeof(int));
     for (size_t i = 0; i < MIN(arg.count, room); i++) {
         memcpy(&one, rq->body + sizeof(arg) + i * sizeof(one), sizeof(one));
-        fuse_dax_forget(rq->srv, one.nodeid, one.nlookup);
+        fuse_dax_forget(rq->srv, one.nodeid, one.nlookup, fds);
     }
+    fs_close_later(rq->srv->fs, fds);
     fuse_rq_reply_none(rq);
 }
 
-/* INTERRUPT: libfuse would queue it for ever when it knows no such request, and Linux sends none on
- * virtio-fs. NOTIFY_REPLY: we never notify. */
+/* NOTIFY_REPLY: we never notify. */
 void fuse_do_ignore(struct fuse_rq *rq)
 {
     fuse_rq_reply_none(rq);
@@ -271,59 +271,4 @@ void fuse_do_statx(struct fuse_rq *rq)
     fuse_attr_timeout(rq->srv, mode, &out.attr_valid, &out.attr_valid_nsec);
     fill_statx(&out.stat, &stx);
     fuse_rq_reply_buf(rq, &out, sizeof(out));
-}
-
-/* ---- a lock that may take for ever ---- */
-
-/* What is left of the request while it waits: everything to answer it without the thread's buffer.
- */
-struct lock_wait {
-    struct chain *chain;
-    uint64_t unique;
-};
-
-static void lock_wait_done(void *user, int result)
-{
-    struct lock_wait *w = user;
-    struct fuse_out_header oh = {.len = sizeof(oh), .error = result, .unique = w->unique};
-
-    iov_from_buf(w->chain->out, w->chain->out_cnt, 0, &oh, sizeof(oh));
-    chain_complete(w->chain, sizeof(oh));
-    g_free(w);
-}
-
-static int flock_op(uint32_t type)
-{
-    return type == F_RDLCK ? LOCK_SH : type == F_WRLCK ? LOCK_EX : LOCK_UN;
-}
-
-void fuse_do_setlkw(struct fuse_rq *rq)
-{
-    struct fuse_lk_in arg;
-    struct fs *fs = rq->srv->fs;
-
-    memcpy(&arg, rq->body, sizeof(arg));
-    if (!(rq->srv->flags & (arg.lk_flags & FUSE_LK_FLOCK ? FUSE_FLOCK_LOCKS : FUSE_POSIX_LOCKS))) {
-        fuse_rq_reply_err(rq, -ENOSYS);
-        return;
-    }
-    struct fs_inode *inode = fs_inode_get(fs, rq->in->nodeid);
-    struct fs_file *file = inode ? fs_file_get(fs, arg.fh, inode) : NULL;
-    if (!file) {
-        if (inode)
-            fs_inode_put(fs, inode);
-        fuse_rq_reply_err(rq, -EBADF);
-        return;
-    }
-    struct lock_wait *w = g_new(struct lock_wait, 1);
-    *w = (struct lock_wait){.chain = rq->chain, .unique = rq->in->unique};
-    rq->replied = true; /* by lock_wait_done() from here on */
-    if (arg.lk_flags & FUSE_LK_FLOCK) {
-        fs_flock_wait(fs, file, flock_op(arg.lk.type), lock_wait_done, w);
-    } else {
-        struct fs_lock lk = {(short)arg.lk.type, (off_t)arg.lk.start, (off_t)arg.lk.end};
-        fs_setlk_wait(fs, inode, arg.owner, &lk, lock_wait_done, w);
-    }
-    fs_file_put(fs, file);
-    fs_inode_put(fs, inode);
 }

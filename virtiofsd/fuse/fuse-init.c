@@ -20,6 +20,8 @@ void fuse_srv_drop_session(struct fuse_srv *srv)
         fuse_session_destroy(srv->se);
     srv->se = NULL;
     srv->flags = 0;
+    for (unsigned i = 0; i < FUSE_INTERRUPTS; i++) /* the next guest counts from the beginning */
+        atomic_store(&srv->interrupted[i], 0);
     srv->minor = 0;
     srv->linux_guest = false;
 }

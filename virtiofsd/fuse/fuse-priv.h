@@ -5,6 +5,7 @@
 #define FUSE_USE_VERSION 314
 #include <fuse3/fuse_lowlevel.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "virtiofsd/base/iov.h"
 #include "virtiofsd/fuse/fuse-srv.h"
@@ -18,6 +19,9 @@
 /* Room for one answer that is built in private memory first. */
 #define FUSE_SCRATCH (64 * 1024)
 
+#define FUSE_QUEUES     256 /* virtqueues of a device */
+#define FUSE_INTERRUPTS 16
+
 struct fuse_srv {
     struct fuse_srv_config cfg;
     struct fs *fs;
@@ -29,6 +33,9 @@ struct fuse_srv {
     bool flush;              /* FLUSH means something; else ENOSYS spares the guest more of them */
     uint32_t minor;          /* the guest's, of FUSE 7; 0 before INIT */
     bool linux_guest;        /* beyond doubt: fuse-guest.c */
+    atomic_uint waiting[FUSE_QUEUES];              /* requests of each queue that wait for a lock */
+    _Atomic uint64_t interrupted[FUSE_INTERRUPTS]; /* the last ones that INTERRUPT named */
+    atomic_uint interrupts;
     struct {
         bool on;                 /* the guest may map: a window is there and was negotiated */
         bool show;               /* and learns which files to map by their attributes */
@@ -192,7 +199,12 @@ void fuse_do_copy_range(struct fuse_rq *rq);
 void fuse_do_setxattr(struct fuse_rq *rq);
 void fuse_do_tmpfile(struct fuse_rq *rq);
 void fuse_do_statx(struct fuse_rq *rq);
+
+/* fuse-lock.c */
+void fuse_do_getlk(struct fuse_rq *rq);
+void fuse_do_setlk(struct fuse_rq *rq);
 void fuse_do_setlkw(struct fuse_rq *rq);
+void fuse_do_interrupt(struct fuse_rq *rq);
 
 /* fuse-dir.c */
 void fuse_do_readdir(struct fuse_rq *rq);
@@ -207,8 +219,8 @@ uint64_t fuse_dax_init(struct fuse_srv *srv, uint64_t capable);
 uint16_t fuse_dax_alignment(const struct fuse_srv *srv);
 void fuse_dax_destroy(struct fuse_srv *srv);
 void fuse_dax_reset(struct fuse_srv *srv);
-/* fs_forget(), and what was mapped of the inode. */
-void fuse_dax_forget(struct fuse_srv *srv, uint64_t id, uint64_t n);
+/* fs_forget_of_many(), and what was mapped of the inode. @fds may be NULL. */
+void fuse_dax_forget(struct fuse_srv *srv, uint64_t id, uint64_t n, GArray *fds);
 /* The guest is about to be shown @a: bring the window up to date and add FUSE_ATTR_DAX to *flags if
  * the policy takes the file. 0 or -EIO. */
 int fuse_dax_show(struct fuse_srv *srv, struct fs_inode *inode, const char *name,
@@ -225,4 +237,3 @@ bool fuse_dax_name_fits(const struct fuse_dax_config *cfg, const char *name);
 void fuse_ops_name_init(struct fuse_lowlevel_ops *ops);
 void fuse_ops_file_init(struct fuse_lowlevel_ops *ops);
 void fuse_ops_attr_init(struct fuse_lowlevel_ops *ops);
-void fuse_ops_lock_init(struct fuse_lowlevel_ops *ops);

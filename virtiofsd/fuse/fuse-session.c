@@ -65,7 +65,6 @@ struct fuse_session *fuse_session_make(struct fuse_srv *srv, uint32_t minor)
     fuse_ops_name_init(&ops);
     fuse_ops_file_init(&ops);
     fuse_ops_attr_init(&ops);
-    fuse_ops_lock_init(&ops);
     struct fuse_session *se = fuse_session_new(&args, &ops, sizeof(ops), srv);
     fuse_opt_free_args(&args);
     if (!se)
