@@ -34,7 +34,8 @@ enum {
     RECORD = 6,
     MAX_RECORDS = 64,
     MORE = 40,
-    CONFIG = 0xc0
+    CONFIG = 0xc0,  /* a first byte from here on chooses a setup, and with */
+    FOREIGN = 0x10, /* this bit a guest that is not Linux */
 };
 
 /* What is made wrong about a request. */
@@ -305,11 +306,17 @@ static void send_request(const struct fuse_in_header *in, const uint8_t *body, s
     free(out);
 }
 
-static void send_init(void)
+static void send_init(bool foreign)
 {
     struct fuse_in_header in = {.opcode = FUSE_INIT, .unique = 1};
     struct fuse_init_in init = {
         .major = FUSE_KERNEL_VERSION, .minor = 38, .flags = 0xffffffffu, .flags2 = 0xffffffffu};
+
+    if (foreign) {
+        init.minor = 31;
+        init.flags = FUSE_DO_READDIRPLUS | FUSE_MAX_PAGES;
+        init.flags2 = 0;
+    }
 
     in.len = sizeof(in) + sizeof(init);
     send_request(&in, (const uint8_t *)&init, sizeof(init), 4096, 40);
@@ -459,7 +466,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(handles, 0, sizeof(handles));
     nodes[n_nodes++] = FS_ROOT_ID;
     server = &servers[size && data[0] >= CONFIG ? data[0] % G_N_ELEMENTS(setups) : 0];
-    send_init();
+    send_init(size && data[0] >= CONFIG && (data[0] & FOREIGN));
     for (unsigned i = 0; i < MAX_RECORDS && next_record(&data, &size, &r); i++)
         send_record(&r, i + 2);
     fuse_srv_reset(server->srv);
@@ -475,12 +482,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 static const struct records_shape *shape(void)
 {
-    static uint8_t kinds[FUSE_WIRE_OPS + 1];
+    static uint8_t kinds[FUSE_WIRE_OPS + 2];
     static struct records_shape s = {.header = RECORD, .kinds = kinds};
 
     if (s.n_kinds > 0)
         return &s;
     kinds[s.n_kinds++] = CONFIG + 1;
+    kinds[s.n_kinds++] = CONFIG + FOREIGN;
     for (uint8_t op = 0; op < FUSE_WIRE_OPS; op++) {
         if (fuse_ops[op].name)
             kinds[s.n_kinds++] = op;
