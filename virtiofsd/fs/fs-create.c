@@ -96,21 +96,6 @@ static int make(struct fs *fs, const struct fs_cred *cred, struct fs_inode *pare
     return rc;
 }
 
-int fs_mknod(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent, const char *name,
-             mode_t mode, dev_t rdev, struct fs_entry *out)
-{
-    mode_t type = mode & S_IFMT;
-    struct recipe r = {.mode = mode & (S_IFMT | 07777), .rdev = rdev};
-
-    if (type == 0) {
-        type = S_IFREG;
-        r.mode |= type;
-    }
-    if (!S_ISREG(type) && !S_ISCHR(type) && !S_ISBLK(type) && !S_ISFIFO(type) && !S_ISSOCK(type))
-        return -EINVAL;
-    return make(fs, cred, parent, name, &r, out);
-}
-
 int fs_mkdir(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent, const char *name,
              mode_t mode, struct fs_entry *out)
 {
@@ -256,6 +241,38 @@ static int create_labelled(struct fs *fs, const struct fs_cred *cred, struct fs_
     close(fd);
     fs_fds_give(fs);
     return rc;
+}
+
+/* The same for who does not want it open. 0, -EAGAIN as above, or another -errno. */
+static int make_labelled(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent,
+                         const char *name, mode_t mode, struct fs_entry *out)
+{
+    int rc = check(fs, cred, name);
+    if (rc < 0)
+        return rc;
+    int fd = create_labelled(fs, cred, parent, name, O_WRONLY, mode);
+    if (fd < 0)
+        return fd;
+    rc = entry_of_fd(fs, parent, fd, out);
+    close(fd);
+    fs_fds_give(fs);
+    return rc;
+}
+
+int fs_mknod(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent, const char *name,
+             mode_t mode, dev_t rdev, struct fs_entry *out)
+{
+    mode_t type = mode & S_IFMT;
+    struct recipe r = {.mode = mode & (S_IFMT | 07777), .rdev = rdev};
+
+    if (type == 0) {
+        type = S_IFREG;
+        r.mode |= type;
+    }
+    if (!S_ISREG(type) && !S_ISCHR(type) && !S_ISBLK(type) && !S_ISFIFO(type) && !S_ISSOCK(type))
+        return -EINVAL;
+    int rc = S_ISREG(type) ? make_labelled(fs, cred, parent, name, mode, out) : -EAGAIN;
+    return rc == -EAGAIN ? make(fs, cred, parent, name, &r, out) : rc;
 }
 
 /* CREATE without O_EXCL of a name that is there: an ordinary lookup and open. */
