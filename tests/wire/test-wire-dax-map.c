@@ -416,6 +416,33 @@ static void test_hostile_remove(void **state)
     dax_umount(w);
 }
 
+/* An append goes behind what the host has appended meanwhile, and both show. */
+static void test_append(void **state)
+{
+    struct wire *w = *state;
+    struct fuse_write_in in = {.size = 5, .flags = O_WRONLY | O_APPEND};
+    struct fuse_write_out out;
+    struct iovec part[] = {{&in, sizeof(in)}, {(void *)"guest", 5}};
+    const size_t size = 70001;
+
+    dax_put(w, "log", size);
+    dax_mount(w, FE_SHMEM_QEMU, NULL);
+    uint64_t node = wire_node(w, "log");
+    assert_int_equal(fe_open(&w->f, node, O_WRONLY | O_APPEND, &in.fh), 0);
+    assert_int_equal(dax_map(w, node, 0, DAX_WRITE), 0);
+    for (unsigned n = 0; n < 3; n++) {
+        in.offset = size + n * 9u;
+        append(w, "log", "host", 4);
+        int slot = fe_fuse_send(&w->f, FE_REQ, FUSE_WRITE, node, part, 2, sizeof(out));
+        assert_int_equal(fe_fuse_wait(&w->f, slot, &out, sizeof(out), NULL), 0);
+        assert_int_equal(out.size, 5);
+        assert_memory_equal(dax_at(size + n * 9u), "hostguest", 9);
+    }
+    assert_true(dax_shows(0, size));
+    assert_int_equal(fe_release(&w->f, node, in.fh), 0);
+    dax_umount(w);
+}
+
 /* A user that may store may not keep what write(2) would take from the file. */
 static void test_set_id(void **state)
 {
@@ -450,7 +477,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         OWN(test_tail),     OWN(test_growth),          OWN(test_guest_changes),  OWN(test_small),
         OWN(test_replaced), OWN(test_cut_by_the_host), OWN(test_ends),           OWN(test_cycles),
-        OWN(test_osv),      OWN(test_hostile_setup),   OWN(test_hostile_remove), OWN(test_set_id),
+        OWN(test_osv),      OWN(test_hostile_setup),   OWN(test_hostile_remove), OWN(test_append),
+        OWN(test_set_id),
     };
     return cmocka_run_group_tests(tests, wire_make, wire_unmake);
 }

@@ -220,8 +220,7 @@ static void bytes_of(const struct fuse_rq *rq, uint64_t *from, uint64_t *len)
     if (rq->in->opcode == FUSE_WRITE) {
         memcpy(&wr, rq->body, sizeof(wr));
         *from = wr.offset;
-        /* An append goes to where the host's end is, which is there or farther on. */
-        *len = wr.flags & O_APPEND ? UINT64_MAX - wr.offset : wr.size;
+        *len = wr.size;
     } else if (rq->in->opcode == FUSE_READ) {
         memcpy(&rd, rq->body, sizeof(rd));
         *from = rd.offset;
