@@ -288,6 +288,20 @@ static void uefi_always(void **state)
     driver_run(*state, &uefi, always, uefi_steps, COUNT(uefi_steps));
 }
 
+/* READDIRPLUS is not a matter of what the guest keeps: this one knows no other, and does not mount
+ * without. */
+static void uefi_never(void **state)
+{
+    static const char *const never[] = {"--cache=never", NULL};
+    driver_run(*state, &uefi, never, uefi_steps, COUNT(uefi_steps));
+}
+
+static void uefi_plain_listings(void **state)
+{
+    static const char *const plain[] = {"--no-readdirplus", NULL};
+    driver_run(*state, &uefi, plain, uefi_steps, COUNT(uefi_steps));
+}
+
 /* ---- names that are paths ---- */
 
 static const struct driver bare = {
@@ -448,9 +462,11 @@ static void config_by_the_byte(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(uefi_guest),    TEST(uefi_always),        TEST(windows_guest),      TEST(zephyr_guest),
-        TEST(hermit_guest),  TEST(osv_guest),          TEST(names_are_paths),    TEST(no_features),
-        TEST(not_for_linux), TEST(linux_beyond_doubt), TEST(config_by_the_byte),
+        TEST(uefi_guest),          TEST(uefi_always),   TEST(uefi_never),
+        TEST(uefi_plain_listings), TEST(windows_guest), TEST(zephyr_guest),
+        TEST(hermit_guest),        TEST(osv_guest),     TEST(names_are_paths),
+        TEST(no_features),         TEST(not_for_linux), TEST(linux_beyond_doubt),
+        TEST(config_by_the_byte),
     };
     return cmocka_run_group_tests_name("wire-foreign", tests, wire_make, wire_unmake);
 }

@@ -30,7 +30,7 @@ void fuse_srv_drop_session(struct fuse_srv *srv)
 
 /* Every flag that a passthrough can honour, and when. A flag is granted when the guest asks for it
  * and the condition holds. */
-static uint64_t flags_wanted(const struct fuse_srv_config *cfg)
+static uint64_t flags_wanted(const struct fuse_srv_config *cfg, bool linux_guest)
 {
     const struct {
         uint64_t flag;
@@ -44,7 +44,8 @@ static uint64_t flags_wanted(const struct fuse_srv_config *cfg)
         {FUSE_DONT_MASK, true}, /* the host applies the umask, where there is no default ACL */
         {FUSE_FLOCK_LOCKS, cfg->flock},
         {FUSE_AUTO_INVAL_DATA, cfg->cache != FS_CACHE_ALWAYS},
-        {FUSE_DO_READDIRPLUS, cfg->readdirplus},
+        /* To others it is no matter of what they keep: UEFI knows no other way to list. */
+        {FUSE_DO_READDIRPLUS, cfg->readdirplus || !linux_guest},
         {FUSE_READDIRPLUS_AUTO, cfg->readdirplus},
         {FUSE_ASYNC_DIO, true},
         {FUSE_WRITEBACK_CACHE, cfg->writeback},
@@ -132,7 +133,7 @@ void fuse_do_init(struct fuse_rq *rq)
     uint64_t capable = init.flags;
     if (capable & FUSE_INIT_EXT)
         capable |= (uint64_t)init.flags2 << 32;
-    uint64_t granted = capable & flags_wanted(&srv->cfg);
+    uint64_t granted = capable & flags_wanted(&srv->cfg, fuse_guest_is_linux(&init));
     bool welcome = grant_wishes(&srv->cfg, capable, &granted);
 
     /* A guest that was reset does not say DESTROY. */
