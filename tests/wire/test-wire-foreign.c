@@ -220,6 +220,11 @@ static const struct step hermit_steps[] = {
     CREATE(REG_ROOT, "/dir/h", O_CREAT | O_TRUNC | O_RDWR, 0, 0777, REG_B),
     WRITE_5(REG_B, REG_FH),
     SETATTR(REG_B, REG_FH, size_is_2, .valid = FATTR_SIZE, .size = 2),
+    /* Its writes do not say what its opens said: the offset is its own, from 0. */
+    OPEN_AS(FUSE_OPEN, REG_B, O_WRONLY | O_APPEND, REG_DH),
+    WRITE_5(REG_B, REG_DH),
+    GETATTR(REG_B, FUSE_GETATTR_FH, REG_DH, .look = size_is_7),
+    RELEASE_AS(FUSE_RELEASE, REG_B, REG_DH, .err = 0),
     SETATTR(REG_B, REG_FH, mode_is_444, .valid = FATTR_MODE, .mode = 0444),
     LSEEK(REG_B, REG_FH, 0, SEEK_END, NULL),
     LSEEK(REG_B, REG_FH, 0, SEEK_HOLE, NULL),

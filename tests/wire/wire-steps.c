@@ -31,6 +31,11 @@ void size_is_5(const struct answer *a)
     assert_int_equal(attr_of(a, offsetof(struct fuse_attr_out, attr)).size, 5);
 }
 
+void size_is_7(const struct answer *a)
+{
+    assert_int_equal(attr_of(a, offsetof(struct fuse_attr_out, attr)).size, 7);
+}
+
 void size_is_2(const struct answer *a)
 {
     assert_int_equal(attr_of(a, offsetof(struct fuse_attr_out, attr)).size, 2);

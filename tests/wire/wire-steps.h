@@ -29,6 +29,7 @@ void is_dir(const struct answer *a);
 void is_file(const struct answer *a);
 void is_link(const struct answer *a);
 void size_is_5(const struct answer *a);
+void size_is_7(const struct answer *a);
 void size_is_2(const struct answer *a);
 void mode_is_444(const struct answer *a);
 void says_hello(const struct answer *a);

@@ -20,6 +20,14 @@
 
 /* ---- data ---- */
 
+/* How a request with these @flags of an open file goes about it. Linux' say it anew each time;
+ * others leave them 0, and what they said when they opened the file holds. */
+static unsigned how_of(const struct fuse_rq *rq, const struct fs_file *file, uint32_t flags)
+{
+    unsigned how = fs_io_how((int)flags);
+    return G_LIKELY(rq->srv->linux_guest) ? how : how | fs_file_how(file);
+}
+
 void fuse_do_read(struct fuse_rq *rq)
 {
     struct fuse_read_in arg;
@@ -37,7 +45,8 @@ void fuse_do_read(struct fuse_rq *rq)
         chain_flush(c);
     unsigned n =
         iov_slice(c->out, c->out_cnt, sizeof(struct fuse_out_header), size, iov, G_N_ELEMENTS(iov));
-    ssize_t done = fs_read(rq->srv->fs, file, iov, n, (off_t)arg.offset, fs_io_how((int)arg.flags));
+    ssize_t done =
+        fs_read(rq->srv->fs, file, iov, n, (off_t)arg.offset, how_of(rq, file, arg.flags));
     fs_file_put(rq->srv->fs, file);
     if (done < 0)
         fuse_rq_reply_err(rq, (int)done);
@@ -64,7 +73,7 @@ void fuse_do_write(struct fuse_rq *rq)
     }
     if (arg.size >= BIG_TRANSFER)
         chain_flush(c);
-    unsigned how = fs_io_how((int)arg.flags) |
+    unsigned how = how_of(rq, file, arg.flags) |
                    (arg.write_flags & FUSE_WRITE_KILL_SUIDGID ? FS_WRITE_KILL_SUIDGID : 0) |
                    (arg.write_flags & FUSE_WRITE_CACHE ? FS_WRITE_CACHE : 0);
     unsigned n = iov_slice(c->in, c->in_cnt, head, arg.size, iov, G_N_ELEMENTS(iov));
