@@ -13,6 +13,7 @@
 #                100000)
 #   WATCH_NAMES=1  the daemons are traced: from the end of the sandbox stage on no absolute name may be found
 #                (see absolute-names); slow
+#   GUEST_TIMES=N  guests and waits have N times as long
 # tests/guest/matrix runs tests in every combination of these.
 set -uo pipefail
 
@@ -199,11 +200,22 @@ names_watched() {
     unset "NAMES[$1]"
 }
 
-# The process that serves: in the sandbox a child of the one that was started.
+# The process that serves: in the sandbox a child of the one that was started, process 1 of its namespace. Its socket
+# is there before that is: it is waited for.
 daemon_pid() {
-    local child=
-    read -r child _ <"/proc/${DAEMON[$1]}/task/${DAEMON[$1]}/children"
-    echo "${child:-${DAEMON[$1]}}"
+    local tries child children=()
+    for ((tries = 0; tries < 500; tries++)); do
+        tr '\0' '\n' <"/proc/${DAEMON[$1]}/cmdline" | grep -qx -- --sandbox=namespace || break
+        read -r -a children <"/proc/${DAEMON[$1]}/task/${DAEMON[$1]}/children"
+        for child in ${children[@]+"${children[@]}"}; do
+            if grep -qs '^NSpid:.*[[:space:]]1$' "/proc/$child/status"; then
+                echo "$child"
+                return
+            fi
+        done
+        sleep 0.02
+    done
+    echo "${DAEMON[$1]}"
 }
 
 # daemon_wait NAME: it must end by itself (its guest is gone) with code 0.
@@ -233,7 +245,7 @@ daemon_stop() {
 
 # await_host WHAT SECONDS COMMAND…: poll until the command succeeds.
 await_host() {
-    local what=$1 tries=$(($2 * 50))
+    local what=$1 tries=$(($2 * 50 * ${GUEST_TIMES:-1}))
     shift 2
     while ! "$@" 2>/dev/null; do
         tries=$((tries - 1))
