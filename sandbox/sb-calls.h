@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-/* Threads, as bits (see enum sb_thread). Everything a worker or a lock waiter may do is allowed
+/* Threads, as bits (see enum sb_thread). Everything a lock waiter may do is allowed
  * to the process as well, since its filter is above theirs. */
 enum {
     C = 1 << 0, /* control thread */

@@ -27,7 +27,6 @@
 
 static const struct sock_fprog programs[][4][2] = {
     [SB_THREAD_PROCESS] = PROGRAMS(process),
-    [SB_THREAD_WORKER] = PROGRAMS(worker),
     [SB_THREAD_LOCK] = PROGRAMS(lock),
     [SB_THREAD_KEEPER] = PROGRAMS(keeper),
 };

@@ -263,7 +263,7 @@ static void lock_thread_start(void *user)
     const struct daemon *d = user;
 
     if (sb_seccomp_apply(SB_THREAD_LOCK, d->seccomp) != 0)
-        log_guest_warn("a wait for a lock runs with a worker's filter");
+        log_guest_warn("a wait for a lock runs with the filter of the whole process");
 }
 
 /* The first guest has mounted: what start, handshake and negotiation needed is not needed again
@@ -370,11 +370,7 @@ static void dev_reset(void *user)
 
 static void dev_thread_start(void *user)
 {
-    struct daemon *d = user;
-
     fs_thread_start();
-    if (sb_seccomp_apply(SB_THREAD_WORKER, d->seccomp) != 0)
-        log_warn("a worker runs with the filter of the whole process only");
 }
 
 /* VIRTIO 1.2, 5.11.4: char tag[36], le32 num_request_queues. */

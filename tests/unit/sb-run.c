@@ -59,8 +59,6 @@ pid_t sb_run_start(const struct sb_run *run, sb_run_fn *body, void *arg)
     if (!sb_drop_caps(&run->cfg, &err))
         fail("sb_drop_caps", err);
     filter(SB_THREAD_PROCESS, run->seccomp);
-    if (run->worker)
-        filter(SB_THREAD_WORKER, run->seccomp);
     _exit(body(&r, arg));
 }
 

@@ -13,7 +13,6 @@ enum { SB_RUN_FAILED = 98, SB_RUN_IMPOSSIBLE = 77 }; /* exit codes beside those 
 struct sb_run {
     struct sb_config cfg;
     bool as_user;           /* give up root first */
-    bool worker;            /* add the worker's filter to the process's */
     enum sb_action seccomp; /* none: namespaces and capabilities have to hold alone */
 };
 

@@ -298,7 +298,6 @@ static void test_start_time(void **state)
     for (enum sb_mode m = SB_NAMESPACE; m <= SB_NONE; m++) {
         struct sb_run run = run_as(false);
         run.cfg.mode = m;
-        run.worker = true;
         int64_t filtered = start_time(&run);
         run.seccomp = SB_ACTION_NONE;
         int64_t bare = start_time(&run);

@@ -260,17 +260,22 @@ static bool may_call_unknown(void)
     return syscall(4000) >= 0 || errno != ENOSYS;
 }
 
-enum { P = 1, W = 2, L = 4 };
+enum { P = 1, L = 2 };
 static const struct {
     const char *name;
     bool (*may)(void);
     unsigned who;
 } calls[] = {
-    {"open", may_open, P | W},           {"accept", may_accept, P},
-    {"own fs", may_own_fs, P | W},       {"lock", may_lock, P | W | L},
-    {"map", may_map, P | W | L},         {"name", may_name_itself, P | W | L},
-    {"dumpable", may_be_dumped, 0},      {"priority", may_ask_priority, 0},
-    {"thread", may_start_thread, P | W}, {"unknown", may_call_unknown, 0},
+    {"open", may_open, P},
+    {"accept", may_accept, P},
+    {"own fs", may_own_fs, P},
+    {"lock", may_lock, P | L},
+    {"map", may_map, P | L},
+    {"name", may_name_itself, P | L},
+    {"dumpable", may_be_dumped, 0},
+    {"priority", may_ask_priority, 0},
+    {"thread", may_start_thread, P},
+    {"unknown", may_call_unknown, 0},
     {"open /", may_open_absolute, 0},
 };
 
@@ -301,11 +306,7 @@ static void *worker_thread(void *arg)
     int *bad = arg;
     pthread_t t;
 
-    if (sb_seccomp_apply(SB_THREAD_WORKER, SB_ACTION_KILL) < 0) {
-        *bad = 100;
-        return NULL;
-    }
-    *bad = try_calls(W);
+    *bad = try_calls(P);
     int deeper = 100;
     if (pthread_create(&t, NULL, lock_thread, &deeper) == 0)
         pthread_join(t, NULL);
@@ -374,7 +375,7 @@ static int body_cost(const struct sb_result *r, void *arg)
 
 static void test_cost(void **state)
 {
-    struct sb_run run = {.cfg = {.shared_dir = dir}, .worker = true};
+    struct sb_run run = {.cfg = {.shared_dir = dir}};
     int fd = eventfd(0, EFD_CLOEXEC);
 
     print_message("without and with the filters:\n");
@@ -404,7 +405,7 @@ static int body_labels(const struct sb_result *r, void *arg)
 
 static void test_labels(void **state)
 {
-    struct sb_run run = {.cfg = {.shared_dir = dir}, .worker = true, .seccomp = SB_ACTION_KILL};
+    struct sb_run run = {.cfg = {.shared_dir = dir}, .seccomp = SB_ACTION_KILL};
     char label[256];
     bool kept = false;
 

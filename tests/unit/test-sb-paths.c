@@ -154,8 +154,7 @@ static void *run_thread(void *arg)
 {
     enum sb_action action = *(enum sb_action *)arg;
     /* A lock waiter may do least: what is unlisted for it must not kill it. */
-    bool ok = sb_seccomp_apply(SB_THREAD_WORKER, action) == 0 && try_all() == 0 &&
-              sb_seccomp_apply(SB_THREAD_LOCK, action) == 0 && try_all() == 0;
+    bool ok = try_all() == 0 && sb_seccomp_apply(SB_THREAD_LOCK, action) == 0 && try_all() == 0;
     return ok ? NULL : arg;
 }
 

@@ -325,10 +325,8 @@ static bool run_try(const struct sb_run *run, const struct try *t)
 
 static void run_tries(bool as_user, enum sb_action action)
 {
-    struct sb_run run = {.cfg = {.mode = SB_NAMESPACE, .shared_dir = share},
-                         .as_user = as_user,
-                         .seccomp = action,
-                         .worker = true};
+    struct sb_run run = {
+        .cfg = {.mode = SB_NAMESPACE, .shared_dir = share}, .as_user = as_user, .seccomp = action};
     unsigned bad = 0;
 
     for (size_t i = 0; i < G_N_ELEMENTS(border); i++)

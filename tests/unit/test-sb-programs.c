@@ -51,7 +51,6 @@ struct program {
 
 static const struct program programs[] = {
     PROGRAMS(process, C | W | L),
-    PROGRAMS(worker, W | L),
     PROGRAMS(lock, L),
     PROGRAMS(keeper, K),
 };
