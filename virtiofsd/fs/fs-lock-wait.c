@@ -96,25 +96,28 @@ static int wait_in_kernel(struct fs_waiter *w)
     return rc == -EINTR || rc == -EAGAIN ? verdict : rc;
 }
 
-static void drop_refs(struct fs_waiter *w)
+static void drop_refs(struct fs *fs, struct fs_owner *owner, struct fs_file *file)
 {
-    if (w->file)
-        fs_file_put(w->fs, w->file);
-    if (w->owner)
-        fs_owner_put(w->owner, false);
+    if (file)
+        fs_file_put(fs, file);
+    if (owner)
+        fs_owner_put(owner, false);
 }
 
 /* References first: a close that follows the answer shall find its owner unused. The list last: who
  * waits for us there relies on done() having been called. Returns who came after @w. */
 static struct fs_waiter *finish_locked(struct fs_locks *l, struct fs_waiter *w, int rc)
 {
+    struct fs_owner *owner = g_steal_pointer(&w->owner);
+    struct fs_file *file = g_steal_pointer(&w->file);
+
+    l->n_waiters--; /* who is answered may ask again at once */
     pthread_mutex_unlock(&l->lock);
-    drop_refs(w);
+    drop_refs(w->fs, owner, file);
     w->done(w->user, rc);
     pthread_mutex_lock(&l->lock);
     struct fs_waiter *after = TAILQ_NEXT(w, link);
     TAILQ_REMOVE(&l->waiters, w, link);
-    l->n_waiters--;
     pthread_cond_broadcast(&l->ended);
     g_free(w);
     return after;
@@ -304,7 +307,7 @@ static void start_wait(struct fs_waiter *w)
     pthread_mutex_unlock(&l->lock);
     if (rc == 0)
         return;
-    drop_refs(w);
+    drop_refs(w->fs, w->owner, w->file);
     w->done(w->user, rc);
     g_free(w);
 }
