@@ -102,6 +102,7 @@ const struct sb_call sb_calls[] = {
     {"shutdown", C, "hang up on the front-end"},
     {"getsockopt", C, "kind of the socket, the peer's credentials"},
     {"getsockname", C, "the same"},
+    {"getpeername", C, "whose other side a socket is"},
     {"epoll_create1", C | W, "event loops"},
     {"epoll_ctl", C | W, "the same"},
     {"eventfd2", C | W, "wake a thread"},
@@ -137,7 +138,7 @@ const struct sb_call sb_calls[] = {
     {"rt_sigreturn", C | W | L | K, "end of a signal handler"},
     {"sigaltstack", C | W | L, "stack of a signal handler"},
     {"restart_syscall", C | W | L | K, "the kernel resumes a wait after a stop"},
-    {"clock_gettime", C | W | L, "time, where there is no vDSO"},
+    {"clock_gettime", C | W | L | K, "time, where there is no vDSO"},
     {"clock_getres", C | W, "the same"},
     {"gettimeofday", C | W | L, "syslog"},
     {"time", C | W | L, "the same"},
@@ -153,7 +154,7 @@ const struct sb_call sb_calls[] = {
     {"exit_group", C | W | L | K, "end of the process"},
 
     /* The keeper. */
-    {"rt_sigtimedwait", K, "a signal to pass on, or the daemon's end"},
+    {"rt_sigtimedwait", C | K, "a signal that ends the daemon, or one to pass on to it"},
     {"wait4", K, "how it ended"},
     {"kill", K, "pass a signal on"},
 };

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <glib.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -27,7 +28,8 @@ struct vu_channel {
 };
 
 struct vu_backend {
-    pthread_mutex_t turn; /* held across a round trip; taken before the lock */
+    pthread_mutex_t turn; /* held across a round trip; taken before the lock; the control
+                           * thread only tries */
     int cancel_fd;        /* eventfd: look at `stops` */
 
     pthread_mutex_t lock;    /* a leaf; guards what follows */
@@ -43,8 +45,16 @@ void vu_backend_init(struct vu_backend *b);
 void vu_backend_fini(struct vu_backend *b);
 
 /* Take over @fd as the channel in place of an earlier one; a call that waits on that ends with
- * -ECANCELED. Returns 0, -EINVAL when it is not a stream socket, or -EMFILE; it is closed then. */
-int vu_backend_set(struct vu_backend *b, int fd);
+ * -ECANCELED. Returns 0, -EINVAL when it is not a connected unix stream socket or is the other side
+ * of the connection @conn (-1: none), or -EMFILE; it is closed then. */
+int vu_backend_set(struct vu_backend *b, int fd, int conn);
+
+/* What to wait for on the channel: that its other side is closed, or says something although it is
+ * never asked (@asks: it may be). fd is -1 when there is none. Control thread. */
+struct pollfd vu_backend_watch(struct vu_backend *b, bool asks);
+/* Drop a channel that ended, or on which something unasked came: what lies in it may keep the
+ * front-end's own end of the connection open. Never waits. Control thread. */
+void vu_backend_check(struct vu_backend *b);
 
 /* What the front-end took: @usable: BACKEND_REQ and REPLY_ACK; @fds: BACKEND_SEND_FD; @shmem:
  * shared memory without having to ask for its size. */

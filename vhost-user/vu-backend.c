@@ -7,13 +7,15 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "vhost-user/vu-backend-priv.h"
 #include "vhost-user/vu-msg.h"
+#include "virtiofsd/base/aside.h"
 #include "virtiofsd/base/auto.h"
 #include "virtiofsd/base/errno-text.h"
+#include "virtiofsd/base/fd-kind.h"
 #include "virtiofsd/base/log.h"
 
 #define MAX_PAYLOAD 256
@@ -67,11 +69,8 @@ static gboolean file_equal(gconstpointer a, gconstpointer b)
 
 static bool file_of(int fd, struct file_id *f)
 {
-    struct stat st;
-    if (fstat(fd, &st) < 0)
-        return false;
-    *f = (struct file_id){st.st_dev, st.st_ino};
-    return true;
+    uint64_t size;
+    return fd_file_id(fd, &f->dev, &f->ino, &size) == 0;
 }
 
 static void forget_sent(struct vu_backend *b)
@@ -138,22 +137,38 @@ static void cancel_locked(struct vu_backend *b)
     (void)!write(b->cancel_fd, &one, sizeof(one));
 }
 
-int vu_backend_set(struct vu_backend *b, int fd)
+/* Whether @fd is the other side of the connection @conn: held here, it would stay open when the
+ * front-end is gone. Its peer has the connection's name then; our side always has one, the
+ * listening socket's or what vu_sock_adopt() gave it. */
+static bool is_other_side(int fd, int conn)
 {
-    int type = 0;
-    socklen_t len = sizeof(type);
-    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 || type != SOCK_STREAM ||
-        b->cancel_fd < 0) {
-        close(fd);
-        return b->cancel_fd < 0 ? -EMFILE : -EINVAL;
-    }
-    struct vu_channel *chan = channel_new(fd), *old;
+    struct sockaddr_un own, peer;
+    socklen_t own_len = sizeof(own), peer_len = sizeof(peer);
+    return conn >= 0 && getsockname(conn, (struct sockaddr *)&own, &own_len) == 0 &&
+           getpeername(fd, (struct sockaddr *)&peer, &peer_len) == 0 &&
+           own_len > sizeof(sa_family_t) && own_len == peer_len &&
+           memcmp(&own, &peer, own_len) == 0;
+}
+
+/* Put @chan, or nothing, in the channel's place. */
+static void replace(struct vu_backend *b, struct vu_channel *chan)
+{
     pthread_mutex_lock(&b->lock);
-    old = b->chan;
+    struct vu_channel *old = b->chan;
     b->chan = chan;
     cancel_locked(b);
     pthread_mutex_unlock(&b->lock);
     channel_unref(old);
+}
+
+int vu_backend_set(struct vu_backend *b, int fd, int conn)
+{
+    bool fits = fd_kind(fd) == FD_UNIX && !is_other_side(fd, conn);
+    if (!fits || b->cancel_fd < 0) {
+        aside_close(fd);
+        return fits ? -EMFILE : -EINVAL;
+    }
+    replace(b, channel_new(fd));
     return 0;
 }
 
@@ -314,6 +329,36 @@ static int settle(const struct ask *a)
     }
     ssize_t n = receive(chan->fd, &byte, sizeof(byte), MSG_PEEK);
     return n > 0 ? -EPROTO : n == -EAGAIN ? 0 : (int)n;
+}
+
+/* ---- watching ---- */
+
+struct pollfd vu_backend_watch(struct vu_backend *b, bool asks)
+{
+    AUTO_LOCK(&b->lock);
+    if (!b->chan)
+        return (struct pollfd){.fd = -1};
+    bool silent = !asks || b->chan->dead;
+    return (struct pollfd){b->chan->fd, (short)(POLLRDHUP | (silent ? POLLIN : 0)), 0};
+}
+
+void vu_backend_check(struct vu_backend *b)
+{
+    struct ask a = {.b = b, .chan = b->chan, .end_us = g_get_monotonic_time()};
+    if (!a.chan || pthread_mutex_trylock(&b->turn) != 0)
+        return; /* who has the turn finds out by itself */
+    pthread_mutex_lock(&b->lock);
+    a.stops = b->stops;
+    bool dead = a.chan->dead;
+    pthread_mutex_unlock(&b->lock);
+    int rc = dead ? -EPIPE : settle(&a);
+    pthread_mutex_unlock(&b->turn);
+    if (rc == 0 || rc == -ETIMEDOUT || rc == -ECANCELED)
+        return;
+    if (rc == -EPROTO)
+        log_guest_warn(
+            "the front-end says something on the back-end channel unasked: it is closed");
+    replace(b, NULL);
 }
 
 /* ---- sending ---- */

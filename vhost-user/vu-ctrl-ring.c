@@ -134,18 +134,14 @@ int vu_ctrl_vring_call(struct vu_dev *dev, struct vu_msg *msg, struct vu_reply *
 {
     struct vu_queue *q;
     int fd, rc = get_fd(dev, msg, &q, &fd);
-    if (rc == 0)
-        vu_queue_set_call(q, fd);
-    return rc;
+    return rc < 0 ? rc : vu_queue_set_call(q, fd);
 }
 
 int vu_ctrl_vring_err(struct vu_dev *dev, struct vu_msg *msg, struct vu_reply *r)
 {
     struct vu_queue *q;
     int fd, rc = get_fd(dev, msg, &q, &fd);
-    if (rc == 0)
-        vu_queue_set_err(q, fd);
-    return rc;
+    return rc < 0 ? rc : vu_queue_set_err(q, fd);
 }
 
 /* A disabled ring is left in peace by the worker, and for some front-ends this is the only stop

@@ -94,7 +94,7 @@ static int get_queue_num(struct vu_dev *dev, struct vu_msg *msg, struct vu_reply
 
 static int set_backend_fd(struct vu_dev *dev, struct vu_msg *msg, struct vu_reply *r)
 {
-    return vu_backend_set(&dev->backend, vu_msg_steal_fd(msg, 0));
+    return vu_backend_set(&dev->backend, vu_msg_steal_fd(msg, 0), dev->conn_fd);
 }
 
 /* QEMU writes status 0 whenever it stops the rings, a paused guest included, so no status means
@@ -333,9 +333,10 @@ static int answer(struct vu_dev *dev, const struct vu_msg *msg, bool question, i
 {
     uint64_t ack = rc < 0;
     if (question)
-        return vu_msg_reply(dev->conn_fd, msg->hdr.request, r->payload, rc < 0 ? 0 : r->len);
+        return vu_msg_reply(dev->conn_fd, dev->wake_fd, msg->hdr.request, r->payload,
+                            rc < 0 ? 0 : r->len);
     if ((msg->hdr.flags & VU_NEED_REPLY) && (dev->protocol & BIT(VU_PROTO_REPLY_ACK)))
-        return vu_msg_reply(dev->conn_fd, msg->hdr.request, &ack, sizeof(ack));
+        return vu_msg_reply(dev->conn_fd, dev->wake_fd, msg->hdr.request, &ack, sizeof(ack));
     return 0;
 }
 

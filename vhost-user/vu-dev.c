@@ -11,10 +11,14 @@
 #include <unistd.h>
 
 #include "vhost-user/vu-priv.h"
+#include "virtiofsd/base/aside.h"
 #include "virtiofsd/base/errno-text.h"
 #include "virtiofsd/base/log.h"
 
 #define ACCEPT_RETRY_MS 200
+#define MESSAGE_MS      3000 /* from a message's first byte to its last */
+#define CHANNEL_LOOK_MS 2000
+#define ERR_WAIT_MS     200 /* for the front-end to be told of an error before it is hung up on */
 
 struct vu_dev *vu_dev_new(const struct vu_config *cfg)
 {
@@ -105,23 +109,61 @@ static bool must_end(struct vu_dev *dev)
     return atomic_load(&dev->stop) || atomic_load(&dev->broken);
 }
 
+/* How long to wait for bytes of a message that began at @began_us (0: of the next one), in ms. A
+ * channel that may be asked is looked at now and then: its answers are not waited for here. */
+static int patience(const struct vu_dev *dev, gint64 began_us, const struct pollfd *channel)
+{
+    if (began_us) {
+        gint64 left = began_us - g_get_monotonic_time() + MESSAGE_MS * G_TIME_SPAN_MILLISECOND;
+        return left > 0 ? (int)(left / G_TIME_SPAN_MILLISECOND) + 1 : 0;
+    }
+    return channel->fd >= 0 && dev->cfg.shmem_size ? CHANNEL_LOOK_MS : -1;
+}
+
+/* Wait for bytes of a message. Returns 1 when there are some, 0 when not (look again whether it is
+ * time to end), -ETIMEDOUT when a message that began does not go on. */
+static int await_message(struct vu_dev *dev, gint64 began_us)
+{
+    struct pollfd p[3] = {{dev->wake_fd, POLLIN, 0}, {dev->conn_fd, POLLIN, 0}};
+    uint64_t value;
+    p[2] = vu_backend_watch(&dev->backend, dev->cfg.shmem_size > 0);
+    int n = poll(p, 3, patience(dev, began_us, &p[2]));
+    if (n > 0 && p[0].revents)
+        (void)!read(dev->wake_fd, &value, sizeof(value));
+    if (n >= 0 && (n == 0 || p[2].revents))
+        vu_backend_check(&dev->backend);
+    if (n == 0 && began_us)
+        return -ETIMEDOUT;
+    return n > 0 && p[1].revents;
+}
+
+static void log_end(int rc)
+{
+    if (rc == -ENODATA || rc == -ECONNRESET || rc == -EPIPE)
+        log_info("front-end disconnected");
+    else if (rc == -ETIMEDOUT)
+        log_error("connection closed: the front-end stopped in the middle of a message");
+    else if (rc < 0 && rc != -ECANCELED)
+        log_error("connection closed: %s", errno_text(-rc));
+}
+
 static void serve_messages(struct vu_dev *dev)
 {
     struct vu_msg *msg = g_new0(struct vu_msg, 1);
+    gint64 began_us = 0; /* when the first bytes of a message came that is not whole */
     int rc = 0;
-    while (!must_end(dev)) {
-        if (!wait_for(dev, dev->conn_fd, -1))
-            continue;
-        rc = vu_msg_recv(dev->conn_fd, msg);
+    while (rc >= 0 && !must_end(dev)) {
+        rc = await_message(dev, began_us);
+        if (rc > 0)
+            rc = vu_msg_recv(dev->conn_fd, msg);
         if (rc > 0)
             rc = vu_ctrl_handle(dev, msg);
-        if (rc < 0)
-            break;
+        if (msg->have == 0)
+            began_us = 0;
+        else if (!began_us)
+            began_us = g_get_monotonic_time();
     }
-    if (rc == -ENODATA || rc == -ECONNRESET || rc == -EPIPE)
-        log_info("front-end disconnected");
-    else if (rc < 0)
-        log_error("connection closed: %s", errno_text(-rc));
+    log_end(rc);
     vu_msg_clear(msg);
     g_free(msg);
 }
@@ -132,6 +174,7 @@ static void disconnect(struct vu_dev *dev)
     if (atomic_load(&dev->broken)) {
         for (unsigned i = 0; i < dev->cfg.num_queues; i++)
             vu_queue_signal_err(&dev->queues[i]);
+        aside_wait(ERR_WAIT_MS);
     }
     vu_backend_pause(&dev->backend);
     close_fd(&dev->conn_fd);
@@ -202,6 +245,7 @@ static int accept_one(struct vu_dev *dev, GError **err)
 int vu_dev_run(struct vu_dev *dev, GError **err)
 {
     vu_sigbus_install();
+    aside_install();
     if (dev->wake_fd < 0) {
         g_set_error(err, G_FILE_ERROR, G_FILE_ERROR_MFILE, "cannot make an eventfd");
         return -1;

@@ -4,32 +4,40 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
-#include <poll.h>
-#include <sys/stat.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
-/* An eventfd has no file type, and refuses reads shorter than its counter. */
-static bool is_eventfd(int fd)
+#include "virtiofsd/base/aside.h"
+#include "virtiofsd/base/fd-kind.h"
+#include "virtiofsd/base/log.h"
+
+/* Whether @fd is what can be signalled by or waited for. */
+static bool fits(int fd, enum fd_kind kind, enum vu_fd_use use)
 {
-    struct stat st;
-    char buf[4];
-    return fstat(fd, &st) == 0 && (st.st_mode & S_IFMT) == 0 && read(fd, buf, sizeof(buf)) == -1 &&
-           errno == EINVAL;
+    int mode = fcntl(fd, F_GETFL) & O_ACCMODE;
+    return kind == FD_EVENTFD ||
+           (kind == FD_PIPE && mode != (use == VU_FD_READ ? O_WRONLY : O_RDONLY));
 }
 
-struct vu_fd *vu_fd_new(int fd)
+int vu_fd_new(int fd, enum vu_fd_use use, struct vu_fd **out)
 {
+    *out = NULL;
     if (fd < 0)
-        return NULL;
+        return 0;
+    enum fd_kind kind = fd_kind(fd);
+    if (!fits(fd, kind, use)) {
+        log_guest_warn("a kick, call or err must be an eventfd or an end of a pipe");
+        aside_close(fd);
+        return -EINVAL;
+    }
     struct vu_fd *f = g_new(struct vu_fd, 1);
     atomic_init(&f->refs, 1);
     f->fd = fd;
-    f->eventfd = is_eventfd(fd);
-    /* A pipe end is ours alone; an eventfd's flags are the front-end's as well, so they stay. */
+    f->eventfd = kind == FD_EVENTFD;
+    /* Nobody else uses this end of a pipe, as a rule; an eventfd is the front-end's to wait on. */
     if (!f->eventfd)
-        fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-    return f;
+        (void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+    *out = f;
+    return 0;
 }
 
 struct vu_fd *vu_fd_ref(struct vu_fd *f)
@@ -47,36 +55,32 @@ void vu_fd_unref(struct vu_fd *f)
     g_free(f);
 }
 
-bool vu_fd_is_shared(const struct vu_fd *f)
-{
-    return atomic_load_explicit(&f->refs, memory_order_acquire) > 1;
-}
-
 void vu_fd_signal(struct vu_fd *f)
 {
-    uint64_t one = 1;
+    const uint64_t one = 1;
+    aside_enter();
     (void)!write(f->fd, &one, sizeof(one)); /* a full pipe or counter is signal enough */
+    aside_leave();
 }
 
-static bool is_full(const struct vu_fd *f)
+static void signal_and_unref(void *arg)
 {
-    struct pollfd p = {f->fd, POLLOUT, 0};
-    return poll(&p, 1, 0) == 0;
+    vu_fd_signal(arg);
+    vu_fd_unref(arg);
 }
 
-void vu_fd_try_signal(struct vu_fd *f)
+void vu_fd_signal_aside(struct vu_fd *f)
 {
-    if (!is_full(f))
-        vu_fd_signal(f);
+    if (f)
+        aside_run(signal_and_unref, vu_fd_ref(f));
 }
 
-void vu_fd_unblock(struct vu_fd *f)
+bool vu_fd_drain(struct vu_fd *f)
 {
-    uint64_t value;
-    struct iovec iov = {&value, sizeof(value)};
-    if (!f->eventfd || !is_full(f))
-        return;
-    /* The front-end may read it meanwhile: then there is nothing to wait for. */
-    if (preadv2(f->fd, &iov, 1, -1, RWF_NOWAIT) < 0 && errno == EOPNOTSUPP) /* Linux < 5.8 */
-        (void)!read(f->fd, &value, sizeof(value));
+    char buf[512];
+    aside_enter();
+    ssize_t n = read(f->fd, buf, sizeof(buf));
+    int code = errno;
+    aside_leave();
+    return n > 0 || (n < 0 && (code == EAGAIN || code == EINTR));
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Descriptors by which a ring is kicked, called, and told of errors: eventfds, or pipes. */
+ * Descriptors by which a ring is kicked, called, and told of errors: eventfds, or pipes. All flags
+ * of theirs are the front-end's as well: any call may wait as long as it likes. */
 #pragma once
 
 #include <stdatomic.h>
@@ -13,17 +14,18 @@ struct vu_fd {
     bool eventfd;
 };
 
-/* Take over @fd; NULL for -1. */
-struct vu_fd *vu_fd_new(int fd);
+enum vu_fd_use { VU_FD_READ, VU_FD_WRITE };
+
+/* Take over @fd; *out is NULL for -1. Returns 0, or -EINVAL when it is neither an eventfd nor an
+ * end of a pipe that has this use; it is closed then. */
+int vu_fd_new(int fd, enum vu_fd_use use, struct vu_fd **out);
 struct vu_fd *vu_fd_ref(struct vu_fd *f);
 void vu_fd_unref(struct vu_fd *f); /* NULL is fine */
-/* Whether others than the caller hold a reference. */
-bool vu_fd_is_shared(const struct vu_fd *f);
 
-/* Add one. Waits when an eventfd is blocking and its counter is full, which only its owner can
- * have done; see vu_fd_unblock(). */
+/* Add one. May wait, when a pipe or a counter is full, until aside_break(). */
 void vu_fd_signal(struct vu_fd *f);
-/* The same, but drops the signal rather than wait. */
-void vu_fd_try_signal(struct vu_fd *f);
-/* Empty an eventfd whose counter is full, so that a writer goes on. */
-void vu_fd_unblock(struct vu_fd *f);
+/* The same, soon and from another thread. NULL is fine. */
+void vu_fd_signal_aside(struct vu_fd *f);
+/* Empty a pipe that was found readable. May wait until aside_break(). Returns whether more may
+ * come: not when it has no writer any more. */
+bool vu_fd_drain(struct vu_fd *f);

@@ -6,9 +6,10 @@
 #include <linux/magic.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
+
+#include "virtiofsd/base/fd-kind.h"
 
 static struct vu_map *map_ref(struct vu_map *map)
 {
@@ -75,19 +76,22 @@ static int check_region(const struct vu_mem *old, const struct vu_wire_region *r
     return 0;
 }
 
-/* Page size of the file: huge page files must be mapped in units of theirs. */
+/* Page size of the file: huge page files must be mapped in units of theirs. A file behind which a
+ * process may be has no page that is sure to come, and no call on it is sure to end. */
 static int file_page(int fd, uint64_t need, size_t *page, struct vu_map *of)
 {
-    struct stat st;
     struct statfs fs;
-    if (fstat(fd, &st) < 0)
-        return -errno;
-    if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size < need)
+    uint64_t size;
+    enum fd_kind kind = fd_kind(fd);
+    if (kind != FD_MEMORY && kind != FD_FILE)
         return -EINVAL;
-    of->dev = st.st_dev;
-    of->ino = st.st_ino;
+    int rc = fd_file_id(fd, &of->dev, &of->ino, &size);
+    if (rc < 0)
+        return rc;
+    if (size < need)
+        return -EINVAL;
     *page = (size_t)sysconf(_SC_PAGESIZE);
-    if (fstatfs(fd, &fs) == 0 && fs.f_type == HUGETLBFS_MAGIC)
+    if (kind == FD_MEMORY && fstatfs(fd, &fs) == 0 && fs.f_type == HUGETLBFS_MAGIC)
         *page = (size_t)fs.f_bsize;
     return 0;
 }
@@ -167,12 +171,14 @@ int vu_mem_remove(const struct vu_mem *old, const struct vu_wire_region *r, stru
 
 bool vu_mem_has(const struct vu_mem *mem, const struct vu_wire_region *r, int fd)
 {
-    struct stat st;
+    dev_t dev;
+    ino_t ino;
+    uint64_t size;
     for (unsigned i = 0; mem && i < mem->cnt; i++) {
         const struct vu_region *o = &mem->region[i];
         if (o->gpa == r->gpa && o->size == r->size && o->uaddr == r->uaddr)
-            return o->map->offset == r->mmap_offset && fstat(fd, &st) == 0 &&
-                   st.st_dev == o->map->dev && st.st_ino == o->map->ino;
+            return o->map->offset == r->mmap_offset && fd_file_id(fd, &dev, &ino, &size) == 0 &&
+                   dev == o->map->dev && ino == o->map->ino;
     }
     return false;
 }

@@ -2,11 +2,13 @@
 #include "vhost-user/vu-msg.h"
 
 #include <errno.h>
+#include <glib.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
+
+#include "virtiofsd/base/aside.h"
 
 #define SEND_TIMEOUT_MS 5000
 
@@ -23,7 +25,7 @@ bool vu_msg_take_fds(struct msghdr *mh, int *fds, unsigned max, unsigned *n)
             if (*n < max) {
                 fds[(*n)++] = fd;
             } else {
-                close(fd);
+                aside_close(fd);
                 all = false;
             }
         }
@@ -83,19 +85,29 @@ int vu_msg_steal_fd(struct vu_msg *msg, unsigned i)
 
 void vu_msg_clear(struct vu_msg *msg)
 {
-    for (unsigned i = 0; i < msg->nfds; i++) {
-        if (msg->fds[i] >= 0)
-            close(msg->fds[i]);
-    }
+    for (unsigned i = 0; i < msg->nfds; i++)
+        aside_close(msg->fds[i]);
     msg->nfds = 0;
     msg->have = 0;
 }
 
-int vu_msg_reply(int fd, uint32_t request, const void *payload, size_t len)
+/* Wait until @fd takes more, until @end_us at the latest. */
+static int wait_room(int fd, int stop_fd, gint64 end_us)
+{
+    struct pollfd p[2] = {{fd, POLLOUT, 0}, {stop_fd, POLLIN, 0}};
+    gint64 left = end_us - g_get_monotonic_time();
+    int n = left > 0 ? poll(p, 2, (int)(left / 1000 + 1)) : 0;
+    if (n == 0)
+        return -ETIMEDOUT;
+    return n > 0 && p[1].revents ? -ECANCELED : 0;
+}
+
+int vu_msg_reply(int fd, int stop_fd, uint32_t request, const void *payload, size_t len)
 {
     struct vu_hdr hdr = {request, VU_VERSION | VU_REPLY, (uint32_t)len};
     uint8_t buf[sizeof(hdr) + VU_MAX_REPLY];
     size_t total = sizeof(hdr) + len, sent = 0;
+    gint64 end_us = g_get_monotonic_time() + SEND_TIMEOUT_MS * G_TIME_SPAN_MILLISECOND;
 
     if (total > sizeof(buf))
         return -EMSGSIZE;
@@ -107,9 +119,9 @@ int vu_msg_reply(int fd, uint32_t request, const void *payload, size_t len)
         if (n >= 0) {
             sent += (size_t)n;
         } else if (errno == EAGAIN) {
-            struct pollfd p = {fd, POLLOUT, 0};
-            if (poll(&p, 1, SEND_TIMEOUT_MS) == 0)
-                return -ETIMEDOUT;
+            int rc = wait_room(fd, stop_fd, end_us);
+            if (rc < 0)
+                return rc;
         } else if (errno != EINTR) {
             return -errno;
         }

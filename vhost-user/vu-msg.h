@@ -39,5 +39,6 @@ int vu_msg_steal_fd(struct vu_msg *msg, unsigned i);
 /* Close what descriptors are left and make the message empty again. */
 void vu_msg_clear(struct vu_msg *msg);
 
-/* Send a reply to @request, waiting a bounded time for room. Returns 0 or -errno. */
-int vu_msg_reply(int fd, uint32_t request, const void *payload, size_t len);
+/* Send a reply to @request, waiting a bounded time for room, and not while @stop_fd (-1: none) is
+ * readable: then -ECANCELED. Returns 0 or -errno. */
+int vu_msg_reply(int fd, int stop_fd, uint32_t request, const void *payload, size_t len);

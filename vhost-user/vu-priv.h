@@ -10,7 +10,7 @@
 
 /* Locks: a queue's lock, the pool's lock and the back-end channel's are leaves; none is taken
  * while another is held, but the channel's under a queue's. (The channel's turn is held across a
- * round trip; the control thread never takes it.) All but the atomics belongs to the control
+ * round trip; the control thread only tries to take it.) All but the atomics belongs to the control
  * thread. */
 struct vu_dev {
     struct vu_config cfg;

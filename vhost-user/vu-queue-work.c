@@ -181,13 +181,21 @@ static bool poll_ring(struct vu_queue *q)
     return false;
 }
 
-/* Empty a kick that is a pipe. When it has no writer any more it would never sleep again. */
+/* Empty a kick that is a pipe. One that has no writer any more, or fails, would never let us sleep
+ * again. */
 static void read_pipe(struct vu_queue *q)
 {
-    char buf[64];
-    AUTO_LOCK(&q->lock);
-    if (q->kick && !q->kick->eventfd && read(q->kick->fd, buf, sizeof(buf)) == 0)
-        epoll_ctl(q->epoll_fd, EPOLL_CTL_DEL, q->kick->fd, NULL);
+    pthread_mutex_lock(&q->lock);
+    struct vu_fd *kick = q->kick && !q->kick->eventfd ? vu_fd_ref(q->kick) : NULL;
+    pthread_mutex_unlock(&q->lock);
+    if (!kick)
+        return;
+    bool more = vu_fd_drain(kick);
+    pthread_mutex_lock(&q->lock);
+    if (!more && kick == q->kick)
+        epoll_ctl(q->epoll_fd, EPOLL_CTL_DEL, kick->fd, NULL);
+    pthread_mutex_unlock(&q->lock);
+    vu_fd_unref(kick);
 }
 
 static void sleep_until_kick(struct vu_queue *q)

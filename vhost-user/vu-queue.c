@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "vhost-user/vu-priv.h"
+#include "virtiofsd/base/aside.h"
 #include "virtiofsd/base/auto.h"
 #include "virtiofsd/base/log.h"
 
@@ -54,8 +55,10 @@ static int open_wait(struct vu_queue *q)
 
 int vu_queue_set_kick(struct vu_queue *q, int fd)
 {
-    struct vu_fd *kick = vu_fd_new(fd), *old;
-    int rc = open_wait(q);
+    struct vu_fd *kick, *old;
+    int rc = vu_fd_new(fd, VU_FD_READ, &kick);
+    if (rc == 0)
+        rc = open_wait(q);
     if (rc < 0) {
         vu_fd_unref(kick);
         return rc;
@@ -93,50 +96,36 @@ void vu_queue_stopped(struct vu_queue *q)
     vu_fd_unref(call);
 }
 
-static void drop_call(gpointer fd)
+int vu_queue_set_call(struct vu_queue *q, int fd)
 {
-    vu_fd_unref(fd);
-}
-
-/* Let go of a call that was replaced, and of earlier ones that nobody signals any more. There are
- * never more than threads that signal. */
-static void retire_call(struct vu_queue *q, struct vu_fd *old)
-{
-    for (unsigned i = q->retired ? q->retired->len : 0; i-- > 0;) {
-        if (!vu_fd_is_shared(g_ptr_array_index(q->retired, i)))
-            g_ptr_array_remove_index_fast(q->retired, i);
-    }
-    if (!old || !vu_fd_is_shared(old)) {
-        vu_fd_unref(old);
-        return;
-    }
-    if (!q->retired)
-        q->retired = g_ptr_array_new_with_free_func(drop_call);
-    g_ptr_array_add(q->retired, old);
-}
-
-void vu_queue_set_call(struct vu_queue *q, int fd)
-{
-    struct vu_fd *call = vu_fd_new(fd), *old;
+    struct vu_fd *call, *old;
+    int rc = vu_fd_new(fd, VU_FD_WRITE, &call);
+    if (rc < 0)
+        return rc;
     pthread_mutex_lock(&q->lock);
     old = q->call;
     q->call = call;
     pthread_mutex_unlock(&q->lock);
-    retire_call(q, old);
-    if (call && q->run) /* what the old one was told may have been lost */
-        vu_fd_try_signal(call);
+    vu_fd_unref(old);
+    if (q->run) /* what the old one was told may have been lost */
+        vu_fd_signal_aside(call);
+    return 0;
 }
 
-void vu_queue_set_err(struct vu_queue *q, int fd)
+int vu_queue_set_err(struct vu_queue *q, int fd)
 {
+    struct vu_fd *err;
+    int rc = vu_fd_new(fd, VU_FD_WRITE, &err);
+    if (rc < 0)
+        return rc;
     vu_fd_unref(q->err);
-    q->err = vu_fd_new(fd);
+    q->err = err;
+    return 0;
 }
 
 void vu_queue_signal_err(struct vu_queue *q)
 {
-    if (q->err)
-        vu_fd_try_signal(q->err);
+    vu_fd_signal_aside(q->err);
 }
 
 /* ---- starting and stopping ---- */
@@ -277,25 +266,12 @@ static bool drain_step(struct vu_queue *q, int ms)
     return drained(q);
 }
 
-/* Whoever signals a front-end that does not read must not wait for it now: a worker, or ops->drain
- * itself, which may answer requests of any queue. */
-static void unblock_calls(struct vu_dev *dev)
-{
-    for (unsigned i = 0; i < dev->cfg.num_queues; i++) {
-        const struct vu_queue *q = &dev->queues[i];
-        if (q->call)
-            vu_fd_unblock(q->call);
-        for (unsigned k = 0; q->retired && k < q->retired->len; k++)
-            vu_fd_unblock(g_ptr_array_index(q->retired, k));
-    }
-}
-
 bool vu_queue_drain(struct vu_queue *q, int max_ms)
 {
     const struct vu_config *cfg = &q->dev->cfg;
     bool done = drain_step(q, DRAIN_FIRST_MS);
     for (int waited = 0; !done && (max_ms < 0 || waited < max_ms); waited += DRAIN_STEP_MS) {
-        unblock_calls(q->dev);
+        aside_break(); /* who signals a front-end that does not listen */
         if (cfg->ops->drain)
             cfg->ops->drain(cfg->user);
         done = drain_step(q, DRAIN_STEP_MS);
@@ -349,8 +325,6 @@ void vu_queue_fini(struct vu_queue *q)
     vu_fd_unref(q->kick);
     vu_fd_unref(q->call);
     vu_fd_unref(q->err);
-    if (q->retired)
-        g_ptr_array_unref(q->retired);
     vu_mem_unref(q->mem);
     vu_mem_unref(q->used_mem);
     g_free(q->avail.busy);

@@ -26,9 +26,7 @@ struct vu_queue {
     atomic_int wake_fd; /* eventfd: look at attention; another ring may stop the device meanwhile */
     int epoll_fd;
     pthread_t thread;
-    bool has_thread;    /* control thread only */
-    GPtrArray *retired; /* control thread only: calls that were replaced while somebody was
-                         * signalling them, perhaps for ever; NULL = none */
+    bool has_thread; /* control thread only */
 
     atomic_bool attention; /* the worker must look at what is below */
 
@@ -84,11 +82,12 @@ bool vu_queue_busy(struct vu_queue *q);
  * must be drained. */
 void vu_queue_stopped(struct vu_queue *q);
 
-/* Take over a descriptor (or -1: none). set_kick returns 0, or -errno when it cannot be watched;
- * the ring has no kick then. */
+/* Take over a descriptor (or -1: none). Return 0, -EINVAL when it is of no such kind (what there
+ * was before stays), or another -errno when a kick cannot be watched; the ring has no kick then. */
 int vu_queue_set_kick(struct vu_queue *q, int fd);
-void vu_queue_set_call(struct vu_queue *q, int fd);
-void vu_queue_set_err(struct vu_queue *q, int fd);
+int vu_queue_set_call(struct vu_queue *q, int fd);
+int vu_queue_set_err(struct vu_queue *q, int fd);
+/* Tell of an error, soon and from another thread. */
 void vu_queue_signal_err(struct vu_queue *q);
 
 /* Another table, perhaps while running. Returns 0 or -errno when the ring is not in it. */

@@ -80,7 +80,7 @@ int vu_sock_listen(const char *path, const char *group, struct sock_files **file
     if (!take_path(&addr, files, err))
         return -1;
 
-    AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
         fail(err, errno, "cannot make a unix socket: %s", errno_text(errno));
         return -1;
@@ -124,6 +124,15 @@ int vu_sock_adopt(int fd, bool *listening, GError **err)
         fail(err, errno, "descriptor %d: %s", fd, errno_text(errno));
         return -1;
     }
+    /* Another holder may accept what poll(2) told us of. */
+    if (kind.listening && fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0) {
+        fail(err, errno, "descriptor %d: %s", fd, errno_text(errno));
+        return -1;
+    }
+    /* A name by which the other side can be recognized. One of a pair has none; others keep it. */
+    const struct sockaddr any = {.sa_family = AF_UNIX};
+    if (!kind.listening)
+        (void)bind(fd, &any, sizeof(any.sa_family));
     *listening = kind.listening;
     return 0;
 }

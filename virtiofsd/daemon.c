@@ -16,6 +16,7 @@
 #include "virtiofsd/9p/p9-listen.h"
 #include "virtiofsd/base/auto.h"
 #include "virtiofsd/base/errno-text.h"
+#include "virtiofsd/base/fd-kind.h"
 #include "virtiofsd/base/log.h"
 #include "virtiofsd/base/sock-files.h"
 #include "virtiofsd/base/trim.h"
@@ -423,8 +424,10 @@ static int start(struct daemon *d, GError **err)
     if (d->o->protocol != OPT_PROTOCOL_9P)
         make_dev(d);
     struct sb_result sb;
-    if (!enter_sandbox(d, &sb, err) ||
-        (d->dev && !daemon_dax_start(&d->dax, d->o, d->nofile, dev_thread_start, d, err)) ||
+    if (!enter_sandbox(d, &sb, err))
+        return -1;
+    fd_kind_proc(sb.proc_self_fd);
+    if ((d->dev && !daemon_dax_start(&d->dax, d->o, d->nofile, dev_thread_start, d, err)) ||
         !make_fs(d, &sb, err))
         return -1;
     return !d->p9 || daemon_9p_make(d->p9, d->fs, dev_thread_start, d, err) ? 0 : -1;

@@ -44,7 +44,7 @@ static void up(struct fixture *f, enum fe_shmem_kind kind, const char *dialect)
     make_file(f);
     assert_int_equal(fe_shmem_start(&f->fe, kind, WINDOW), 0);
     vu_backend_init(&f->channel);
-    assert_int_equal(vu_backend_set(&f->channel, dup(f->fe.channel)), 0);
+    assert_int_equal(vu_backend_set(&f->channel, dup(f->fe.channel), -1), 0);
     vu_backend_negotiated(&f->channel, true, true, false);
     vu_backend_asked_shmem(&f->channel);
     vu_backend_resume(&f->channel);

@@ -17,6 +17,7 @@
 #include "tests/lib/fe-shmem.h"
 #include "tests/lib/fe-time.h"
 #include "vhost-user/vu-backend-priv.h"
+#include "virtiofsd/base/aside.h"
 
 #define WINDOW  (UINT64_C(2) << 20)
 #define LONG_MS 5000
@@ -51,7 +52,7 @@ static int setup(void **state)
     assert_int_equal(ftruncate(f->fd, (off_t)f->page), 0);
     assert_int_equal(fe_shmem_start(&f->fe, FE_SHMEM_QEMU, WINDOW), 0);
     vu_backend_init(&f->b);
-    assert_int_equal(vu_backend_set(&f->b, dup(f->fe.channel)), 0);
+    assert_int_equal(vu_backend_set(&f->b, dup(f->fe.channel), -1), 0);
     vu_backend_negotiated(&f->b, true, true, true);
     vu_backend_resume(&f->b);
     *state = f;
@@ -209,7 +210,7 @@ static void no_answer(void **state)
     /* Another channel, or another connection, begins anew. */
     struct fe_shmem other;
     assert_int_equal(fe_shmem_start(&other, FE_SHMEM_QEMU, WINDOW), 0);
-    assert_int_equal(vu_backend_set(&f->b, dup(other.channel)), 0);
+    assert_int_equal(vu_backend_set(&f->b, dup(other.channel), -1), 0);
     assert_int_equal(do_map(f, 0, LONG_MS, &value), 0);
     assert_int_equal(fe_shmem_get(&other, &other.maps), 1);
     vu_backend_close(&f->b);
@@ -271,7 +272,7 @@ static void replaced_while_waiting(void **state)
     assert_int_equal(fe_shmem_start(&other, FE_SHMEM_QEMU, WINDOW), 0);
     fe_shmem_set_fault(&f->fe, FE_SHMEM_SILENT, 0);
     call_until_asked(&c, f, 0);
-    assert_int_equal(vu_backend_set(&f->b, dup(other.channel)), 0);
+    assert_int_equal(vu_backend_set(&f->b, dup(other.channel), -1), 0);
     pthread_join(c.thread, NULL);
     assert_int_equal(c.rc, -ECANCELED);
     assert_int_equal(do_map(f, 0, LONG_MS, &value), 0);
@@ -340,7 +341,8 @@ static void who_may_ask(void **state)
     expect_channel(f, false);
     assert_false(vu_backend_has_shmem(&f->b));
     int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    assert_int_equal(vu_backend_set(&f->b, fd), -EINVAL);
+    assert_int_equal(vu_backend_set(&f->b, fd, -1), -EINVAL);
+    assert_true(aside_wait(5000));
     assert_int_equal(fcntl(fd, F_GETFD), -1); /* closed */
 }
 
@@ -355,7 +357,7 @@ static void sent_in_part(void **state)
     setsockopt(sv[1], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
     while (send(sv[1], junk, sizeof(junk), MSG_DONTWAIT) > 0)
         ;
-    assert_int_equal(vu_backend_set(&f->b, sv[1]), 0);
+    assert_int_equal(vu_backend_set(&f->b, sv[1], -1), 0);
     assert_int_equal(do_map(f, 0, 100, &value), -ETIMEDOUT);
     expect_channel(f, false);
     close(sv[0]);

@@ -98,7 +98,7 @@ static void test_refused_files(void **state)
     assert_int_equal(add(&mem, p[0], 0, PAGE, 0, 0), -EINVAL);
     close(p[0]);
     close(p[1]);
-    assert_int_equal(add(&mem, -1, 0, PAGE, 0, 0), -EBADF);
+    assert_int_equal(add(&mem, -1, 0, PAGE, 0, 0), -EINVAL);
 }
 
 static void test_overlap(void **state)
