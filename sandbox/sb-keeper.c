@@ -1,27 +1,38 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The keeper: the process that was started. It stays outside the sandbox, passes signals in and
  * the exit status out. Whoever started us sees one process that behaves like the daemon. */
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <poll.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "sandbox/sb-priv.h"
 #include "virtiofsd/base/sock-files.h"
 #include "virtiofsd/base/trim.h"
 
+#define GRACE_MS 1500 /* for the daemon to end by itself after a signal */
+#define DEATH_MS 100
+
 static const int forwarded[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
+
+static void remove_files(const GPtrArray *files)
+{
+    for (unsigned i = 0; files && i < files->len; i++)
+        sock_files_remove(g_ptr_array_index(files, i));
+}
 
 /* End as the daemon ended. */
 static G_NORETURN void end_like(int status, const GPtrArray *files)
 {
-    for (unsigned i = 0; files && i < files->len; i++)
-        sock_files_remove(g_ptr_array_index(files, i));
+    remove_files(files);
     if (!WIFSIGNALED(status))
         _exit(WEXITSTATUS(status));
 
@@ -66,17 +77,59 @@ static void shed(int alive_fd, const GPtrArray *files)
     sb_seccomp_apply(SB_THREAD_KEEPER, SB_ACTION_KILL);
 }
 
+static int64_t now_ms(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* Wait for a signal, not beyond @end_ms (0: for ever). Returns it, 0 when the time is over, or -1.
+ */
+static int await(const sigset_t *awaited, int64_t end_ms)
+{
+    if (end_ms == 0)
+        return sigwaitinfo(awaited, NULL);
+    int64_t left = MAX(end_ms - now_ms(), 0);
+    struct timespec ts = {left / 1000, left % 1000 * 1000000L};
+    int sig = sigtimedwait(awaited, NULL, &ts);
+    return sig < 0 && errno == EAGAIN ? 0 : sig;
+}
+
+/* A daemon that should have ended by itself: end it, and do not wait for one that cannot even die
+ * (a call on a file system that does not answer may hold it). */
+static G_NORETURN void end_hard(pid_t child, const sigset_t *awaited, const GPtrArray *files)
+{
+    kill(child, SIGKILL);
+    await(awaited, now_ms() + DEATH_MS);
+    remove_files(files);
+    _exit(1);
+}
+
+static bool ends_daemon(int sig)
+{
+    return sig == SIGTERM || sig == SIGINT || sig == SIGHUP;
+}
+
 static G_NORETURN void keep(pid_t child, const sigset_t *awaited, const GPtrArray *files)
 {
+    int64_t end_ms = 0; /* when the daemon must have ended */
     for (;;) {
-        siginfo_t info;
-        int status, sig = sigwaitinfo(awaited, &info);
+        int status, sig = await(awaited, end_ms);
+        if (sig == 0)
+            end_hard(child, awaited, files);
         if (sig < 0)
             continue;
-        if (sig != SIGCHLD)
-            kill(child, sig);
-        else if (waitpid(child, &status, WNOHANG) == child)
-            end_like(status, files);
+        if (sig == SIGCHLD) {
+            if (waitpid(child, &status, WNOHANG) == child)
+                end_like(status, files);
+            continue;
+        }
+        if (ends_daemon(sig) && end_ms)
+            end_hard(child, awaited, files);
+        kill(child, sig);
+        if (ends_daemon(sig))
+            end_ms = now_ms() + GRACE_MS;
     }
 }
 

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,6 +21,7 @@
 #include "virtiofsd/base/trim.h"
 #include "virtiofsd/daemon-9p.h"
 #include "virtiofsd/daemon-dax.h"
+#include "virtiofsd/daemon-signal.h"
 #include "virtiofsd/fs/fs-idmap.h"
 #include "virtiofsd/fs/fs-xattrmap.h"
 #include "virtiofsd/fs/fs.h"
@@ -47,33 +47,6 @@ struct daemon {
     struct daemon_dax dax;
     struct daemon_9p *p9; /* NULL: not asked for */
 };
-
-/* For the signal handler only: whom to stop, and whether that was asked before there was a device.
- */
-static struct vu_dev *volatile signal_dev;
-static struct daemon_9p *volatile signal_9p;
-static volatile sig_atomic_t signalled;
-
-static void on_signal(int sig)
-{
-    signalled = 1;
-    if (signal_dev)
-        vu_dev_stop(signal_dev);
-    if (signal_9p)
-        daemon_9p_stop(signal_9p);
-}
-
-static void set_signals(void)
-{
-    struct sigaction end = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
-    struct sigaction ignore = {.sa_handler = SIG_IGN};
-
-    sigaction(SIGTERM, &end, NULL);
-    sigaction(SIGINT, &end, NULL);
-    sigaction(SIGHUP, &end, NULL);
-    sigaction(SIGPIPE, &ignore, NULL);
-    sigaction(SIGXFSZ, &ignore, NULL); /* a write beyond RLIMIT_FSIZE is the guest's EFBIG */
-}
 
 /* ---- descriptors ---- */
 
@@ -427,7 +400,8 @@ static int start(struct daemon *d, GError **err)
     if (!enter_sandbox(d, &sb, err))
         return -1;
     fd_kind_proc(sb.proc_self_fd);
-    if ((d->dev && !daemon_dax_start(&d->dax, d->o, d->nofile, dev_thread_start, d, err)) ||
+    if (!daemon_signal_start(err) ||
+        (d->dev && !daemon_dax_start(&d->dax, d->o, d->nofile, dev_thread_start, d, err)) ||
         !make_fs(d, &sb, err))
         return -1;
     return !d->p9 || daemon_9p_make(d->p9, d->fs, dev_thread_start, d, err) ? 0 : -1;
@@ -459,13 +433,15 @@ static void say_ready(const struct daemon *d)
                     o->socket_path ? o->socket_path : fd);
 }
 
-/* From here on a signal ends what serves; one that came before does so now. */
-static void arm_signals(struct daemon *d)
+/* A signal came. */
+static void stop_serving(void *user)
 {
-    signal_dev = d->dev;
-    signal_9p = d->p9;
-    if (signalled)
-        on_signal(0);
+    struct daemon *d = user;
+
+    if (d->dev)
+        vu_dev_stop(d->dev);
+    if (d->p9)
+        daemon_9p_stop(d->p9);
 }
 
 /* Ours only as long as the sandbox was not entered. */
@@ -476,8 +452,7 @@ static void remove_files(struct sock_files *f, void *unused)
 
 static void stop(struct daemon *d)
 {
-    signal_dev = NULL;
-    signal_9p = NULL;
+    daemon_signal_stops(NULL, NULL);
     daemon_9p_free(d->p9);
     fuse_srv_free(d->fuse);
     daemon_dax_free(&d->dax);
@@ -520,9 +495,9 @@ int daemon_run(const struct options *o)
     for (unsigned i = 0; i < o->notes->len; i++)
         log_warn("%s", (const char *)g_ptr_array_index(o->notes, i));
     umask(0);
-    set_signals();
+    daemon_signal_early();
     if (start(&d, &err) == 0) {
-        arm_signals(&d);
+        daemon_signal_stops(stop_serving, &d);
         say_ready(&d);
         if (serve(&d, &err))
             code = 0;

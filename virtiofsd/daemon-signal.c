@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "virtiofsd/daemon-signal.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "virtiofsd/base/aside.h"
+#include "virtiofsd/base/auto.h"
+#include "virtiofsd/base/errno-text.h"
+#include "virtiofsd/base/log.h"
+
+#define GRACE_MS   1300   /* for an orderly end; the keeper waits a little longer */
+#define BURST_MS   100    /* what comes so soon after a signal is the same one */
+#define EARLY_S    1      /* for the start, after a signal */
+#define LAST_MS    100    /* for the last line of the log */
+#define STACK_SIZE 262144 /* the sanitizers want some; little of it is touched */
+
+static const int ends[] = {SIGTERM, SIGINT, SIGHUP};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static void (*stop_fn)(void *user);
+static void *stop_user;
+static bool signalled;
+static volatile sig_atomic_t early; /* a signal came before the thread was there */
+
+/* Nothing is served yet: the start goes on, to its orderly end, but not for ever. */
+static void on_early(int sig)
+{
+    if (early)
+        _exit(1);
+    early = 1;
+    alarm(EARLY_S);
+}
+
+static void on_alarm(int sig)
+{
+    _exit(1);
+}
+
+static sigset_t end_set(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    for (unsigned i = 0; i < G_N_ELEMENTS(ends); i++)
+        sigaddset(&set, ends[i]);
+    return set;
+}
+
+void daemon_signal_early(void)
+{
+    struct sigaction end = {.sa_handler = on_early, .sa_flags = SA_RESTART};
+    struct sigaction over = {.sa_handler = on_alarm}, ignore = {.sa_handler = SIG_IGN};
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(ends); i++)
+        sigaction(ends[i], &end, NULL);
+    sigaction(SIGALRM, &over, NULL);
+    sigaction(SIGPIPE, &ignore, NULL);
+    sigaction(SIGXFSZ, &ignore, NULL); /* a write beyond RLIMIT_FSIZE is the guest's EFBIG */
+}
+
+static void say_why(void *arg)
+{
+    log_error("%s", (const char *)arg);
+}
+
+/* Whatever holds a lock or a descriptor may hang: the log is written aside. */
+static G_NORETURN void end_hard(const char *why)
+{
+    aside_run(say_why, (void *)why);
+    aside_wait(LAST_MS);
+    _exit(1);
+}
+
+static void begin_end(void)
+{
+    AUTO_LOCK(&lock);
+    signalled = true;
+    if (stop_fn)
+        stop_fn(stop_user);
+}
+
+/* One of them, within @ms (-1: for ever). 0 when there is none. */
+static int await(int64_t ms)
+{
+    sigset_t set = end_set();
+    const struct timespec ts = {ms / 1000, ms % 1000 * 1000000L};
+    int sig;
+
+    do
+        sig = ms < 0 ? sigwaitinfo(&set, NULL) : sigtimedwait(&set, NULL, &ts);
+    while (sig < 0 && errno == EINTR);
+    return MAX(sig, 0);
+}
+
+static void *await_signals(void *arg)
+{
+    if (!early)
+        await(-1);
+    begin_end();
+    /* One of a terminal or of a control group comes by the keeper, too. */
+    int64_t begin = g_get_monotonic_time(), passed = 0;
+    bool again;
+    do {
+        again = await(GRACE_MS - passed) > 0;
+        passed = (g_get_monotonic_time() - begin) / G_TIME_SPAN_MILLISECOND;
+    } while (passed < GRACE_MS && (!again || passed < BURST_MS));
+    end_hard(again ? "a second signal: the process ends at once"
+                   : "something hangs that should have ended: the process ends without it");
+}
+
+bool daemon_signal_start(GError **err)
+{
+    sigset_t set = end_set();
+    pthread_attr_t attr;
+    pthread_t thread;
+
+    pthread_sigmask(SIG_BLOCK, &set, NULL); /* for all threads to come as well */
+    pthread_attr_init(&attr);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attr, STACK_SIZE);
+    int rc = pthread_create(&thread, &attr, await_signals, NULL);
+    pthread_attr_destroy(&attr);
+    if (rc != 0)
+        g_set_error(err, G_FILE_ERROR, (int)g_file_error_from_errno(rc),
+                    "cannot start a thread: %s", errno_text(rc));
+    return rc == 0;
+}
+
+void daemon_signal_stops(void (*stop)(void *user), void *user)
+{
+    AUTO_LOCK(&lock);
+    stop_fn = stop;
+    stop_user = user;
+    if (stop && signalled)
+        stop(user);
+}
