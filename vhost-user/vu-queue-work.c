@@ -153,7 +153,8 @@ static bool serve_one(struct vu_queue *q)
     ch->c.queue = q->index;
     if (G_UNLIKELY(ch->c.unmapped) &&
         !cfg->shmem_size) /* else perhaps in the window, which is none */
-        vu_unshared_tell(q->dev, "a request points to what the front-end has not sent");
+        vu_unshared_tell(
+            q->dev, "a request points to what the front-end has not sent, or to another device's");
     if (q->index >= cfg->hiprio && q->dev->pool)
         vu_pool_push(q->dev->pool, ch);
     else

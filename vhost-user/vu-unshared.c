@@ -17,10 +17,11 @@ void vu_unshared_tell(struct vu_dev *dev, const char *sign)
 {
     if (atomic_exchange(&dev->told_unshared, true))
         return;
-    log_warn("the guest's memory is not shared with us (%s), so its requests cannot be served: "
-             "start QEMU with -object memory-backend-memfd,id=mem,size=SIZE,share=on and -machine "
-             "memory-backend=mem, give <source type='memfd'/> <access mode='shared'/> in libvirt's "
-             "<memoryBacking>, Cloud Hypervisor --memory size=SIZE,shared=on",
+    log_warn("the guest's memory is not shared with us (%s), and what lies there cannot be served: "
+             "start QEMU with share=on for each memory backend, as in -object memory-backend-memfd,"
+             "id=mem,size=SIZE,share=on -machine memory-backend=mem, give <source type='memfd'/> "
+             "<access mode='shared'/> in libvirt's <memoryBacking>, Cloud Hypervisor --memory "
+             "size=SIZE,shared=on",
              sign);
 }
 

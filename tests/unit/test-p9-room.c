@@ -63,6 +63,9 @@ static void test_shares(void **state)
     assert_int_equal(r.common + a.held + b.held + c.held, 0);
     assert_int_equal(atomic_load(&r.waiting), 0);
     assert_null(r.first);
+    /* The largest message of all, when nobody else wants anything. */
+    assert_true(p9_room_take(&r, &a, 16 * MIB + (MIB >> 3)));
+    p9_room_leave(&r, &a);
     p9_room_fini(&r);
     close(fd);
 }

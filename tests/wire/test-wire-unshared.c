@@ -23,7 +23,7 @@ static void is_told(struct wire *w, const char *sign)
         usleep(5000);
     assert_int_equal(told(w), 1);
     assert_int_equal(fe_daemon_log_count(&w->d, sign), 1);
-    assert_int_equal(fe_daemon_log_count(&w->d, "share=on"), 1);
+    assert_int_equal(fe_daemon_log_count(&w->d, "start QEMU with share=on"), 1);
 }
 
 /* A connection, and memory that nobody was told of. */
