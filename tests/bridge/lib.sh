@@ -72,4 +72,5 @@ END
 served() {
     check "$1: the daemon ends with code 0" daemon_wait "$1"
     equal "$1: and has not complained" "" "$(grep -E 'warn|error' "$T/$1.log")"
+    check "$1: and knows the client for Linux" linux_known "$1"
 }
