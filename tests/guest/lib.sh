@@ -186,6 +186,7 @@ daemon() {
 declare -a NAMES_WRAP=()
 declare -A NAMES=()
 NAMES_NO=0
+exec {NAMES_OUT}>&1
 watch_names() {
     NAMES_NO=$((NAMES_NO + 1))
     NAMES[$1]="$T/names.$NAMES_NO"
@@ -196,7 +197,7 @@ names_watched() {
     [ -n "${NAMES[$1]:-}" ] || return 0
     await_host "the end of the trace" 10 eval "tail -n 3 '${NAMES[$1]}' | grep -q '+++ '"
     "$GUEST/absolute-names" "${NAMES[$1]}" >"$T/names.out"
-    count_lines "$T/names.out"
+    count_lines "$T/names.out" >&"$NAMES_OUT" # also when it is waited for by check
     unset "NAMES[$1]"
 }
 
