@@ -274,6 +274,11 @@ void fs_act_done(struct fs *fs)
     fs_cred_leave(fs, &thread_acting.saved);
 }
 
+bool fs_cred_acting(void)
+{
+    return thread_acting.on;
+}
+
 bool fs_search_begin(void)
 {
     const uint32_t caps = 1u << CAP_DAC_READ_SEARCH | 1u << CAP_DAC_OVERRIDE;

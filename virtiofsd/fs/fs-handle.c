@@ -375,3 +375,21 @@ void fs_sweep(struct fs *fs)
         close_picked(fs, inode);
     }
 }
+
+struct fs_inode *fs_sweep_one(struct fs *fs, uint64_t id)
+{
+    struct fs_inode *inode = fs_inode_get(fs, id);
+
+    if (!inode)
+        return NULL;
+    atomic_fetch_and(&inode->flags, (uint8_t)~INODE_QUEUED);
+    uint64_t s = atomic_load(&inode->state);
+    bool used = atomic_fetch_and(&inode->flags, (uint8_t)~INODE_USED) & INODE_USED;
+    if (fs_state_fd(s) >= 0 && (used || fs_inode_is_young(inode)))
+        return inode;
+    if (fs_state_fd(s) >= 0 && fs_state_refs(s) == 2)
+        close_picked(fs, inode);
+    else
+        fs_inode_put_later(fs, inode, NULL); /* without entering it into the queue again */
+    return NULL;
+}

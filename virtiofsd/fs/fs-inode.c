@@ -167,6 +167,7 @@ void fs_inode_put_later(struct fs *fs, struct fs_inode *inode, GArray *later)
 
 void fs_inode_put(struct fs *fs, struct fs_inode *inode)
 {
+    fs_idle_note(fs, inode);
     fs_inode_put_later(fs, inode, NULL);
 }
 
@@ -370,6 +371,7 @@ int fs_inode_intern(struct fs *fs, const struct fs_inode *near, int *fd, const s
         fs_mnt_anchor(fs, inode, fs_state_fd(atomic_load(&inode->state)));
     if (made)
         fs_layout_learn(fs, inode, fs_state_fd(atomic_load(&inode->state)));
+    fs_idle_note(fs, inode);
     fs_sweep(fs);
     if (isnew)
         *isnew = made;

@@ -52,6 +52,7 @@ enum {
     INODE_YOUNG = 1 << 2, /* its birth was too near to the moment its descriptor was closed */
     INODE_HASHED = 1 << 3,
     INODE_OPENED = 1 << 4, /* at least once: the guest may have some of it cached */
+    INODE_QUEUED = 1 << 6, /* in the queue of fs-idle.c */
     INODE_PROVED = 1 << 5, /* its handle leads to the file that was looked up: fs-proof.c */
 };
 
@@ -103,6 +104,7 @@ struct fs_owner;
 struct fs_book;
 struct fs_waiter;
 struct fs_proofs;
+struct fs_idle;
 
 /* Record locks of all clients, and those that wait for any lock: fs-lock-priv.h. */
 struct fs_locks {
@@ -148,6 +150,7 @@ struct fs_tree {
     struct fs_mnt *mnts;
     uint32_t next_salt;
     struct fs_proofs *proofs; /* NULL without handles */
+    struct fs_idle *idle;     /* the same */
     bool root_is_mount;       /* nothing of the root's mount lies outside of the share */
 };
 
@@ -280,6 +283,9 @@ int fs_inode_reopen(struct fs *fs, struct fs_inode *inode);
 void fs_inode_adopt_fd(struct fs *fs, struct fs_inode *inode, int *fd);
 /* Close unused descriptors when there are more than the soft limit. */
 void fs_sweep(struct fs *fs);
+/* Close the descriptor of the inode with this id, when it was not used since the last call and
+ * nobody refers to it. Returns the inode, with a reference, when it is worth another call later. */
+struct fs_inode *fs_sweep_one(struct fs *fs, uint64_t id);
 /* Remember a real descriptor inside the mount of @inode. 0 or -errno. */
 int fs_mnt_anchor(struct fs *fs, struct fs_inode *inode, int fd);
 
@@ -330,6 +336,24 @@ static inline bool fs_inode_is(const struct fs_inode *inode, mode_t type)
 static inline bool fs_inode_openable(const struct fs_inode *inode)
 {
     return fs_inode_is(inode, S_IFREG) || fs_inode_is(inode, S_IFDIR);
+}
+
+/* ---- fs-idle.c: descriptors that are not used for a while ---- */
+
+int fs_idle_init(struct fs *fs);
+void fs_idle_fini(struct fs *fs);
+/* Between the two no reference is held but by requests. */
+void fs_idle_pause(struct fs *fs);
+void fs_idle_resume(struct fs *fs);
+void fs_idle_enter(struct fs *fs, struct fs_inode *inode);
+
+/* @inode, on which the caller has a reference, may have a descriptor. */
+static inline void fs_idle_note(struct fs *fs, struct fs_inode *inode)
+{
+    if (fs->handles && fs_inode_is(inode, S_IFREG) &&
+        fs_state_fd(atomic_load_explicit(&inode->state, memory_order_relaxed)) >= 0 &&
+        !(atomic_load_explicit(&inode->flags, memory_order_relaxed) & INODE_QUEUED))
+        fs_idle_enter(fs, inode);
 }
 
 /* ---- fs-file.c ---- */
@@ -459,6 +483,8 @@ int fs_cred_enter(struct fs *fs, const struct fs_cred *cred, struct fs_cred_save
  * guest's kernel has judged, by groups that it did not send or by a capability of the process.
  * Nothing else comes with it: no device nodes, no set-group-id of others' groups. Keeps errno. */
 bool fs_cred_override(const struct fs_cred *cred, struct fs_cred_saved *saved);
+/* Whether this thread acts as a user beyond one call. */
+bool fs_cred_acting(void);
 /* Keeps errno. A thread that cannot become itself again must not go on: aborts. */
 void fs_cred_leave(struct fs *fs, const struct fs_cred_saved *saved);
 

@@ -110,8 +110,8 @@ static int open_root(struct fs *fs, GError **err)
     if (rc < 0)
         return rc;
     fs->tree->root_is_mount = (stx.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
-    if (fs->handles)
-        rc = fs_proofs_init(fs);
+    if (fs->handles && (rc = fs_proofs_init(fs)) == 0)
+        rc = fs_idle_init(fs);
     if (rc == 0)
         rc = fs_inodes_add_root(fs, steal_fd(&fs->cfg.root_fd), &stx);
     if (rc == 0 && fs->handles)
@@ -197,12 +197,16 @@ void fs_reset(struct fs *fs)
     fs->writeback = false;
     fs_locks_reset(fs);
     fs_files_reset(fs);
-    if (!fs->view)
-        fs_inodes_reset(fs);
+    if (fs->view)
+        return;
+    fs_idle_pause(fs);
+    fs_inodes_reset(fs);
+    fs_idle_resume(fs);
 }
 
 static void free_tree(struct fs *fs)
 {
+    fs_idle_fini(fs);
     fs_locks_fini(fs->tree);
     fs_inodes_fini(fs);
     fs_proofs_fini(fs);
