@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 #define MANY 10000
@@ -268,13 +269,78 @@ static void test_removed(void **state)
     tree_stop(&t);
 }
 
+/* ---- where another file system begins ---- */
+
+static struct fs *entry_fs;
+
+static bool take_m(void *user, const struct fs_dirent *d, struct fs_entry *entry)
+{
+    uint64_t *ino = user;
+    if (d->name_len == 1 && d->name[0] == 'm' && entry) {
+        assert_int_equal(d->ino, entry->attr.st.st_ino);
+        *ino = d->ino;
+    }
+    if (entry)
+        fs_inode_put(entry_fs, entry->inode);
+    return true;
+}
+
+/* Two file systems of a kind, one in the other: their first directories have one number on the
+ * host. In the guest a walk would take the inner one for the outer, and for a loop. */
+static void test_first_directories(void **state)
+{
+    struct tree t;
+    struct fs_config cfg = tree_config();
+    struct fs_attr top, a;
+    struct fs_entry e, up;
+    struct fs_opened o;
+    struct statx stx;
+    struct stat host[2];
+    uint64_t listed = 0;
+
+    tree_make_tmpfs(&t);
+    assert_ok(mkdir(tree_path(&t, "m"), 0755));
+    assert_ok(mount("none", tree_path(&t, "m"), "tmpfs", 0, "mode=0755"));
+    assert_ok(mkdir(tree_path(&t, "m/below"), 0755));
+    assert_ok(stat(t.dir, &host[0]));
+    assert_ok(stat(tree_path(&t, "m"), &host[1]));
+    assert_int_equal(host[0].st_ino, host[1].st_ino);
+    tree_open(&t, &cfg);
+    entry_fs = t.fs;
+    assert_ok(fs_getattr(t.fs, t.root, NULL, &top));
+    assert_int_equal(top.st.st_ino, host[0].st_ino);
+    assert_ok(fs_lookup(t.fs, t.root, "m", &e));
+    assert_int_not_equal(e.attr.st.st_ino, top.st.st_ino);
+    /* Whoever asks hears the same. */
+    assert_ok(fs_getattr(t.fs, e.inode, NULL, &a));
+    assert_int_equal(a.st.st_ino, e.attr.st.st_ino);
+    assert_ok(fs_statx(t.fs, e.inode, NULL, 0, STATX_BASIC_STATS, &stx));
+    assert_int_equal(stx.stx_ino, e.attr.st.st_ino);
+    struct fs_inode *below = tree_look(&t, e.inode, "below");
+    assert_ok(fs_lookup(t.fs, below, "..", &up));
+    assert_ptr_equal(up.inode, e.inode);
+    assert_int_equal(up.attr.st.st_ino, e.attr.st.st_ino);
+    fs_inode_put(t.fs, up.inode);
+    fs_inode_put(t.fs, below);
+    assert_ok(fs_opendir(t.fs, t.root, &o));
+    struct fs_file *f = fs_file_get(t.fs, o.fh, t.root);
+    assert_ok(fs_readdir(t.fs, t.root, f, 0, true, 4096, take_m, &listed));
+    assert_int_equal(listed, e.attr.st.st_ino);
+    fs_file_put(t.fs, f);
+    assert_ok(fs_release(t.fs, o.fh));
+    fs_inode_put(t.fs, e.inode);
+    tree_close(&t);
+    assert_ok(umount(tree_path(&t, "m")));
+    tree_remove(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_many),        cmocka_unit_test(test_stop),
         cmocka_unit_test(test_seek),        cmocka_unit_test(test_without_buffers),
         cmocka_unit_test(test_root_dotdot), cmocka_unit_test(test_wrong_kind),
-        cmocka_unit_test(test_removed),
+        cmocka_unit_test(test_removed),     cmocka_unit_test(test_first_directories),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

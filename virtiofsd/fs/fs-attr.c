@@ -41,6 +41,8 @@ int fs_statx(struct fs *fs, struct fs_inode *inode, struct fs_file *file, unsign
         stx.stx_uid = fs_idmap_to_guest(fs->cfg.uids, stx.stx_uid);
     if (G_UNLIKELY(fs->cfg.gids))
         stx.stx_gid = fs_idmap_to_guest(fs->cfg.gids, stx.stx_gid);
+    if (stx.stx_mask & STATX_INO)
+        stx.stx_ino = fs_shown_ino(fs, &stx);
     *out = stx;
     return 0;
 }

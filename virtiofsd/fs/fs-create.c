@@ -31,9 +31,9 @@ static void unmake(struct fs *fs, struct fs_inode *parent, const char *name,
     struct statx stx;
     int dir = fs_inode_fd(fs, parent);
 
-    if (dir >= 0 && fs_statx_at(dir, name, &stx) == 0 && stx.stx_ino == made->attr.st.st_ino &&
-        stx.stx_mnt_id == made->attr.mnt_id &&
+    if (dir >= 0 && fs_statx_at(dir, name, &stx) == 0 &&
         /* what was made has an inode: NOLINTNEXTLINE */
+        stx.stx_ino == made->inode->ino && stx.stx_mnt_id == made->attr.mnt_id &&
         fs_btime(&stx) == made->inode->btime_ns)
         unlinkat(dir, name, S_ISDIR(stx.stx_mode) ? AT_REMOVEDIR : 0);
     fs_inode_put(fs, made->inode);

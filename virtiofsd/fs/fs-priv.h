@@ -151,6 +151,7 @@ struct fs_tree {
     uint32_t next_salt;
     struct fs_proofs *proofs; /* NULL without handles */
     struct fs_idle *idle;     /* the same */
+    dev_t dev;                /* of the root */
     bool root_is_mount;       /* nothing of the root's mount lies outside of the share */
 };
 
@@ -161,6 +162,7 @@ struct fs {
     bool handles;       /* file handles are in use */
     bool ids;           /* cfg.uids or cfg.gids is given */
     bool acl;           /* the guest knows ACLs; constant while requests run */
+    bool submounts;     /* other file systems are other devices to the guest; the same */
     uid_t uid;          /* ours */
     gid_t gid;
     /* The host's name of security.capability where the xattrmap has another one for it: the host's
@@ -190,6 +192,10 @@ const char *fs_fd_name(char buf[FD_NAME_LEN], int fd);
 
 /* statx of @name below @fd, not followed; "" is @fd itself. 0 or -errno. */
 int fs_statx_at(int fd, const char *name, struct statx *stx);
+/* The number that the guest sees. First directories of file systems have the same few numbers, and
+ * a guest sees one below the other on one device, until it goes in or for ever: a walk takes that
+ * for a loop. So numbers that are ambiguous have some of their device's added. */
+uint64_t fs_shown_ino(const struct fs *fs, const struct statx *stx);
 /* Attributes in the form of fs_attr, ids as the guest knows them; submount is left false. */
 void fs_attr_from_statx(const struct fs *fs, const struct statx *stx, struct fs_attr *out);
 /* As above for an entry found in @parent: fills submount. */

@@ -10,6 +10,7 @@
 #include <sys/sysmacros.h>
 
 #define SOFT_INODE_FDS 4096u
+#define SUBVOLUME_INO  256u
 
 const char *fs_fd_name(char buf[FD_NAME_LEN], int fd)
 {
@@ -46,7 +47,7 @@ void fs_attr_from_statx(const struct fs *fs, const struct statx *stx, struct fs_
         .st =
             {
                 .st_dev = makedev(stx->stx_dev_major, stx->stx_dev_minor),
-                .st_ino = stx->stx_ino,
+                .st_ino = fs_shown_ino(fs, stx),
                 .st_mode = stx->stx_mode,
                 .st_nlink = stx->stx_nlink,
                 .st_uid = stx->stx_uid,
@@ -75,7 +76,7 @@ void fs_attr_for_child(const struct fs *fs, const struct fs_inode *parent, const
                        struct fs_attr *out)
 {
     fs_attr_from_statx(fs, stx, out);
-    out->submount = fs->cfg.announce_submounts && S_ISDIR(stx->stx_mode) &&
+    out->submount = fs->submounts && S_ISDIR(stx->stx_mode) &&
                     (out->mnt_id != parent->mnt->mnt_id || out->st.st_dev != parent->mnt->dev);
 }
 
@@ -95,6 +96,26 @@ void fs_fds_give(struct fs *fs)
     atomic_fetch_sub_explicit(&fs->tree->other_fds, 1, memory_order_relaxed);
 }
 
+/* Whether a number of the file system that @stx is of may be taken for one of another: where they
+ * are all one device to the guest, or of the first directory of a mount or of a subvolume of btrfs,
+ * which the guest sees from outside first. */
+static bool ambiguous(const struct fs *fs, const struct statx *stx)
+{
+    if (G_LIKELY(makedev(stx->stx_dev_major, stx->stx_dev_minor) == fs->tree->dev))
+        return false;
+    return !fs->submounts ||
+           (S_ISDIR(stx->stx_mode) &&
+            ((stx->stx_attributes & STATX_ATTR_MOUNT_ROOT) || stx->stx_ino == SUBVOLUME_INO));
+}
+
+uint64_t fs_shown_ino(const struct fs *fs, const struct statx *stx)
+{
+    if (G_LIKELY(!ambiguous(fs, stx)))
+        return stx->stx_ino;
+    uint64_t dev = makedev(stx->stx_dev_major, stx->stx_dev_minor);
+    return stx->stx_ino ^ ((dev * 0x9e3779b97f4a7c15u >> 48 | 1) << 32);
+}
+
 static int open_root(struct fs *fs, GError **err)
 {
     struct statx stx;
@@ -109,6 +130,7 @@ static int open_root(struct fs *fs, GError **err)
     rc = fs_handles_init(fs, fs->cfg.root_fd, err);
     if (rc < 0)
         return rc;
+    fs->tree->dev = makedev(stx.stx_dev_major, stx.stx_dev_minor);
     fs->tree->root_is_mount = (stx.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
     if (fs->handles && (rc = fs_proofs_init(fs)) == 0)
         rc = fs_idle_init(fs);
@@ -132,6 +154,7 @@ struct fs *fs_new(const struct fs_config *cfg, GError **err)
     fs->uid = geteuid();
     fs->gid = getegid();
     fs->ids = cfg->uids || cfg->gids;
+    fs->submounts = cfg->announce_submounts;
     fs_xattr_init(fs);
     fs->serial = atomic_fetch_add(&serial, 1) + 1;
     /* Neither inodes nor files may take everything from the other. */
@@ -170,6 +193,7 @@ struct fs *fs_view(struct fs *first)
         .other_fds_hard = first->other_fds_hard,
         .tree = first->tree,
         .view = true,
+        .submounts = true, /* its protocol's numbers are of one device each */
         .root = first->root,
     };
     fs->cfg.root_fd = -1;
@@ -189,6 +213,11 @@ void fs_acl_enable(struct fs *fs, bool on)
 void fs_writeback_enable(struct fs *fs, bool on)
 {
     fs->writeback = on;
+}
+
+void fs_submounts_enable(struct fs *fs, bool on)
+{
+    fs->submounts = on;
 }
 
 void fs_reset(struct fs *fs)

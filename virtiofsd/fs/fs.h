@@ -81,6 +81,10 @@ void fs_acl_enable(struct fs *fs, bool on);
  * data itself. fs_reset() switches it off. No other call may run. */
 void fs_writeback_enable(struct fs *fs, bool on);
 
+/* Whether the guest gives each file system below the root a device of its own (FUSE_SUBMOUNTS). At
+ * first as configured. No other call may run. */
+void fs_submounts_enable(struct fs *fs, bool on);
+
 /* Prepare the calling thread: private umask and cwd (unshare(CLONE_FS)). Once per thread. */
 void fs_thread_start(void);
 

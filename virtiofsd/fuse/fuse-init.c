@@ -161,6 +161,7 @@ void fuse_do_init(struct fuse_rq *rq)
     srv->flush = flush_needed(srv);
     fs_acl_enable(srv->fs, granted & FUSE_POSIX_ACL);
     fs_writeback_enable(srv->fs, granted & FUSE_WRITEBACK_CACHE);
+    fs_submounts_enable(srv->fs, granted & FUSE_SUBMOUNTS);
 
     out.max_readahead = init.max_readahead;
     out.flags = (uint32_t)srv->flags;
