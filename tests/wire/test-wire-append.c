@@ -237,6 +237,16 @@ static void direct(void **state)
         assert_memory_equal(back, buf, DD);
         assert_int_equal(fe_release(&w->f, node, o.fh), 0);
     }
+    /* A long write of these comes in pieces all at once, unless the guest is told this. */
+    wire_put(w, "dd", "");
+    uint64_t node = wire_node(w, "dd");
+    static const int flags[] = {O_RDWR | O_DIRECT, O_RDWR | O_APPEND, O_RDWR | O_APPEND | O_DIRECT};
+    for (unsigned i = 0; i < 3; i++) {
+        if (opened(w, node, flags[i], &o) != 0)
+            continue;
+        assert_int_equal(!!(o.open_flags & FOPEN_DIRECT_IO), i == 2);
+        assert_int_equal(fe_release(&w->f, node, o.fh), 0);
+    }
     wire_finish(w, 0);
 }
 

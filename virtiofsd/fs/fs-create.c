@@ -138,7 +138,10 @@ static int finish_create(struct fs *fs, const struct fs_cred *cred, struct fs_in
                          struct fs_opened *opened)
 {
     struct fs_entry entry = {0};
-    struct fs_opened o = {.keep_cache = fs->cfg.cache == FS_CACHE_ALWAYS};
+    struct fs_opened o = {
+        .keep_cache = fs->cfg.cache == FS_CACHE_ALWAYS,
+        .in_order = fs_in_order(asked),
+    };
     int rc = entry_of_fd(fs, parent, fd, &entry);
 
     if (rc == 0) {

@@ -192,6 +192,7 @@ int fs_open(struct fs *fs, struct fs_inode *inode, int flags, unsigned how, stru
     if (rc < 0)
         return rc;
     o.append_only = clean & O_APPEND;
+    o.in_order = fs_in_order(flags);
     o.keep_cache = keep_cache(fs, inode, fd);
     *out = o;
     return 0;

@@ -414,6 +414,11 @@ uint64_t fs_digest(const struct statx *stx);
 int fs_inode_open(struct fs *fs, struct fs_inode *inode, int flags);
 /* The guest's open(2) flags reduced to what its descriptor gets, or -errno. */
 int fs_open_flags(const struct fs *fs, int flags);
+/* fs_opened.in_order of open(2) @flags. */
+static inline bool fs_in_order(int flags)
+{
+    return (flags & (O_APPEND | O_DIRECT)) == (O_APPEND | O_DIRECT);
+}
 /* fs_sides_ready() of a new handle, which is released when that fails. 0 or -errno. */
 int fs_open_ready(struct fs *fs, uint64_t fh, int asked);
 

@@ -233,6 +233,7 @@ struct fs_opened {
     uint64_t fh;
     bool keep_cache;  /* unchanged since the last open: the guest may keep its page cache */
     bool append_only; /* the host takes nothing but appends, which must not be delayed */
+    bool in_order;    /* O_APPEND and O_DIRECT: the pieces of a write must not pass each other */
 };
 
 /* Open a regular file with open(2) @flags (access mode, O_APPEND, O_TRUNC, O_DIRECT... sanitised;

@@ -163,6 +163,10 @@ uint32_t fuse_open_flags(const struct fuse_srv *srv, bool dir, const struct fs_o
     /* The guest would delay appends that the host then refuses: none of them through its cache. */
     if (o->append_only && (srv->flags & FUSE_WRITEBACK_CACHE))
         return FOPEN_DIRECT_IO;
+    /* Of a file with O_DIRECT Linux sends a long write in pieces all at once, which would be
+     * appended as they arrive; of one that says this, one after the other. */
+    if (o->in_order)
+        return FOPEN_DIRECT_IO;
     switch (srv->cfg.cache) {
     case FS_CACHE_NEVER:
     case FS_CACHE_METADATA:

@@ -7,6 +7,7 @@
  *   flags euid              print the effective user id */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define DD 10001
+#define DD   10001
+#define LONG (8 << 20) /* more than one request takes */
 
 static const char *dir, *other;
 
@@ -41,7 +43,7 @@ static void result(int good, const char *what)
 /* Whether the other machine sees exactly these bytes. */
 static int shows(const char *name, const void *want, size_t n)
 {
-    static char buf[1 << 16];
+    static char buf[LONG + 1];
     int fd = at(other, name, O_RDONLY);
     ssize_t got = read(fd, buf, sizeof(buf));
     close(fd);
@@ -127,6 +129,20 @@ static void direct(void)
     }
 }
 
+/* A write that takes many requests, which arrive in any order. */
+static void long_append(void)
+{
+    uint64_t *buf = aligned_alloc(4096, LONG);
+    char name[] = "long0";
+    for (unsigned i = 0; i < LONG / 8; i++)
+        buf[i] = i * 7;
+    for (int n = 0; n < 4; n++, name[4]++) {
+        int fd = at(dir, name, O_RDWR | O_CREAT | O_APPEND | O_DIRECT);
+        result(write(fd, buf, LONG) == LONG && close(fd) == 0, "append 8 MiB past the page cache");
+        result(shows(name, buf, LONG), "all in its place");
+    }
+}
+
 static int write_at(const char *file, const char *offset, const char *text)
 {
     int fd = open(file, O_WRONLY), append = fd < 0;
@@ -156,6 +172,7 @@ int main(int argc, char **argv)
         changed_append();
     } else {
         direct();
+        long_append();
     }
     return 0;
 }
