@@ -3,7 +3,10 @@
 # keeps no descriptor afterwards.
 . "$(dirname "$0")/lib.sh"
 setup stress-ng
-daemon auto "$T/share" --xattr
+# Locks: the guest's own as root, shared as a user.
+locks=()
+[ -z "${AS_USER:-}" ] || locks=(--posix-lock --flock)
+daemon auto "$T/share" --xattr ${locks[@]+"${locks[@]}"}
 
 descriptors() { find "/proc/$(daemon_pid auto)/fd" -mindepth 1 | wc -l; }
 
@@ -11,8 +14,6 @@ boot g -m 1024M -t 150 auto <<'END'
 share auto /mnt
 tell mounted
 await go
-# Locks that wait for each other crosswise stay away: between open-file-description locks nobody looks
-# for deadlocks.
 check "stress-ng file-system mix" stress-ng --temp-path /mnt --timeout 15 --verify --metrics-brief \
     --hdd 1 --hdd-bytes 16M --fallocate 1 --fallocate-bytes 8M --rename 1 --link 1 --symlink 1 --dentry 1 \
     --dentries 200 --dir 1 --dirdeep 1 --dirdeep-dirs 3 --dirdeep-inodes 500 --fstat 1 --chmod 1 --chown 1 \

@@ -38,6 +38,8 @@ static void start(struct p9_mem *m)
     }
 }
 
+static unsigned ring; /* of the virtqueue by which requests come that wait; 0: a socket */
+
 /* Send a blocking Tlock that waits. */
 static struct p9_msg *wait_for(struct p9_mem *m, uint32_t fid, uint32_t proc, uint16_t tag)
 {
@@ -48,6 +50,7 @@ static struct p9_msg *wait_for(struct p9_mem *m, uint32_t fid, uint32_t proc, ui
     size_t len = p9c_build_lock(&m->c, fid, &lk);
     m->c.tag = old;
     struct p9_msg *msg = p9_msg_new(m->c.t, len, 100);
+    msg->chain.ring = ring;
     p9_conn_handle(m->conn, &msg->chain);
     return msg;
 }
@@ -246,6 +249,26 @@ static void test_flood(void **state)
     p9_mem_stop(&m);
 }
 
+/* A ring is not filled up with requests that wait. */
+static void test_ring(void **state)
+{
+    struct p9_mem m;
+    uint8_t status;
+    start(&m);
+    assert_int_equal(do_lock(&m.c, 1, WR, 0, 0, 1), SUCCESS);
+    ring = 4;
+    struct p9_msg *msg[4];
+    for (uint16_t i = 0; i < 4; i++)
+        msg[i] = wait_for(&m, 2, 2 + i, 50 + i);
+    ring = 0;
+    assert_ok(answer_of(&m, msg[3], &status));
+    assert_int_equal(status, BLOCKED); /* it may ask again */
+    p9_conn_cancel(m.conn);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(answer_of(&m, msg[i], &status), -EINTR);
+    p9_mem_stop(&m);
+}
+
 /* Locks that are not shared: each is granted, and nobody else notices. */
 static void test_not_shared(void **state)
 {
@@ -284,7 +307,7 @@ int main(void)
         cmocka_unit_test(test_others),     cmocka_unit_test(test_clunk_unlocks),
         cmocka_unit_test(test_wait),       cmocka_unit_test(test_flush),
         cmocka_unit_test(test_other_ends), cmocka_unit_test(test_flood),
-        cmocka_unit_test(test_not_shared),
+        cmocka_unit_test(test_ring),       cmocka_unit_test(test_not_shared),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

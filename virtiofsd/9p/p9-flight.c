@@ -68,6 +68,7 @@ static void wait_end(struct p9_wait *w)
     while (*p != w)
         p = &(*p)->next;
     *p = w->next;
+    conn->n_waits--;
     unref_locked(w);
     pthread_cond_broadcast(&conn->changed);
 }
@@ -89,7 +90,8 @@ static void lock_done(void *user, int result)
     wait_end(w);
 }
 
-/* Enter a wait into the list, unless its fid is gone already. */
+/* Enter a wait into the list; it is cancelled at once when its fid is gone already. NULL: the ring
+ * would be full of them. */
 static struct p9_wait *wait_begin(struct p9_rq *rq, struct p9_fid *fid)
 {
     struct p9_conn *conn = rq->conn;
@@ -97,17 +99,24 @@ static struct p9_wait *wait_begin(struct p9_rq *rq, struct p9_fid *fid)
 
     *w = (struct p9_wait){.conn = conn, .chain = rq->chain, .fid = fid, .refs = 2, .tag = rq->tag};
     AUTO_LOCK(&conn->lock);
+    if (rq->chain->ring && conn->n_waits >= chain_ring_share(rq->chain)) {
+        g_free(w);
+        return NULL;
+    }
     w->cancelled = fid->gone;
     w->next = conn->waits;
     conn->waits = w;
+    conn->n_waits++;
     return w;
 }
 
-void p9_wait_lock(struct p9_rq *rq, struct p9_fid *fid, uint64_t owner, const struct fs_lock *lk)
+bool p9_wait_lock(struct p9_rq *rq, struct p9_fid *fid, uint64_t owner, const struct fs_lock *lk)
 {
     struct p9_conn *conn = rq->conn;
     struct p9_wait *w = wait_begin(rq, fid);
 
+    if (!w)
+        return false;
     struct fs_locker who = {.owner = owner};
     fs_setlk_wait(rq->fs, fid->inode, &who, lk, 0, lock_done, w);
     /* Who cancelled it before the core knew of it could not reach it. */
@@ -118,6 +127,7 @@ void p9_wait_lock(struct p9_rq *rq, struct p9_fid *fid, uint64_t owner, const st
         fs_lock_cancel(rq->fs, w);
     AUTO_LOCK(&conn->lock);
     unref_locked(w);
+    return true;
 }
 
 /* The next wait to be cancelled, with a reference. */

@@ -99,10 +99,8 @@ int p9_do_lock(struct p9_rq *rq)
         rc = p9_may_lock(rq, r.fid, r.lk.type);
     if (rc == 0 && take)
         rc = note_owner(rq->conn, r.fid, r.owner);
-    if (rc == 0 && take && (r.flags & P9_LOCK_BLOCK)) {
-        p9_wait_lock(rq, r.fid, r.owner, &r.lk);
+    if (rc == 0 && take && (r.flags & P9_LOCK_BLOCK) && p9_wait_lock(rq, r.fid, r.owner, &r.lk))
         return P9_LATER;
-    }
     struct fs_locker who = {.owner = r.owner};
     if (rc == 0 && shared)
         rc = fs_setlk(rq->fs, r.fid->inode, &who, &r.lk);

@@ -55,6 +55,7 @@ struct p9_conn {
     pthread_mutex_t lock;
     pthread_cond_t changed;   /* a tag is free, a wait has ended */
     struct p9_wait *waits;    /* locks that are waited for; lock */
+    unsigned n_waits;         /* lock */
     struct p9_flush *flushes; /* Tflush in progress; lock */
 };
 
@@ -109,8 +110,9 @@ bool p9_tag_claim(struct p9_conn *conn, uint16_t tag);
  * p9_tag_free() wants. */
 uint32_t p9_tag_answering(struct p9_conn *conn, uint16_t tag);
 void p9_tag_free(struct p9_conn *conn, uint16_t tag, uint32_t word);
-/* Answer when the lock is there. @fid: reference, taken over. */
-void p9_wait_lock(struct p9_rq *rq, struct p9_fid *fid, uint64_t owner, const struct fs_lock *lk);
+/* Answer when the lock is there. @fid: reference, taken over. False, and nothing was done: too many
+ * requests of the ring wait already. */
+bool p9_wait_lock(struct p9_rq *rq, struct p9_fid *fid, uint64_t owner, const struct fs_lock *lk);
 /* End waits with EINTR: of one fid object that is no longer in the table, or all (NULL). */
 void p9_waits_cancel(struct p9_conn *conn, const struct p9_fid *fid);
 /* Wait until no answer is outstanding in another thread. */

@@ -35,6 +35,13 @@ struct chain {
     unsigned ring;  /* entries of the virtqueue; 0 for sockets */
 };
 
+/* How many requests of a virtqueue may wait for something that can take long: of so many others
+ * always get through. */
+static inline unsigned chain_ring_share(const struct chain *c)
+{
+    return c->ring - (c->ring >= 16 ? c->ring / 8 : c->ring > 1);
+}
+
 static inline void chain_complete(struct chain *c, size_t len)
 {
     c->ops->complete(c, len);

@@ -12,10 +12,6 @@
 
 #include "virtiofsd/base/log.h"
 
-/* Of its ring a guest may fill all but one in so many with requests that wait, so that others still
- * get through. */
-#define RING_KEPT 8
-
 /* What the three requests name. */
 struct asked {
     struct fuse_lk_in arg;
@@ -137,7 +133,7 @@ static int take_place(struct fuse_rq *rq, atomic_uint **waiting)
     unsigned ring = rq->chain->ring;
 
     *waiting = &rq->srv->waiting[rq->chain->queue % FUSE_QUEUES];
-    if (atomic_fetch_add(*waiting, 1) < ring - MAX(ring / RING_KEPT, 1) || ring == 0)
+    if (atomic_fetch_add(*waiting, 1) < chain_ring_share(rq->chain) || ring == 0)
         return 0;
     atomic_fetch_sub(*waiting, 1);
     log_guest_warn("too many wait for locks on a ring of %u", ring);
