@@ -329,6 +329,12 @@ static void settle(struct fs_owner *o, const struct fs_lock *lk, unsigned more, 
         o->pid = lk->pid;
 }
 
+int fs_owner_ready(struct fs_owner *o, short type)
+{
+    AUTO_LOCK(&o->turn);
+    return type == F_WRLCK && !o->writable ? make_writable(o) : 0;
+}
+
 /* The turn is held. */
 static int set_in_turn(struct fs_owner *o, const struct fs_lock *lk)
 {

@@ -52,7 +52,7 @@ static inline struct fs_locks *fs_locks_of(struct fs *fs)
 
 /* The owner, or NULL; with a reference. */
 struct fs_owner *fs_owner_find(struct fs *fs, struct fs_inode *inode, uint64_t id);
-/* Find or make; it can hold locks of @type then. NULL with *rc = -errno. */
+/* Find, or make one that can hold locks of @type. NULL with *rc = -errno. */
 struct fs_owner *fs_owner_get(struct fs *fs, struct fs_inode *inode, const struct fs_locker *who,
                               short type, int *rc);
 /* Drop a reference. An owner that holds nothing goes: with @last always, else if there are many. */
@@ -60,6 +60,9 @@ void fs_owner_put(struct fs_owner *o, bool last);
 /* Set without waiting. 0, -EAGAIN: others are in the way, -ENOLCK: there are too many, -EBADF: the
  * file cannot be opened for it. */
 int fs_owner_set(struct fs_owner *o, const struct fs_lock *lk);
+/* Let it hold locks of @type, as long as the caller has its reference: then no call about a lock of
+ * that type opens anything, which threads that wait may not. 0 or -errno. */
+int fs_owner_ready(struct fs_owner *o, short type);
 /* Wait in the kernel, which gives the lock; a signal ends it (-EINTR). Then it must be noted, with
  * the number of turns there had been before: 0, or -errno when it was lost meanwhile. */
 int fs_owner_block(struct fs_owner *o, const struct fs_lock *lk);

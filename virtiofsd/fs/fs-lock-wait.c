@@ -332,7 +332,10 @@ void fs_setlk_wait(struct fs *fs, struct fs_inode *inode, const struct fs_locker
         return;
     }
     struct fs_owner *o = fs_owner_get(fs, inode, who, lk->type, &rc);
-    if (!o) {
+    rc = o ? fs_owner_ready(o, lk->type) : rc;
+    if (rc < 0) {
+        if (o)
+            fs_owner_put(o, false);
         done(user, rc);
         return;
     }
