@@ -7,10 +7,10 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "vhost-user/vu-backend-priv.h"
+#include "vhost-user/vu-fd.h"
 #include "vhost-user/vu-msg.h"
 #include "virtiofsd/base/aside.h"
 #include "virtiofsd/base/auto.h"
@@ -137,19 +137,6 @@ static void cancel_locked(struct vu_backend *b)
     (void)!write(b->cancel_fd, &one, sizeof(one));
 }
 
-/* Whether @fd is the other side of the connection @conn: held here, it would stay open when the
- * front-end is gone. Its peer has the connection's name then; our side always has one, the
- * listening socket's or what vu_sock_adopt() gave it. */
-static bool is_other_side(int fd, int conn)
-{
-    struct sockaddr_un own, peer;
-    socklen_t own_len = sizeof(own), peer_len = sizeof(peer);
-    return conn >= 0 && getsockname(conn, (struct sockaddr *)&own, &own_len) == 0 &&
-           getpeername(fd, (struct sockaddr *)&peer, &peer_len) == 0 &&
-           own_len > sizeof(sa_family_t) && own_len == peer_len &&
-           memcmp(&own, &peer, own_len) == 0;
-}
-
 /* Put @chan, or nothing, in the channel's place. */
 static void replace(struct vu_backend *b, struct vu_channel *chan)
 {
@@ -163,7 +150,7 @@ static void replace(struct vu_backend *b, struct vu_channel *chan)
 
 int vu_backend_set(struct vu_backend *b, int fd, int conn)
 {
-    bool fits = fd_kind(fd) == FD_UNIX && !is_other_side(fd, conn);
+    bool fits = fd_kind(fd) == FD_UNIX && !vu_fd_is_other_side(fd, conn);
     if (!fits || b->cancel_fd < 0) {
         aside_close(fd);
         return fits ? -EMFILE : -EINVAL;

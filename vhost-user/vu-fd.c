@@ -4,28 +4,52 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "virtiofsd/base/aside.h"
 #include "virtiofsd/base/fd-kind.h"
 #include "virtiofsd/base/log.h"
 
-/* Whether @fd is what can be signalled by or waited for. */
-static bool fits(int fd, enum fd_kind kind, enum vu_fd_use use)
+bool vu_fd_is_other_side(int fd, int conn)
 {
+    struct sockaddr_un own, peer;
+    socklen_t own_len = sizeof(own), peer_len = sizeof(peer);
+    return conn >= 0 && getsockname(conn, (struct sockaddr *)&own, &own_len) == 0 &&
+           getpeername(fd, (struct sockaddr *)&peer, &peer_len) == 0 &&
+           own_len > sizeof(sa_family_t) && own_len == peer_len &&
+           memcmp(&own, &peer, own_len) == 0;
+}
+
+/* User-Mode Linux is called by a stream socket. It must bring nothing, now or later: a descriptor
+ * under way in it would be held as long as it is. */
+static bool brings_nothing(int fd)
+{
+    char c;
+    return shutdown(fd, SHUT_RD) == 0 && recv(fd, &c, sizeof(c), MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+/* Whether @fd is what can be signalled by or waited for. */
+static bool fits(int fd, enum fd_kind kind, enum vu_fd_use use, int conn)
+{
+    if (kind == FD_UNIX)
+        return use == VU_FD_WRITE && !vu_fd_is_other_side(fd, conn) && brings_nothing(fd);
     int mode = fcntl(fd, F_GETFL) & O_ACCMODE;
     return kind == FD_EVENTFD ||
            (kind == FD_PIPE && mode != (use == VU_FD_READ ? O_WRONLY : O_RDONLY));
 }
 
-int vu_fd_new(int fd, enum vu_fd_use use, struct vu_fd **out)
+int vu_fd_new(int fd, enum vu_fd_use use, int conn, struct vu_fd **out)
 {
     *out = NULL;
     if (fd < 0)
         return 0;
     enum fd_kind kind = fd_kind(fd);
-    if (!fits(fd, kind, use)) {
-        log_guest_warn("a kick, call or err must be an eventfd or an end of a pipe");
+    if (!fits(fd, kind, use, conn)) {
+        log_guest_warn("a kick, call or err must be an eventfd or an end of a pipe, or of a socket "
+                       "to write to");
         aside_close(fd);
         return -EINVAL;
     }

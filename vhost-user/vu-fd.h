@@ -16,9 +16,15 @@ struct vu_fd {
 
 enum vu_fd_use { VU_FD_READ, VU_FD_WRITE };
 
+/* Whether @fd is the other side of the connection @conn: held here, it would stay open when the
+ * front-end is gone. Its peer has the connection's name then; our side always has one, the
+ * listening socket's or what vu_sock_adopt() gave it. */
+bool vu_fd_is_other_side(int fd, int conn);
+
 /* Take over @fd; *out is NULL for -1. Returns 0, or -EINVAL when it is neither an eventfd nor an
- * end of a pipe that has this use; it is closed then. */
-int vu_fd_new(int fd, enum vu_fd_use use, struct vu_fd **out);
+ * end of a pipe that has this use, nor, to be written, another stream socket than the front-end's
+ * of @conn; it is closed then. The control thread. */
+int vu_fd_new(int fd, enum vu_fd_use use, int conn, struct vu_fd **out);
 struct vu_fd *vu_fd_ref(struct vu_fd *f);
 void vu_fd_unref(struct vu_fd *f); /* NULL is fine */
 

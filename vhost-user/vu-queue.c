@@ -56,7 +56,7 @@ static int open_wait(struct vu_queue *q)
 int vu_queue_set_kick(struct vu_queue *q, int fd)
 {
     struct vu_fd *kick, *old;
-    int rc = vu_fd_new(fd, VU_FD_READ, &kick);
+    int rc = vu_fd_new(fd, VU_FD_READ, q->dev->conn_fd, &kick);
     if (rc == 0)
         rc = open_wait(q);
     if (rc < 0) {
@@ -99,7 +99,7 @@ void vu_queue_stopped(struct vu_queue *q)
 int vu_queue_set_call(struct vu_queue *q, int fd)
 {
     struct vu_fd *call, *old;
-    int rc = vu_fd_new(fd, VU_FD_WRITE, &call);
+    int rc = vu_fd_new(fd, VU_FD_WRITE, q->dev->conn_fd, &call);
     if (rc < 0)
         return rc;
     pthread_mutex_lock(&q->lock);
@@ -115,7 +115,7 @@ int vu_queue_set_call(struct vu_queue *q, int fd)
 int vu_queue_set_err(struct vu_queue *q, int fd)
 {
     struct vu_fd *err;
-    int rc = vu_fd_new(fd, VU_FD_WRITE, &err);
+    int rc = vu_fd_new(fd, VU_FD_WRITE, q->dev->conn_fd, &err);
     if (rc < 0)
         return rc;
     vu_fd_unref(q->err);

@@ -88,6 +88,13 @@ static void make_socket(struct wire *w, struct fds *f)
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, f->fd), 0);
 }
 
+/* What it brings is held as long as it is. */
+static void make_full_socket(struct wire *w, struct fds *f)
+{
+    make_socket(w, f);
+    assert_int_equal(write(f->fd[1], "x", 1), 1);
+}
+
 /* A socket whose other side is closed: always readable. */
 static void make_dead_socket(struct wire *w, struct fds *f)
 {
@@ -167,8 +174,9 @@ static const struct kind {
     {"signalfd", make_signalfd, REFUSED},
     {"epoll", make_epoll, REFUSED},
     {"listening socket", make_listening, REFUSED},
-    {"socket", make_socket, REFUSED},
-    {"dead socket", make_dead_socket, REFUSED},
+    {"socket", make_socket, CALL_ONLY}, /* as User-Mode Linux does */
+    {"dead socket", make_dead_socket, CALL_ONLY},
+    {"socket with something in it", make_full_socket, REFUSED},
     {"read end", make_read_end, KICK_ONLY},
     {"read end without a writer", make_hung_up, KICK_ONLY},
     {"write end", make_write_end, CALL_ONLY},
@@ -259,7 +267,8 @@ static void other_places(void **state)
         wire_rings(w);
         struct fe_vu_mem t = {1, 0, {{0, 4096, 0x1000000, 0}}};
         struct fds f = make(w, &kinds[k]);
-        bool socket = kinds[k].make == make_socket || kinds[k].make == make_dead_socket;
+        bool socket = kinds[k].make == make_socket || kinds[k].make == make_dead_socket ||
+                      kinds[k].make == make_full_socket;
         if (f.fd[0] >= 0) {
             int e = fe_vhost_ack(&w->v, VU_SET_BACKEND_REQ_FD, NULL, 0, f.fd, 1);
             if (e != !socket)
