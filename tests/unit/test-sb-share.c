@@ -417,26 +417,36 @@ static int body_handle(const struct sb_result *r, void *arg)
     return 0;
 }
 
-static void run_handle(enum sb_mode mode)
+/* @moved: the host takes the file's directory out of the share meanwhile. */
+static void run_handle(enum sb_mode mode, bool moved)
 {
     struct sb_run run = {.cfg = {.mode = mode, .shared_dir = ext_share, .file_handles = true}};
     int mount_id;
-    char file[96];
+    char file[96], deep[96], away[96];
 
     snprintf(file, sizeof(file), "%s/deep/file", ext_share);
+    snprintf(deep, sizeof(deep), "%s/deep", ext_share);
+    snprintf(away, sizeof(away), "%s-away", ext_share);
     handle.head.handle_bytes = MAX_HANDLE_SZ;
     if (name_to_handle_at(AT_FDCWD, file, &handle.head, &mount_id, 0) < 0)
         skip();
     pid_t pid = steps_start(&run, body_handle);
+    if (moved)
+        assert_int_equal(rename(deep, away), 0);
     drop_caches();
-    assert_int_equal(steps_end(pid), 0);
+    int status = steps_end(pid);
+    if (moved)
+        assert_int_equal(rename(away, deep), 0);
+    assert_int_equal(status, 0);
 }
 
 static void test_handles(void **state)
 {
-    run_handle(SB_NAMESPACE);
-    run_handle(SB_CHROOT);
-    run_handle(SB_NONE);
+    for (int moved = 0; moved < 2; moved++) {
+        run_handle(SB_NAMESPACE, moved);
+        run_handle(SB_CHROOT, moved);
+        run_handle(SB_NONE, moved);
+    }
 }
 
 /* ---- the jail ---- */
