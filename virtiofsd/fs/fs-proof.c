@@ -17,11 +17,9 @@
 #include <sys/random.h>
 #include <sys/sysmacros.h>
 
-#define PROOF_PAGES 64u
-#define PROOF_PAGE  512u /* words */
-#define PROOFS      (PROOF_PAGES * PROOF_PAGE)
-#define WORDS       (4 + MAX_HANDLE_SZ / 4)
-#define TYPE_MASK   UINT64_C(15)
+#define PROOFS    (256u * 1024)
+#define WORDS     (4 + MAX_HANDLE_SZ / 4)
+#define TYPE_MASK UINT64_C(15)
 
 struct fs_proofs {
     uint64_t key[2][WORDS + 1];
@@ -31,8 +29,8 @@ struct fs_proofs {
 int fs_proofs_init(struct fs *fs)
 {
     /* Its pages come with their use. */
-    struct fs_proofs *p =
-        mmap(NULL, sizeof(*p), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct fs_proofs *p = mmap(NULL, sizeof(*p), PROT_READ | PROT_WRITE,
+                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED)
         return -ENOMEM;
     fs->tree->proofs = p;
@@ -68,11 +66,10 @@ static uint64_t word_of(const struct fs_proofs *p, const struct fs_inode *inode)
     return (d & ~TYPE_MASK) | inode->type;
 }
 
-/* Its place: numbers in a row lie in one page. */
+/* Its place: numbers in a row lie in a row, as those of one directory mostly do. */
 static _Atomic uint64_t *place_of(struct fs_proofs *p, const struct fs_inode *inode)
 {
-    uint64_t page = ((inode->ino / PROOF_PAGE + inode->mnt->salt) * 0x9e3779b97f4a7c15u) >> 32;
-    return &p->word[page % PROOF_PAGES * PROOF_PAGE + inode->ino % PROOF_PAGE];
+    return &p->word[(inode->ino + inode->mnt->salt) % PROOFS];
 }
 
 void fs_proof_recall(struct fs *fs, struct fs_inode *inode)
