@@ -40,7 +40,11 @@ static int open_ref(struct fs *fs, int ref, int flags)
 static int open_unproved(struct fs *fs, struct fs_inode *inode, int flags)
 {
     AUTO_FD int ref = fs_handle_open(fs, inode, O_PATH | O_NOFOLLOW);
-    return ref < 0 ? ref : open_ref(fs, ref, flags);
+    if (ref < 0)
+        return ref;
+    /* While it is held the handle leads nowhere else, and that is faster than through /proc. */
+    int fd = fs_inode_proved(inode) ? fs_handle_open(fs, inode, flags) : -EPERM;
+    return fd != -EPERM ? fd : open_ref(fs, ref, flags);
 }
 
 int fs_inode_open(struct fs *fs, struct fs_inode *inode, int flags)
