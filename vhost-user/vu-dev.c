@@ -246,6 +246,7 @@ int vu_dev_run(struct vu_dev *dev, GError **err)
 {
     vu_sigbus_install();
     aside_install();
+    vu_may_not_wait = true;
     if (dev->wake_fd < 0) {
         g_set_error(err, G_FILE_ERROR, G_FILE_ERROR_MFILE, "cannot make an eventfd");
         return -1;

@@ -33,6 +33,9 @@ struct vu_dev {
 
 /* ---- vu-queue-work.c: the worker's side of a queue ---- */
 extern const struct chain_ops vu_chain_ops;
+/* The calling thread is the control thread: it breaks the waits of others, so it has none itself.
+ * (ops->drain answers requests on it.) */
+extern _Thread_local bool vu_may_not_wait;
 void *vu_queue_thread(void *arg); /* a struct vu_queue */
 
 /* ---- vu-unshared.c ---- */

@@ -28,11 +28,16 @@ static struct vu_fd *decide_locked(struct vu_queue *q)
     return vu_used_should_signal(&q->used) ? vu_fd_ref(q->call) : NULL;
 }
 
+_Thread_local bool vu_may_not_wait;
+
 static void send_signal(struct vu_fd *call)
 {
     if (!call)
         return;
-    vu_fd_signal(call);
+    if (vu_may_not_wait)
+        vu_fd_signal_aside(call);
+    else
+        vu_fd_signal(call);
     vu_fd_unref(call);
 }
 

@@ -269,13 +269,15 @@ static bool drain_step(struct vu_queue *q, int ms)
 bool vu_queue_drain(struct vu_queue *q, int max_ms)
 {
     const struct vu_config *cfg = &q->dev->cfg;
-    bool done = drain_step(q, DRAIN_FIRST_MS);
+    bool done = drain_step(q, DRAIN_FIRST_MS), drained_by_us = !done && cfg->ops->drain;
     for (int waited = 0; !done && (max_ms < 0 || waited < max_ms); waited += DRAIN_STEP_MS) {
         aside_break(); /* who signals a front-end that does not listen */
         if (cfg->ops->drain)
             cfg->ops->drain(cfg->user);
         done = drain_step(q, DRAIN_STEP_MS);
     }
+    if (drained_by_us) /* what it answered is signalled before we say so */
+        aside_wait(DRAIN_STEP_MS);
     return done;
 }
 

@@ -56,7 +56,7 @@ static void note(const char *text)
     r.count = n[cnt - 1];
     r.guest = n[r.kind->host_first ? 1 : 0];
     r.host = n[r.kind->host_first ? 0 : 1];
-    if (r.count == 0 || n_rules == MAX_RULES)
+    if (n_rules == MAX_RULES)
         abort();
     rules[n_rules++] = r;
 }

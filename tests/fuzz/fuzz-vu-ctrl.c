@@ -23,6 +23,7 @@
 #include "tests/fuzz/records.h"
 #include "vhost-user/vu-dev.h"
 #include "vhost-user/vu-wire.h"
+#include "virtiofsd/base/aside.h"
 #include "virtiofsd/base/auto.h"
 #include "virtiofsd/base/log.h"
 
@@ -354,6 +355,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     vu_dev_free(dev);
     close(event_fd[1]);
     drain_event();
+    if (!aside_wait(WAIT_S * 1000))
+        abort();
     if (lowest_free_fd() != before)
         abort(); /* a descriptor is left over */
     return 0;
