@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "tests/fuzz/fuse-tree.h"
+#include "tests/fuzz/fuse-window.h"
 #include "tests/fuzz/records.h"
 #include "tests/lib/jail.h"
 #include "virtiofsd/base/log.h"
@@ -35,7 +36,8 @@ enum {
     MAX_RECORDS = 64,
     MORE = 40,
     CONFIG = 0xc0,  /* a first byte from here on chooses a setup, and with */
-    FOREIGN = 0x10, /* this bit a guest that is not Linux */
+    FOREIGN = 0x10, /* this bit a guest that is not Linux, */
+    DAX = 0x20,     /* this one the server with a window */
 };
 
 /* What is made wrong about a request. */
@@ -61,6 +63,7 @@ static const struct setup {
     struct fuse_srv_config srv;
     const char *xattrmap, *uids, *gids; /* NULL: none */
     unsigned more;                      /* files in the share */
+    bool window;                        /* of which the front-end refuses a part */
 } setups[] = {
     {{.handles = FS_HANDLES_PREFER, .cache = FS_CACHE_AUTO, .xattr = true, .max_fds = 256},
      {.cache = FS_CACHE_AUTO,
@@ -85,7 +88,11 @@ static const struct setup {
      "map:1000:5000:10",
      "squash-guest:0:7:2000",
      MORE},
+    {{.handles = FS_HANDLES_PREFER, .cache = FS_CACHE_AUTO, .xattr = true, .max_fds = 256},
+     {.cache = FS_CACHE_AUTO, .readdirplus = true, .xattr = true, .writeback = true},
+     .window = true},
 };
+#define WITH_WINDOW (G_N_ELEMENTS(setups) - 1)
 
 static struct server {
     char share[64];
@@ -154,6 +161,12 @@ static bool make_server(struct server *s, const struct setup *setup)
     sc.fs = s->fs;
     sc.sink_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
     sc.timeout = 1;
+    static const char *const excluded[] = {"c", NULL};
+    if (setup->window)
+        sc.dax = (struct fuse_dax_config){.window = fuse_window_new(),
+                                          .policy = FUSE_DAX_AUTO,
+                                          .min_size = 1,
+                                          .exclude = excluded};
     sc.posix_lock = sc.flock = sc.killpriv_v2 = sc.announce_submounts = true;
     sc.posix_acl = sc.security_ctx = FUSE_ASK_AUTO;
     s->srv = fuse_srv_new(&sc);
@@ -332,6 +345,15 @@ static uint64_t live_handle(unsigned i)
     return n_handles ? handles[i % MIN(n_handles, LIVE)] : 0;
 }
 
+/* Make a number one of whole pages, below @most of them. */
+static void place_pages(uint8_t *at, unsigned most)
+{
+    uint64_t v;
+    memcpy(&v, at, sizeof(v));
+    v = v % most * FUSE_WINDOW_PAGE;
+    memcpy(at, &v, sizeof(v));
+}
+
 /* Put live ids where the operation's arguments have them. The record's handle byte picks two. */
 static void place_ids(const struct record *r, uint8_t *body)
 {
@@ -360,6 +382,16 @@ static void place_ids(const struct record *r, uint8_t *body)
     case FUSE_SETLK:
     case FUSE_SETLKW:
         memcpy(body, &low, sizeof(low));
+        break;
+    case FUSE_SETUPMAPPING:
+        memcpy(body, &low, sizeof(low));
+        place_pages(body + offsetof(struct fuse_setupmapping_in, foffset), 3);
+        place_pages(body + offsetof(struct fuse_setupmapping_in, len), FUSE_WINDOW_PAGES);
+        place_pages(body + offsetof(struct fuse_setupmapping_in, moffset), FUSE_WINDOW_PAGES);
+        break;
+    case FUSE_REMOVEMAPPING:
+        place_pages(body + sizeof(struct fuse_removemapping_in), FUSE_WINDOW_PAGES);
+        place_pages(body + sizeof(struct fuse_removemapping_in) + sizeof(uint64_t), 8);
         break;
     case FUSE_GETATTR:
     case FUSE_SETATTR:
@@ -465,7 +497,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(nodes, 0, sizeof(nodes));
     memset(handles, 0, sizeof(handles));
     nodes[n_nodes++] = FS_ROOT_ID;
-    server = &servers[size && data[0] >= CONFIG ? data[0] % G_N_ELEMENTS(setups) : 0];
+    server = &servers[0];
+    if (size && data[0] >= CONFIG)
+        server = &servers[data[0] & DAX ? WITH_WINDOW : data[0] % WITH_WINDOW];
+    fuse_window_begin();
     send_init(size && data[0] >= CONFIG && (data[0] & FOREIGN));
     for (unsigned i = 0; i < MAX_RECORDS && next_record(&data, &size, &r); i++)
         send_record(&r, i + 2);
@@ -482,13 +517,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 static const struct records_shape *shape(void)
 {
-    static uint8_t kinds[FUSE_WIRE_OPS + 2];
+    static uint8_t kinds[FUSE_WIRE_OPS + 3];
     static struct records_shape s = {.header = RECORD, .kinds = kinds};
 
     if (s.n_kinds > 0)
         return &s;
     kinds[s.n_kinds++] = CONFIG + 1;
     kinds[s.n_kinds++] = CONFIG + FOREIGN;
+    kinds[s.n_kinds++] = CONFIG + DAX;
     for (uint8_t op = 0; op < FUSE_WIRE_OPS; op++) {
         if (fuse_ops[op].name)
             kinds[s.n_kinds++] = op;
