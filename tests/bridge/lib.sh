@@ -49,7 +49,7 @@ check() {
     shift
     if "\$@" >"$T/$name.check" 2>&1; then ok "\$_what"; else
         not_ok "\$_what (\$*)"
-        tail -n \${TAIL:-60} "$T/$name.check" | sed 's/^/# /'
+        tail -n 60 "$T/$name.check" | sed 's/^/# /'
     fi
 }
 MNT=$T/mnt
@@ -68,9 +68,10 @@ END
     return "$code"
 }
 
-# served NAME: its daemon must end by itself now that its front-end has gone, with code 0, and have said nothing bad.
+# served NAME: its daemon must end by itself now that its front-end has gone, with code 0, and have said nothing bad
+# (but for a machine that does not let it have as many descriptors as it would like).
 served() {
     check "$1: the daemon ends with code 0" daemon_wait "$1"
-    equal "$1: and has not complained" "" "$(grep -E 'warn|error' "$T/$1.log")"
+    equal "$1: and has not complained" "" "$(grep -E ' (WARN|ERROR) ' "$T/$1.log" | grep -v 'hard limit of open descriptors')"
     check "$1: and knows the client for Linux" linux_known "$1"
 }
