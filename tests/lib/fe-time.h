@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <time.h>
 
 #define FE_TIMEOUT_MS 10000
@@ -13,6 +14,14 @@
 #define FE_ETIMEOUT -2000 /* no answer in time */
 #define FE_EGONE    -2001 /* the daemon closed the connection */
 #define FE_EPROTO   -2002 /* an answer that breaks the protocol; the reason is printed */
+
+/* @ms on this machine; as many times as long as $FE_SLOW says, which an emulated one sets. */
+static inline int fe_slow(int ms)
+{
+    const char *times = getenv("FE_SLOW");
+    int n = times ? atoi(times) : 1;
+    return n > 1 ? n * ms : ms;
+}
 
 static inline int64_t fe_now_ns(void)
 {

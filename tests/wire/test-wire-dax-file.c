@@ -248,7 +248,9 @@ static void put_program(struct wire *w, const char *name)
     while ((n = sendfile(to, from, NULL, 1 << 20)) > 0)
         ;
     assert_int_equal(n, 0);
-    assert_int_equal(ftruncate(to, 131072), 0);
+    if (lseek(to, 0, SEEK_END) <
+        131072) /* large enough for a mapping; a busybox is, and must stay whole */
+        assert_int_equal(ftruncate(to, 131072), 0);
     close(from);
     close(to);
 }

@@ -237,7 +237,7 @@ static void waits_stall_nobody(void **state)
         assert_int_equal(fe_getattr(&w->f, FUSE_ROOT_ID, NULL), 0);
         fe_forget(&w->f, 12345 + i, 1);
     }
-    assert_true(fe_now_ms() - start < 3000);
+    assert_true(fe_now_ms() - start < fe_slow(3000));
     assert_int_equal(fe_fuse_wait_ms(&w->f, slot[0], NULL, 0, NULL, WAIT_MS), FE_ETIMEOUT);
     /* One after the other gets it. */
     a.lk.type = F_UNLCK;
@@ -298,7 +298,7 @@ static void gone_while_waiting(void **state)
     wire_alive(w);
     int64_t start = fe_now_ms();
     wire_finish(w, 0);
-    assert_true(fe_now_ms() - start < 3000);
+    assert_true(fe_now_ms() - start < fe_slow(3000));
 }
 
 /* Two guests, each with a daemon of its own, contend for one file. */
