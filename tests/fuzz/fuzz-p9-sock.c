@@ -83,8 +83,8 @@ static void replace(const char *name, bool dir)
 
 static void act_host(uint8_t op)
 {
-    static const char *const names[] = {"a", "b", "c", "d"};
-    const char *one = names[op >> 1 & 3], *other = names[op & 1];
+    static const char *const names[] = {"a", "b", "c", "d", ".", "new", "e", "d/x"};
+    const char *one = names[op >> 4 & 7], *other = names[op >> 7 ? 3 : 1];
     switch (op & 7) {
     case 0:
         renameat2(share_fd, one, share_fd, other, RENAME_EXCHANGE);
@@ -97,7 +97,7 @@ static void act_host(uint8_t op)
         replace("c", op & 8);
         break;
     case 3:
-        (void)!fchmodat(share_fd, one, op & 8 ? 0 : 0666, 0);
+        (void)!fchmodat(share_fd, one, op & 8 ? 01777 : 0755, 0);
         break;
     case 4:
         (void)!fchownat(share_fd, one, op & 8 ? 0 : USER, 0, AT_SYMLINK_NOFOLLOW);

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "tests/fuzz/records.h"
+#include "vhost-user/vu-backend.h"
 #include "vhost-user/vu-dev.h"
 #include "vhost-user/vu-wire.h"
 #include "virtiofsd/base/aside.h"
@@ -43,21 +44,21 @@ enum {
     TRUNCATE = 0xf3, /* {u16 size}: the memory file shrinks */
     PAUSE = 0xf4,    /* let the workers go on */
     DRAIN = 0xf5,    /* read the first eventfd */
+    ASK = 0xf6,      /* {u8 ms}: the device asks on its channel, on a thread of its own */
+    ANSWER = 0xf7,   /* bytes from the channel's other side; none: it is closed */
+    FLOOD = 0xf8,    /* many questions before an answer is read; not as the first record */
     SETUP = 0xf8,    /* first record only: lower bits are a pool, polling, a full eventfd */
 };
 
-static int memory_fd, event_fd[2], socket_fd;
+static int memory_fd, event_fd[2], socket_fd, channel_fd; /* two sides of the channel */
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-    int sv[2];
     log_level = LOG_LVL_OFF;
     memory_fd = memfd_create("guest", MFD_CLOEXEC);
     event_fd[0] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (memory_fd < 0 || event_fd[0] < 0 ||
-        socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0)
+    if (memory_fd < 0 || event_fd[0] < 0)
         abort();
-    socket_fd = sv[0];
     return 0;
 }
 
@@ -121,6 +122,74 @@ static void *run(void *dev)
     if (vu_dev_run(dev, &err) < 0)
         abort();
     return NULL;
+}
+
+/* ---- the channel ---- */
+
+static struct vu_dev *device;
+static struct {
+    pthread_t thread;
+    bool begun;
+    unsigned ms;
+} asking;
+
+static void *ask(void *unused)
+{
+    static const uint8_t payload[40] = {1};
+    uint64_t value;
+    struct vu_backend *b = vu_dev_backend(device);
+    int rc = vu_backend_call(b, VU_BACKEND_SHMEM_MAP, payload, sizeof(payload), memory_fd,
+                             asking.ms, &value);
+    if (rc > 0)
+        abort();
+    return NULL;
+}
+
+static void end_asking(void)
+{
+    if (asking.begun)
+        pthread_join(asking.thread, NULL);
+    asking.begun = false;
+}
+
+static void begin_asking(unsigned ms)
+{
+    end_asking();
+    asking.ms = ms;
+    asking.begun = pthread_create(&asking.thread, NULL, ask, NULL) == 0;
+    usleep(200); /* so that it has asked, as a rule */
+}
+
+static void say_on_channel(const uint8_t *bytes, size_t len)
+{
+    uint8_t request[256];
+    if (channel_fd < 0)
+        return;
+    while (recv(channel_fd, request, sizeof(request), MSG_DONTWAIT) > 0)
+        ;
+    if (len > 0) {
+        (void)!send(channel_fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+        usleep(100);
+        return;
+    }
+    close(channel_fd);
+    channel_fd = -1;
+}
+
+static void make_channel(void)
+{
+    int sv[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0)
+        abort();
+    socket_fd = sv[0];
+    channel_fd = sv[1];
+}
+
+static void end_channel(void)
+{
+    close(socket_fd);
+    if (channel_fd >= 0)
+        close(channel_fd);
 }
 
 /* ---- the front-end ---- */
@@ -253,8 +322,25 @@ static void drain_event(void)
     (void)!read(event_fd[0], &value, sizeof(value));
 }
 
+/* Ask more than there is room for answers to; then read them all. */
+static void flood(int fd)
+{
+    const struct vu_hdr hdr = {VU_GET_SHMEM_CONFIG, VU_VERSION, 0};
+    uint8_t buf[16384];
+    for (unsigned i = 0; i < 1024; i++) {
+        if (send(fd, &hdr, sizeof(hdr), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+            break;
+    }
+    usleep(500);
+    for (unsigned quiet = 0; quiet < 3; quiet++) {
+        while (recv(fd, buf, sizeof(buf), MSG_DONTWAIT) > 0)
+            quiet = 0;
+        usleep(500);
+    }
+}
+
 /* What is no message. */
-static void act(uint8_t kind, const uint8_t *payload, size_t len)
+static void act(int fd, uint8_t kind, const uint8_t *payload, size_t len)
 {
     uint16_t at = 0;
     if (len >= sizeof(at))
@@ -277,6 +363,15 @@ static void act(uint8_t kind, const uint8_t *payload, size_t len)
         break;
     case DRAIN:
         drain_event();
+        break;
+    case FLOOD:
+        flood(fd);
+        break;
+    case ASK:
+        begin_asking(len ? payload[0] % 32u : 2);
+        break;
+    case ANSWER:
+        say_on_channel(payload, len);
         break;
     }
 }
@@ -303,6 +398,9 @@ static struct vu_dev *make_device(uint8_t setup)
                                           .max_queue_size = 1024,
                                           .pool_size = setup & 1 ? 2 : 0,
                                           .poll_us = setup & 2 ? 50 : 0,
+                                          .shmem_size = 1 << 20,
+                                          .shmem_bit = VU_PROTO_SHMEM,
+                                          .shmem_mem_slots = true,
                                           .config = config,
                                           .config_len = sizeof(config)});
 }
@@ -318,7 +416,7 @@ static int play(int fd, const uint8_t *data, size_t size)
             fd = connect_one();
             open = true;
         } else if (data[0] > NEXT) {
-            act(data[0], data + RECORD, len);
+            act(fd, data[0], data + RECORD, len);
         } else if (open) {
             open = send_message(fd, data, data + RECORD, len);
         }
@@ -345,16 +443,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     fill_memory();
     make_event(setup & 4);
-    struct vu_dev *dev = make_device(setup);
+    make_channel();
+    struct vu_dev *dev = device = make_device(setup);
     if (pthread_create(&thread, NULL, run, dev) != 0)
         abort();
     hang_up(play(connect_one(), data, size));
+    end_asking();
     probe();
     vu_dev_stop(dev);
     pthread_join(thread, NULL);
     vu_dev_free(dev);
     close(event_fd[1]);
     drain_event();
+    end_channel();
     if (!aside_wait(WAIT_S * 1000))
         abort();
     if (lowest_free_fd() != before)
@@ -390,6 +491,10 @@ static const uint8_t kinds[] = {
     VU_REM_MEM_REG,
     VU_SET_STATUS,
     VU_GET_STATUS,
+    VU_GET_SHMEM_CONFIG,
+    ASK,
+    ANSWER,
+    FLOOD,
     NEXT,
     KICK,
     STORE,
