@@ -22,6 +22,7 @@
 static int install(struct p9_rq *rq, struct p9_fid *old, struct p9_fid *fid, uint64_t fh)
 {
     struct p9_fids *fids = &rq->conn->fids;
+    const struct p9_qid qid = fid->qid; /* once the table has it, another message may remove it */
 
     fid->file = fs_file_get(rq->fs, fh, fid->inode);
     fs_release(rq->fs, fh);
@@ -29,7 +30,7 @@ static int install(struct p9_rq *rq, struct p9_fid *old, struct p9_fid *fid, uin
     if (rc < 0)
         return rc;
     p9_rq_put(rq, old); /* the table's */
-    p9_put_qid(&rq->out, &fid->qid);
+    p9_put_qid(&rq->out, &qid);
     p9_put32(&rq->out, 0); /* no unit: as much as a message holds */
     return 0;
 }
