@@ -23,6 +23,7 @@
 #include "tests/fuzz/records.h"
 #include "vhost-user/vu-backend.h"
 #include "vhost-user/vu-dev.h"
+#include "vhost-user/vu-msg.h"
 #include "vhost-user/vu-wire.h"
 #include "virtiofsd/base/aside.h"
 #include "virtiofsd/base/auto.h"
@@ -253,6 +254,8 @@ static bool send_message(int fd, const uint8_t *record, const uint8_t *payload, 
     return sendmsg(fd, &mh, MSG_NOSIGNAL) >= 0;
 }
 
+static bool flooded; /* by this connection */
+
 /* As recv(), but the fuzzer's alarm does not end it. */
 static ssize_t receive(int fd, void *buf, size_t len, int flags)
 {
@@ -263,7 +266,25 @@ static ssize_t receive(int fd, void *buf, size_t len, int flags)
     return n;
 }
 
-/* End a connection in order. The device closes its side: what it still says is replies. */
+/* Take whole replies out of @buf. Returns what is left. */
+static size_t check_replies(uint8_t *buf, size_t have)
+{
+    size_t off = 0;
+    struct vu_hdr hdr;
+    while (have - off >= sizeof(hdr)) {
+        memcpy(&hdr, buf + off, sizeof(hdr));
+        if (hdr.flags != (VU_VERSION | VU_REPLY) || hdr.size > VU_MAX_REPLY)
+            abort();
+        if (hdr.size > have - off - sizeof(hdr))
+            break;
+        off += sizeof(hdr) + hdr.size;
+    }
+    memmove(buf, buf + off, have - off);
+    return have - off;
+}
+
+/* End a connection in order. The device closes its side: what it still says is replies, the last of
+ * them whole, but where more was asked than read. */
 static void hang_up(int fd)
 {
     uint8_t buf[16384];
@@ -271,18 +292,10 @@ static void hang_up(int fd)
     ssize_t n;
     shutdown(fd, SHUT_WR);
     while ((n = receive(fd, buf + have, sizeof(buf) - have, 0)) > 0)
-        have += (size_t)n;
-    if (n < 0 && errno == EAGAIN)
+        have = check_replies(buf, have + (size_t)n);
+    if ((n < 0 && errno == EAGAIN) || (n == 0 && have > 0 && !flooded))
         abort();
-    for (size_t off = 0; n == 0 && off < have;) {
-        struct vu_hdr hdr;
-        if (have - off < sizeof(hdr))
-            abort();
-        memcpy(&hdr, buf + off, sizeof(hdr));
-        if (hdr.flags != (VU_VERSION | VU_REPLY) || hdr.size > have - off - sizeof(hdr))
-            abort();
-        off += sizeof(hdr) + hdr.size;
-    }
+    flooded = false;
     close(fd);
 }
 
@@ -322,21 +335,16 @@ static void drain_event(void)
     (void)!read(event_fd[0], &value, sizeof(value));
 }
 
-/* Ask more than there is room for answers to; then read them all. */
+/* Ask more than there is room for answers to: they are read when the connection ends. */
 static void flood(int fd)
 {
     const struct vu_hdr hdr = {VU_GET_SHMEM_CONFIG, VU_VERSION, 0};
-    uint8_t buf[16384];
+    flooded = true;
     for (unsigned i = 0; i < 1024; i++) {
         if (send(fd, &hdr, sizeof(hdr), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
             break;
     }
     usleep(500);
-    for (unsigned quiet = 0; quiet < 3; quiet++) {
-        while (recv(fd, buf, sizeof(buf), MSG_DONTWAIT) > 0)
-            quiet = 0;
-        usleep(500);
-    }
 }
 
 /* What is no message. */
@@ -417,7 +425,7 @@ static int play(int fd, const uint8_t *data, size_t size)
             open = true;
         } else if (data[0] > NEXT) {
             act(fd, data[0], data + RECORD, len);
-        } else if (open) {
+        } else if (open && !flooded) { /* it would wait for the device, and that for us */
             open = send_message(fd, data, data + RECORD, len);
         }
         data += RECORD + len;
