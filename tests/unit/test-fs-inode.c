@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -297,6 +298,76 @@ static void test_hammer_handles(void **state)
     run_hammer(FS_HANDLES_PREFER, 14);
 }
 
+#define ROOM 1 /* for fewer than there are threads */
+
+static char left_over[] = "refused, and still made", refused[] = "refused for another reason";
+static atomic_uint worker, in_hand, most;
+
+/* Each makes names of its own; in all no more than ROOM are known at any time. */
+static void *crowd(void *arg)
+{
+    struct tree *t = arg;
+    unsigned me = atomic_fetch_add(&worker, 1);
+    fs_thread_start();
+    for (unsigned n = 0; n < HAMMER_ROUNDS / 16; n++) {
+        struct fs_entry e;
+        struct fs_opened o;
+        char name[16];
+        snprintf(name, sizeof(name), "%u-%u", me, n);
+        int rc = n % 2 ? fs_mkdir(t->fs, NULL, t->root, name, 0755, &e)
+                       : fs_create(t->fs, NULL, t->root, name, 0644, O_RDWR, 0, &e, &o);
+        if (rc != 0 && rc != -ENFILE)
+            return refused;
+        if (rc != 0 && tree_has(t, name))
+            return left_over;
+        if (rc != 0)
+            continue;
+        unsigned now = atomic_fetch_add(&in_hand, 1) + 1, before = atomic_load(&most);
+        while (now > before && !atomic_compare_exchange_weak(&most, &before, now))
+            ;
+        if (n % 2 == 0)
+            fs_release(t->fs, o.fh);
+        sched_yield();
+        atomic_fetch_sub(&in_hand, 1);
+        fs_inode_put(t->fs, e.inode);
+        n % 2 ? fs_rmdir(t->fs, t->root, name) : fs_unlink(t->fs, t->root, name);
+    }
+    return NULL;
+}
+
+/* What several queues make at the bound: neither is it passed, nor does anything stay that was
+ * refused, nor is any of the room lost. */
+static void test_room_is_shared(void **state)
+{
+    struct tree t;
+    struct fs_config cfg = tree_config();
+    pthread_t th[HAMMER_THREADS];
+    struct fs_entry e[ROOM + 1];
+    unsigned n;
+    int rc = 0;
+    cfg.max_inodes = ROOM;
+    tree_make(&t);
+    tree_open(&t, &cfg);
+    for (n = 0; n < HAMMER_THREADS; n++)
+        assert_ok(pthread_create(&th[n], NULL, crowd, &t));
+    for (n = 0; n < HAMMER_THREADS; n++) {
+        void *why;
+        pthread_join(th[n], &why);
+        if (why)
+            fail_msg("%s", (const char *)why);
+    }
+    assert_in_range(atomic_load(&most), 1, ROOM);
+    for (n = 0; n <= ROOM && rc == 0; n++) {
+        char name[] = {(char)('a' + (char)n), '\0'};
+        rc = fs_mkdir(t.fs, NULL, t.root, name, 0755, &e[n]);
+    }
+    assert_int_equal(rc, -ENFILE);
+    assert_int_equal(n, ROOM + 1);
+    for (n = 0; n < ROOM; n++)
+        fs_inode_put(t.fs, e[n].inode);
+    tree_stop(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -312,6 +383,7 @@ int main(void)
         cmocka_unit_test(test_reset),
         cmocka_unit_test(test_hammer),
         cmocka_unit_test(test_hammer_handles),
+        cmocka_unit_test(test_room_is_shared),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,20 +23,18 @@ static int make_at(int dir, const char *name, const struct recipe *r)
     return rc == 0 ? 0 : -errno;
 }
 
-/* A new inode that could not get its label must not stay, where a guest would find it unlabelled.
- * The host may have given the name to another file since: that one does stay. */
-static void unmake(struct fs *fs, struct fs_inode *parent, const char *name,
-                   const struct fs_entry *made)
+/* A new inode that is refused in the end must not stay, where a guest would find it unlabelled, or
+ * a name that it was told it had not made. The host may have given the name to another file than
+ * that of @fd since: that one does stay. */
+static void unmake(struct fs *fs, struct fs_inode *parent, const char *name, int fd)
 {
-    struct statx stx;
+    struct statx made, stx;
     int dir = fs_inode_fd(fs, parent);
 
-    if (dir >= 0 && fs_statx_at(dir, name, &stx) == 0 &&
-        /* what was made has an inode: NOLINTNEXTLINE */
-        stx.stx_ino == made->inode->ino && stx.stx_mnt_id == made->attr.mnt_id &&
-        fs_btime(&stx) == made->inode->btime_ns)
+    if (dir >= 0 && fd >= 0 && fs_statx_at(fd, "", &made) == 0 &&
+        fs_statx_at(dir, name, &stx) == 0 && stx.stx_ino == made.stx_ino &&
+        stx.stx_mnt_id == made.stx_mnt_id && fs_btime(&stx) == fs_btime(&made))
         unlinkat(dir, name, S_ISDIR(stx.stx_mode) ? AT_REMOVEDIR : 0);
-    fs_inode_put(fs, made->inode);
 }
 
 /* What can be said before anything is made. */
@@ -67,32 +65,47 @@ static int make_as(struct fs *fs, const struct fs_cred *cred, int dir, const cha
     return rc;
 }
 
-/* Check, make, look up, label. Where the kernel does not give the label (fs-label.c), another guest
- * or the host can see the inode without it between the last two. */
-static int make(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent,
-                const char *name, const struct recipe *r, struct fs_entry *out)
+/* Make, look up, label. Where the kernel does not give the label (fs-label.c), another guest or the
+ * host can see the inode without it between the last two. */
+static int make_in_room(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent,
+                        const char *name, const struct recipe *r, struct fs_entry *out, bool *room)
 {
-    int rc = check(fs, cred, name);
-    if (rc < 0)
-        return rc;
     int dir = fs_inode_fd(fs, parent);
     if (dir < 0)
         return dir;
-    rc = make_as(fs, cred, dir, name, r);
+    int rc = make_as(fs, cred, dir, name, r);
     if (rc < 0)
         return rc;
 
     bool isnew;
-    rc = fs_lookup_open(fs, parent, name, out, &isnew);
+    rc = fs_lookup_open(fs, parent, name, out, &isnew, room);
     if (rc == 0 && !fs_inode_is(out->inode, r->mode & S_IFMT)) {
         fs_inode_put(fs, out->inode); /* the host gave the name to something else meanwhile */
         return -ESTALE;
     }
     if (rc == 0) {
         rc = fs_secctx_set(fs, cred, fs_inode_fd(fs, out->inode));
-        if (rc < 0)
-            unmake(fs, parent, name, out);
+        if (rc < 0) {
+            unmake(fs, parent, name, fs_inode_fd(fs, out->inode));
+            fs_inode_put(fs, out->inode);
+        }
     }
+    return rc;
+}
+
+/* The same, after all that can refuse it. */
+static int make(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent,
+                const char *name, const struct recipe *r, struct fs_entry *out)
+{
+    bool room = true;
+    int rc = check(fs, cred, name);
+    if (rc == 0)
+        rc = fs_room_take(fs);
+    if (rc < 0)
+        return rc;
+    rc = make_in_room(fs, cred, parent, name, r, out, &room);
+    if (room)
+        fs_room_give(fs);
     return rc;
 }
 
@@ -116,7 +129,8 @@ int fs_symlink(struct fs *fs, const struct fs_cred *cred, struct fs_inode *paren
 
 /* The entry of a file that was just made, from its own descriptor: its name may mean another file
  * already. */
-static int entry_of_fd(struct fs *fs, const struct fs_inode *parent, int fd, struct fs_entry *out)
+static int entry_of_fd(struct fs *fs, const struct fs_inode *parent, int fd, struct fs_entry *out,
+                       bool *room)
 {
     char num[FD_NAME_LEN];
     struct statx stx;
@@ -125,7 +139,7 @@ static int entry_of_fd(struct fs *fs, const struct fs_inode *parent, int fd, str
         return fs_open_errno();
     int rc = fs_statx_at(fd, "", &stx);
     if (rc == 0)
-        rc = fs_inode_intern(fs, parent, &ref, &stx, &out->inode, NULL);
+        rc = fs_inode_intern(fs, parent, &ref, &stx, &out->inode, NULL, room);
     if (rc == 0)
         fs_attr_for_child(fs, parent, &stx, &out->attr);
     return rc;
@@ -135,23 +149,22 @@ static int entry_of_fd(struct fs *fs, const struct fs_inode *parent, int fd, str
  * counted already. @name is NULL when it has none. */
 static int finish_create(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent,
                          const char *name, int fd, int flags, int asked, struct fs_entry *out,
-                         struct fs_opened *opened)
+                         struct fs_opened *opened, bool *room)
 {
     struct fs_entry entry = {0};
     struct fs_opened o = {
         .keep_cache = fs->cfg.cache == FS_CACHE_ALWAYS,
         .in_order = fs_in_order(asked),
     };
-    int rc = entry_of_fd(fs, parent, fd, &entry);
+    int rc = entry_of_fd(fs, parent, fd, &entry, room);
 
-    if (rc == 0) {
+    if (rc == 0)
         rc = fs_secctx_set(fs, cred, fd);
-        if (rc < 0 && name)
-            unmake(fs, parent, name, &entry);
-        else if (rc < 0)
-            fs_inode_put(fs, entry.inode);
-    }
     if (rc < 0) {
+        if (name)
+            unmake(fs, parent, name, fd);
+        if (entry.inode)
+            fs_inode_put(fs, entry.inode);
         close(fd);
         fs_fds_give(fs);
         return rc;
@@ -160,6 +173,10 @@ static int finish_create(struct fs *fs, const struct fs_cred *cred, struct fs_in
     if (rc == 0)
         rc = fs_open_ready(fs, o.fh, asked);
     if (rc < 0) {
+        /* How many more it takes is known only now. Without O_DIRECT there, the file stays, as it
+         * does on the host. */
+        if (rc == -ENFILE && name)
+            unmake(fs, parent, name, fs_inode_fd(fs, entry.inode));
         fs_inode_put(fs, entry.inode);
         return rc;
     }
@@ -250,13 +267,20 @@ static int create_labelled(struct fs *fs, const struct fs_cred *cred, struct fs_
 static int make_labelled(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent,
                          const char *name, mode_t mode, struct fs_entry *out)
 {
+    bool room = true;
     int rc = check(fs, cred, name);
+    if (rc == 0)
+        rc = fs_room_take(fs);
     if (rc < 0)
         return rc;
     int fd = create_labelled(fs, cred, parent, name, O_WRONLY, mode);
+    rc = fd < 0 ? fd : entry_of_fd(fs, parent, fd, out, &room);
+    if (room)
+        fs_room_give(fs);
     if (fd < 0)
         return fd;
-    rc = entry_of_fd(fs, parent, fd, out);
+    if (rc < 0)
+        unmake(fs, parent, name, fd);
     close(fd);
     fs_fds_give(fs);
     return rc;
@@ -302,6 +326,29 @@ static int open_existing(struct fs *fs, struct fs_inode *parent, const char *nam
     return 0;
 }
 
+/* CREATE of a name that is not there. @flags: of open(2) that the descriptor gets; @asked: those
+ * that the guest gave. -EEXIST: it is there. */
+static int create_new(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent,
+                      const char *name, mode_t mode, int flags, int asked, struct fs_entry *out,
+                      struct fs_opened *opened)
+{
+    bool room = true;
+    int rc = fs_room_take(fs);
+    if (rc < 0)
+        return rc;
+    int fd = create_labelled(fs, cred, parent, name, flags & ~O_TRUNC, mode);
+    bool labelled = fd >= 0;
+    if (fd == -EAGAIN)
+        fd = create_at(fs, cred, parent, name, (flags & ~O_TRUNC) | O_CREAT | O_EXCL | O_NOFOLLOW,
+                       mode);
+    rc = fd < 0 ? fd
+                : finish_create(fs, labelled ? NULL : cred, parent, name, fd, flags, asked, out,
+                                opened, &room);
+    if (room)
+        fs_room_give(fs);
+    return rc;
+}
+
 int fs_create(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent, const char *name,
               mode_t mode, int flags, unsigned how, struct fs_entry *out, struct fs_opened *opened)
 {
@@ -314,19 +361,16 @@ int fs_create(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent
     /* Exclusive first: a name that turns out to be there is opened without following links and
      * without touching special files, which openat() with O_CREAT could not promise. */
     for (int tries = 0; tries < 3; tries++) {
-        int fd = create_labelled(fs, cred, parent, name, clean & ~O_TRUNC, mode);
-        bool labelled = fd >= 0;
-        if (fd == -EAGAIN)
-            fd = create_at(fs, cred, parent, name,
-                           (clean & ~O_TRUNC) | O_CREAT | O_EXCL | O_NOFOLLOW, mode);
-        if (fd >= 0)
-            return finish_create(fs, labelled ? NULL : cred, parent, name, fd, clean, flags, out,
-                                 opened);
-        if (fd != -EEXIST || (flags & O_EXCL))
-            return fd;
+        int made = create_new(fs, cred, parent, name, mode, clean, flags, out, opened);
+        /* No room for a new file: one that is there and known needs none. */
+        if ((made != -EEXIST && made != -ENFILE) || (flags & O_EXCL))
+            return made;
         rc = open_existing(fs, parent, name, flags, how, out, opened);
-        if (rc != -ENOENT) /* gone again: somebody on the host is busy with this name */
+        if (rc != -ENOENT)
             return rc;
+        if (made == -ENFILE)
+            return made;
+        /* gone again: somebody on the host is busy with this name */
     }
     return rc;
 }
@@ -348,5 +392,5 @@ int fs_tmpfile(struct fs *fs, const struct fs_cred *cred, struct fs_inode *paren
     int fd = create_at(fs, cred, parent, ".", (clean & ~O_TRUNC) | O_TMPFILE | excl, mode);
     if (fd < 0)
         return fd;
-    return finish_create(fs, cred, parent, NULL, fd, clean, flags, out, opened);
+    return finish_create(fs, cred, parent, NULL, fd, clean, flags, out, opened, NULL);
 }

@@ -131,7 +131,7 @@ static int look_up(struct reading *r, const struct dirent64_raw *e, struct fs_en
     bool stat_first =
         fs_handles_by_name(r->fs, r->inode->mnt) || fs_inode_known(r->fs, r->inode, e->ino);
     int rc = stat_first ? fs_lookup_stat(r->fs, r->inode, e->name, out, &isnew)
-                        : fs_lookup_open(r->fs, r->inode, e->name, out, &isnew);
+                        : fs_lookup_open(r->fs, r->inode, e->name, out, &isnew, NULL);
     return rc < 0 && rc != -ENOENT ? 1 : rc;
 }
 

@@ -292,15 +292,45 @@ static bool room_locked(const struct fs *fs, bool with_fd)
     uint64_t fds = atomic_load_explicit(&fs->tree->inode_fds, memory_order_relaxed);
     uint64_t other = atomic_load_explicit(&fs->tree->other_fds, memory_order_relaxed);
 
-    if (fs->cfg.max_inodes && fs->tree->n_inodes > fs->cfg.max_inodes)
+    uint64_t inodes = fs->tree->n_inodes + fs->tree->promised;
+
+    if (fs->cfg.max_inodes && inodes > fs->cfg.max_inodes)
+        return false;
+    if (inodes + 1 >= fs->tree->inodes.max) /* slots begin with 1 */
         return false;
     return !with_fd || (fds < fs->inode_fds_hard && fds + other < fs->cfg.max_fds);
+}
+
+static void warn_no_room(void)
+{
+    log_guest_warn("no room for one more inode of the guest's (--max-inodes, --max-fds)");
+}
+
+int fs_room_take(struct fs *fs)
+{
+    pthread_mutex_lock(&fs->tree->table_lock);
+    bool room = room_locked(fs, true);
+    if (room) {
+        fs->tree->promised++;
+        atomic_fetch_add_explicit(&fs->tree->inode_fds, 1, memory_order_relaxed);
+    }
+    pthread_mutex_unlock(&fs->tree->table_lock);
+    if (!room)
+        warn_no_room();
+    return room ? 0 : -ENFILE;
+}
+
+void fs_room_give(struct fs *fs)
+{
+    AUTO_LOCK(&fs->tree->table_lock);
+    fs->tree->promised--;
+    atomic_fetch_sub_explicit(&fs->tree->inode_fds, 1, memory_order_relaxed);
 }
 
 /* One try of fs_inode_intern(): 1 = *out is a candidate that only handles can judge. */
 static int intern_once(struct fs *fs, const struct fs_inode *near, int *fd,
                        struct file_handle **handle, const struct statx *stx, struct fs_inode **out,
-                       bool *isnew)
+                       bool *isnew, bool *room)
 {
     AUTO_LOCK(&fs->tree->table_lock);
     struct fs_inode *inode = find_stx_locked(fs, near, stx);
@@ -314,12 +344,16 @@ static int intern_once(struct fs *fs, const struct fs_inode *near, int *fd,
         }
         fs_inode_unhash_locked(fs, inode);
     }
-    if (!room_locked(fs, true))
+    if (!*room && !room_locked(fs, true))
         return -ENFILE;
     inode = new_locked(fs, near, *fd, *handle, stx);
     if (!inode)
         return -ENFILE;
-    atomic_fetch_add_explicit(&fs->tree->inode_fds, 1, memory_order_relaxed);
+    if (*room) /* its descriptor is counted already */
+        fs->tree->promised--;
+    else
+        atomic_fetch_add_explicit(&fs->tree->inode_fds, 1, memory_order_relaxed);
+    *room = false;
     *fd = -1;
     *handle = NULL;
     *isnew = true;
@@ -340,11 +374,11 @@ static int same_by_handle(struct fs_inode *inode, int fd)
 }
 
 int fs_inode_intern(struct fs *fs, const struct fs_inode *near, int *fd, const struct statx *stx,
-                    struct fs_inode **out, bool *isnew)
+                    struct fs_inode **out, bool *isnew, bool *room)
 {
     g_autofree struct file_handle *handle = NULL;
     struct fs_inode *inode = NULL;
-    bool made = false;
+    bool made = false, none = false;
     int rc;
 
     if (fs->cfg.handles == FS_HANDLES_MANDATORY) {
@@ -352,7 +386,8 @@ int fs_inode_intern(struct fs *fs, const struct fs_inode *near, int *fd, const s
         if (rc < 0)
             return rc;
     }
-    while ((rc = intern_once(fs, near, fd, &handle, stx, &inode, &made)) == 1) {
+    while ((rc = intern_once(fs, near, fd, &handle, stx, &inode, &made, room ? room : &none)) ==
+           1) {
         rc = same_by_handle(inode, *fd);
         if (rc == 1) {
             rc = 0;
@@ -362,7 +397,7 @@ int fs_inode_intern(struct fs *fs, const struct fs_inode *near, int *fd, const s
         fs_inode_put(fs, inode);
     }
     if (rc == -ENFILE)
-        log_guest_warn("no room for one more inode of the guest's (--max-inodes, --max-fds)");
+        warn_no_room();
     if (rc < 0)
         return rc;
     if (!made && fs_state_fd(atomic_load(&inode->state)) < 0)

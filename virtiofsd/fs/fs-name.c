@@ -31,7 +31,7 @@ int fs_name_check(const char *name)
 /* ---- lookup ---- */
 
 int fs_lookup_open(struct fs *fs, struct fs_inode *parent, const char *name, struct fs_entry *out,
-                   bool *isnew)
+                   bool *isnew, bool *room)
 {
     int dir = fs_inode_fd(fs, parent);
     if (dir < 0)
@@ -42,7 +42,7 @@ int fs_lookup_open(struct fs *fs, struct fs_inode *parent, const char *name, str
     struct statx stx;
     int rc = fs_statx_at(fd, "", &stx);
     if (rc == 0)
-        rc = fs_inode_intern(fs, parent, &fd, &stx, &out->inode, isnew);
+        rc = fs_inode_intern(fs, parent, &fd, &stx, &out->inode, isnew, room);
     if (rc == 0)
         fs_attr_for_child(fs, parent, &stx, &out->attr);
     return rc;
@@ -78,7 +78,7 @@ int fs_lookup_stat(struct fs *fs, struct fs_inode *parent, const char *name, str
     out->inode = fs_inode_find(fs, parent, &stx);
     *isnew = !out->inode;
     if (!out->inode && new_by_handle(fs, parent, dir, name, &stx, &out->inode) < 0)
-        return fs_lookup_open(fs, parent, name, out, isnew);
+        return fs_lookup_open(fs, parent, name, out, isnew, NULL);
     fs_attr_for_child(fs, parent, &stx, &out->attr);
     return 0;
 }
@@ -115,7 +115,7 @@ int fs_lookup(struct fs *fs, struct fs_inode *parent, const char *name, struct f
     uint8_t fresh = atomic_load_explicit(&parent->fresh, memory_order_relaxed);
     bool isnew;
     bool open_first = fresh > 0 && !fs_handles_by_name(fs, parent->mnt);
-    rc = open_first ? fs_lookup_open(fs, parent, name, out, &isnew)
+    rc = open_first ? fs_lookup_open(fs, parent, name, out, &isnew, NULL)
                     : fs_lookup_stat(fs, parent, name, out, &isnew);
     if (rc == 0)
         note_fresh(parent, fresh, isnew);

@@ -146,6 +146,16 @@ static int open_as(struct fs *fs, struct fs_inode *inode, int *flags, int asked)
     return fd;
 }
 
+/* Empty a file that could be opened with @flags. 0 or -errno. */
+static int empty_file(struct fs *fs, struct fs_inode *inode, int flags)
+{
+    int fd = fs_inode_open(fs, inode, flags | O_TRUNC);
+    if (fd < 0)
+        return fd;
+    close(fd);
+    return 0;
+}
+
 /* Open and enter into the table. Returns 0 or -errno. */
 static int open_counted(struct fs *fs, struct fs_inode *inode, int *flags, int asked, uint64_t *fh,
                         int *fd)
@@ -153,13 +163,24 @@ static int open_counted(struct fs *fs, struct fs_inode *inode, int *flags, int a
     int rc = fs_fds_take(fs);
     if (rc < 0)
         return rc;
+    /* A file that is refused in the end keeps its data: it is emptied when all else is done. */
+    bool empty = (*flags & O_TRUNC) && fs_sides_asked(fs, inode, asked);
+    if (empty)
+        *flags &= ~O_TRUNC;
     *fd = open_as(fs, inode, flags, asked);
     if (*fd < 0) {
         fs_fds_give(fs);
         return *fd;
     }
     rc = fs_file_add(fs, inode, *fd, *flags, asked, fh);
-    return rc < 0 ? rc : fs_open_ready(fs, *fh, asked);
+    if (rc == 0)
+        rc = fs_open_ready(fs, *fh, asked);
+    if (rc == 0 && empty) {
+        rc = empty_file(fs, inode, *flags);
+        if (rc < 0)
+            fs_release(fs, *fh);
+    }
+    return rc;
 }
 
 int fs_open_ready(struct fs *fs, uint64_t fh, int asked)

@@ -145,6 +145,7 @@ struct fs_tree {
     struct fs_table buckets; /* heads of chains through fs_inode.next: fs-hash.c */
     uint32_t n_buckets, half;
     uint64_t n_inodes;
+    uint64_t promised; /* more of them, that fs_room_take() keeps room for */
     uint32_t next_gen;
     uint32_t hand; /* of the clock sweep */
     struct fs_mnt *mnts;
@@ -231,9 +232,16 @@ struct fs_inode *fs_inode_find(struct fs *fs, const struct fs_inode *near, const
 /* Whether number @ino on the mount of @near is in the table. */
 bool fs_inode_known(struct fs *fs, const struct fs_inode *near, uint64_t ino);
 /* The inode of an O_PATH descriptor with its own @stx, known or new, with a reference. Takes *fd
- * over when it keeps it (-1 then); the caller closes it else. *isnew may be NULL. */
+ * over when it keeps it (-1 then); the caller closes it else. *isnew may be NULL. @room: NULL, or
+ * whether fs_room_take() has promised; false when that was used. */
 int fs_inode_intern(struct fs *fs, const struct fs_inode *near, int *fd, const struct statx *stx,
-                    struct fs_inode **out, bool *isnew);
+                    struct fs_inode **out, bool *isnew, bool *room);
+/* Promise one more inode, held by a descriptor, to be asked before one is made on the host. 0 or
+ * -ENFILE. What is promised counts for everybody, so neither do the bounds yield when several
+ * queues make something at once, nor is anything made for which there is no room. */
+int fs_room_take(struct fs *fs);
+/* End a promise that was not used. */
+void fs_room_give(struct fs *fs);
 /* A new inode held by its handle only, which is taken over on success. -EAGAIN: somebody else made
  * it meanwhile, or its mount is not known yet. */
 int fs_inode_intern_handle(struct fs *fs, const struct fs_inode *near, struct file_handle **handle,
@@ -387,13 +395,16 @@ bool fs_appends_by_fd(struct fs *fs, const struct fs_file *f);
 /* Open at once what the guest's open(2) asked for, so that it hears what is wrong. 0, -EINVAL (no
  * O_DIRECT there), -ENFILE. */
 int fs_sides_ready(struct fs *fs, struct fs_file *f);
+/* Whether fs_sides_ready() of a file of @inode that was opened so has something to do. */
+bool fs_sides_asked(struct fs *fs, const struct fs_inode *inode, int asked);
 void fs_sides_close(struct fs *fs, struct fs_file *f);
 
 /* ---- fs-name.c ---- */
 
-/* Lookup by a checked name: openat and statx at once, without the look at the table first. */
+/* Lookup by a checked name: openat and statx at once, without the look at the table first. @room:
+ * as of fs_inode_intern(). */
 int fs_lookup_open(struct fs *fs, struct fs_inode *parent, const char *name, struct fs_entry *out,
-                   bool *isnew);
+                   bool *isnew, bool *room);
 /* Lookup by a checked name that is probably known. */
 int fs_lookup_stat(struct fs *fs, struct fs_inode *parent, const char *name, struct fs_entry *out,
                    bool *isnew);

@@ -172,6 +172,16 @@ bool fs_appends_by_fd(struct fs *fs, const struct fs_file *f)
     return known == APPEND_BY_FD;
 }
 
+bool fs_sides_asked(struct fs *fs, const struct fs_inode *inode, int asked)
+{
+    if ((asked & O_DIRECT) && fs->cfg.allow_direct_io)
+        return true;
+    if (!(asked & O_APPEND) || (asked & O_ACCMODE) == O_RDONLY)
+        return false;
+    return atomic_load_explicit(&inode->mnt->append, memory_order_relaxed) != APPEND_BY_FLAG ||
+           atomic_load_explicit(&fs->no_rwf, memory_order_relaxed);
+}
+
 int fs_sides_ready(struct fs *fs, struct fs_file *f)
 {
     int rc = 0;

@@ -247,7 +247,7 @@ int fs_lookup_up(struct fs *fs, struct fs_inode *inode, struct fs_entry *out)
             fs_search_end();
     }
     if (rc == 0)
-        rc = fs_inode_intern(fs, inode, &fd, &stx, &out->inode, NULL);
+        rc = fs_inode_intern(fs, inode, &fd, &stx, &out->inode, NULL, NULL);
     if (rc == 0)
         fs_attr_from_statx(fs, &stx, &out->attr);
     return rc;
