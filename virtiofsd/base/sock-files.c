@@ -68,7 +68,7 @@ static int write_pid(const struct sock_files *f)
         return -errno;
     if (!same(&st, &mine))
         return -EEXIST;
-    if (ftruncate(fd, 0) < 0 || write(fd, text, (size_t)len) != len)
+    if ((st.st_size > 0 && ftruncate(fd, 0) < 0) || write(fd, text, (size_t)len) != len)
         return errno ? -errno : -EIO;
     return 0;
 }
