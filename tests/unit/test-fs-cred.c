@@ -98,7 +98,7 @@ static void test_permission(void **state)
 static void test_override(void **state)
 {
     struct tree t;
-    struct stat st;
+    struct stat st = {0};
     struct fs_entry e;
     struct fs_opened o;
     struct fs_cred c = cred_user;
