@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <linux/virtio_ring.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,6 +57,7 @@ static int memory_fd, event_fd[2], socket_fd, channel_fd; /* two sides of the ch
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     log_level = LOG_LVL_OFF;
+    signal(SIGPIPE, SIG_IGN); /* as the daemon does: a call may be a socket */
     memory_fd = memfd_create("guest", MFD_CLOEXEC);
     event_fd[0] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (memory_fd < 0 || event_fd[0] < 0)
