@@ -46,6 +46,12 @@ static ssize_t get_mem(struct open_tree *o, size_t n, off_t off, unsigned how)
     return fs_read(o->t.fs, o->f, iov, 2, off, how);
 }
 
+/* Whether pwritev2(2) is more than pwritev(2): qemu-user does not have it. */
+static bool knows_flags(void)
+{
+    return pwritev2(-1, NULL, 0, 0, RWF_DSYNC) < 0 && errno == EBADF;
+}
+
 static void test_direct(void **state)
 {
     struct open_tree o;
@@ -92,7 +98,8 @@ static void test_direct(void **state)
     assert_int_equal(put_mem(&o, BLOCK, 100, 0, FS_IO_DIRECT | FS_WRITE_APPEND), 100);
     assert_int_equal(put_mem(&o, BLOCK, BLOCK, 0, FS_IO_DIRECT | FS_WRITE_APPEND), BLOCK);
     same(&o, BLOCK + 100, want + BLOCK, BLOCK);
-    assert_int_equal(fds_with(&o, 0), 2);
+    /* Where the call knows no flags (an emulator), appends have descriptors of their own. */
+    assert_int_equal(fds_with(&o, 0), knows_flags() ? 2 : 4);
     stop(&o);
 }
 
@@ -211,7 +218,9 @@ static void test_bound(void **state)
         o.i = tree_look(&o.t, o.t.root, "f");
         int rc = reopen(&o, O_RDWR);
         for (unsigned how = 0; rc == 0 && how < 1 << 7; how++) {
-            assert_int_equal(put_mem(&o, 0, BLOCK, 0, how & ~3u), BLOCK);
+            ssize_t n = put_mem(&o, 0, BLOCK, 0, how & ~3u);
+            if (n != -ENFILE || knows_flags())
+                assert_int_equal(n, BLOCK);
             assert_int_equal(get_mem(&o, BLOCK, 0, how), BLOCK);
             assert_true(count_fds() <= before + max);
         }
