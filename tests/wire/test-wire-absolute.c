@@ -30,6 +30,7 @@ static const char *const parts[] = {
     "/proc/self/maps",
     "/proc/self/exe",
     "/sys/devices/system/cpu/online",
+    "/proc/stat",
     "/dev/null",
     "/dev/urandom",
     "/dev/log",

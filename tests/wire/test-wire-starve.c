@@ -88,6 +88,11 @@ static void deep_up(void **state)
     char away[96];
 
     assert_non_null(node);
+    if (getenv("MESON_EXE_WRAPPER")) {
+        print_message("an emulator's processor time is not the daemon's: skipped\n");
+        free(node);
+        skip();
+    }
     node[0] = ROOT;
     for (unsigned i = 0; i < DEEP; i++) {
         assert_int_equal(fe_mkdir(&w->f, node[i], "deep", 0755, &e), 0);
