@@ -24,9 +24,12 @@ for i in 1 2 3; do
     check "qemu-img checks it" again qemu-img check -q disk.qcow2
 done
 mkfifo "$T/commands"
-qemu-io disk.qcow2 <"$T/commands" >/dev/null &
-exec 8>"$T/commands"
-for i in {1..200}; do qemu-img resize -q disk.qcow2 +1M 2>"$T/refused" || break; sleep 0.1; done
+exec 8<>"$T/commands"
+# The one before may not have let go yet: a file ends after its close has returned.
+(for i in {1..100}; do qemu-io disk.qcow2 <"$T/commands" >/dev/null 2>&1 8>&- && break; sleep 0.1; done) 8>&- &
+in_use() { ! qemu-img info disk.qcow2 >/dev/null 2>&1; }
+for i in {1..50}; do in_use && sleep 1 && in_use && break; sleep 0.1; done
+qemu-img resize -q disk.qcow2 +1M 2>"$T/refused"
 check "an image in use is refused" grep -q 'lock' "$T/refused"
 qemu-img resize -q "$1/disk.qcow2" +1M && echo host >"$T/host-resized"
 exec 8>&-
