@@ -25,9 +25,9 @@ enum waits {
 enum {
     ROW_NOBODY = 1 << 0,   /* started as an ordinary user without capabilities */
     ROW_IN_SHARE = 1 << 1, /* his working directory is the share */
-    ROW_KILLS = 1 << 3,    /* stops it by SIGKILL */
-    ROW_READONLY = 1 << 4,
-    ROW_NAMESPACES = 1 << 5, /* says so himself */
+    ROW_KILLS = 1 << 2,    /* stops it by SIGKILL */
+    ROW_READONLY = 1 << 3,
+    ROW_NAMESPACES = 1 << 4, /* says so himself */
 };
 
 #define SOCKET "$SOCKET"
