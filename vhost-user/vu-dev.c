@@ -16,6 +16,7 @@
 #include "virtiofsd/base/log.h"
 
 #define ACCEPT_RETRY_MS 200
+#define STRAY_PAUSE_MS  10
 #define MESSAGE_MS      3000 /* from a message's first byte to its last */
 #define CHANNEL_LOOK_MS 2000
 #define ERR_WAIT_MS     200 /* for the front-end to be told of an error before it is hung up on */
@@ -137,6 +138,12 @@ static int await_message(struct vu_dev *dev, gint64 began_us)
     return n > 0 && p[1].revents;
 }
 
+/* The message that comes next. */
+struct incoming {
+    struct vu_msg msg;
+    gint64 began_us; /* when its first bytes came; 0: none yet */
+};
+
 static void log_end(int rc)
 {
     if (rc == -ENODATA || rc == -ECONNRESET || rc == -EPIPE)
@@ -147,25 +154,29 @@ static void log_end(int rc)
         log_error("connection closed: %s", errno_text(-rc));
 }
 
-static void serve_messages(struct vu_dev *dev)
+/* Look for a message once: its bytes, or something else to do. Returns 1 when it is whole, 0 when
+ * not yet, -errno when this connection must end. */
+static int next_message(struct vu_dev *dev, struct incoming *in)
 {
-    struct vu_msg *msg = g_new0(struct vu_msg, 1);
-    gint64 began_us = 0; /* when the first bytes of a message came that is not whole */
-    int rc = 0;
+    if (in->msg.have == 0)
+        in->began_us = 0;
+    else if (!in->began_us)
+        in->began_us = g_get_monotonic_time();
+    int rc = await_message(dev, in->began_us);
+    return rc > 0 ? vu_msg_recv(dev->conn_fd, &in->msg) : rc;
+}
+
+/* @whole: the first message is there already. */
+static void serve_messages(struct vu_dev *dev, struct incoming *in, bool whole)
+{
+    int rc = whole ? vu_ctrl_handle(dev, &in->msg) : 0;
     while (rc >= 0 && !must_end(dev)) {
-        rc = await_message(dev, began_us);
+        rc = next_message(dev, in);
         if (rc > 0)
-            rc = vu_msg_recv(dev->conn_fd, msg);
-        if (rc > 0)
-            rc = vu_ctrl_handle(dev, msg);
-        if (msg->have == 0)
-            began_us = 0;
-        else if (!began_us)
-            began_us = g_get_monotonic_time();
+            rc = vu_ctrl_handle(dev, &in->msg);
     }
     log_end(rc);
-    vu_msg_clear(msg);
-    g_free(msg);
+    vu_msg_clear(&in->msg);
 }
 
 /* Drain everything and forget the front-end. */
@@ -205,11 +216,11 @@ static int prepare(struct vu_dev *dev)
     return dev->pool ? 0 : -EAGAIN;
 }
 
-static int serve(struct vu_dev *dev, GError **err)
+static int serve(struct vu_dev *dev, struct incoming *in, bool whole, GError **err)
 {
     int rc = prepare(dev);
     if (rc == 0)
-        serve_messages(dev);
+        serve_messages(dev, in, whole);
     else
         g_set_error(err, G_FILE_ERROR, (int)g_file_error_from_errno(-rc),
                     "cannot set up %u queues: %s", dev->cfg.num_queues, errno_text(-rc));
@@ -242,6 +253,63 @@ static int accept_one(struct vu_dev *dev, GError **err)
     return 0;
 }
 
+/* Wait for the first message of a connection. Until it is whole nothing is set up for it. */
+static bool introduces_itself(struct vu_dev *dev, struct incoming *in)
+{
+    int rc = 0;
+    while (rc == 0 && !atomic_load(&dev->stop))
+        rc = next_message(dev, in);
+    return rc > 0;
+}
+
+/* Hang up on who said nothing that makes sense: a probe of the socket, most likely. One who comes
+ * back at once, and again, gets a turn each STRAY_PAUSE_MS. */
+static void turn_away(struct vu_dev *dev, struct incoming *in, gint64 *last_us)
+{
+    vu_msg_clear(&in->msg);
+    close_fd(&dev->conn_fd);
+    if (atomic_load(&dev->stop))
+        return;
+    log_guest(LOG_LVL_INFO,
+              "a connection ended before its first message was whole: it is taken for "
+              "no front-end, and one is awaited on");
+    gint64 since_ms = (g_get_monotonic_time() - *last_us) / G_TIME_SPAN_MILLISECOND;
+    struct pollfd p = {dev->wake_fd, POLLIN, 0};
+    if (since_ms < STRAY_PAUSE_MS)
+        poll(&p, 1, STRAY_PAUSE_MS);
+    *last_us = g_get_monotonic_time();
+}
+
+/* Accept connections until one is a front-end's. Returns as accept_one() does. */
+static int accept_front_end(struct vu_dev *dev, struct incoming *in, GError **err)
+{
+    gint64 stray_us = 0;
+    for (;;) {
+        int rc = accept_one(dev, err);
+        if (rc <= 0)
+            return rc;
+        if (introduces_itself(dev, in))
+            return 1;
+        turn_away(dev, in, &stray_us);
+    }
+}
+
+static int serve_listening(struct vu_dev *dev, struct incoming *in, GError **err)
+{
+    do {
+        int rc = accept_front_end(dev, in, err);
+        if (rc <= 0)
+            return rc;
+        /* Nobody else will be served: do not let them wait in the queue. */
+        if (!dev->cfg.relisten)
+            close_fd(&dev->cfg.listen_fd);
+        log_info("front-end connected");
+        if (serve(dev, in, true, err) < 0)
+            return -1;
+    } while (dev->cfg.relisten && !atomic_load(&dev->stop));
+    return 0;
+}
+
 int vu_dev_run(struct vu_dev *dev, GError **err)
 {
     vu_sigbus_install();
@@ -251,21 +319,10 @@ int vu_dev_run(struct vu_dev *dev, GError **err)
         g_set_error(err, G_FILE_ERROR, G_FILE_ERROR_MFILE, "cannot make an eventfd");
         return -1;
     }
-    if (dev->cfg.listen_fd < 0) {
-        dev->conn_fd = dev->cfg.conn_fd;
-        dev->cfg.conn_fd = -1;
-        return serve(dev, err);
-    }
-    do {
-        int rc = accept_one(dev, err);
-        if (rc <= 0)
-            return rc;
-        /* Nobody else will be served: do not let them wait in the queue. */
-        if (!dev->cfg.relisten)
-            close_fd(&dev->cfg.listen_fd);
-        log_info("front-end connected");
-        if (serve(dev, err) < 0)
-            return -1;
-    } while (dev->cfg.relisten && !atomic_load(&dev->stop));
-    return 0;
+    g_autofree struct incoming *in = g_new0(struct incoming, 1);
+    if (dev->cfg.listen_fd >= 0)
+        return serve_listening(dev, in, err);
+    dev->conn_fd = dev->cfg.conn_fd;
+    dev->cfg.conn_fd = -1;
+    return serve(dev, in, false, err);
 }

@@ -43,6 +43,15 @@ static void one_session(struct wire *w)
     wire_hangup(w);
 }
 
+static int knock(struct wire *w, const void *bytes, size_t len)
+{
+    int fd = fe_daemon_connect(&w->d, w->socket, FE_TIMEOUT_MS);
+    assert_true(fd >= 0);
+    if (len > 0)
+        assert_int_equal(write(fd, bytes, len), (ssize_t)len);
+    return fd;
+}
+
 /* The daemon ends by itself with @code and says @text. */
 static void ends(struct wire *w, int code, const char *text)
 {
@@ -151,10 +160,11 @@ static void socket_mode(void **state)
     mode_t old = umask(0);
     wire_spawn(w, NULL);
     umask(old);
-    wire_connect(w);
+    close(knock(w, NULL, 0));
     assert_int_equal(stat(w->socket, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0600);
-    wire_finish(w, 0);
+    one_session(w);
+    ends(w, 0, NULL);
 }
 
 static void listening_fd(void **state)
@@ -213,6 +223,94 @@ static void no_such_share(void **state)
                                           "--shared-dir=/nonexistent/d", NULL};
     wire_exec(w, options, -1);
     ends(w, 1, "/nonexistent/");
+}
+
+/* ---- who connects and is no front-end ---- */
+
+/* A probe, half a header, a header whose message does not follow, another protocol. */
+static void knock_in_each_way(struct wire *w)
+{
+    static const uint32_t header[3] = {VU_SET_FEATURES, VU_VERSION, 8};
+    static const char other[] = "GET / HTTP/1.0\r\n\r\n";
+    const struct {
+        const void *bytes;
+        size_t len;
+    } ways[] = {{NULL, 0}, {header, 5}, {header, sizeof(header)}, {other, sizeof(other) - 1}};
+
+    for (unsigned i = 0; i < sizeof(ways) / sizeof(ways[0]); i++)
+        close(knock(w, ways[i].bytes, ways[i].len));
+}
+
+static void not_a_front_end(void **state)
+{
+    struct wire *w = *state;
+    wire_spawn(w, NULL);
+    knock_in_each_way(w);
+    one_session(w);
+    ends(w, 0, "before its first message");
+}
+
+static void not_a_front_end_fd(void **state)
+{
+    struct wire *w = *state;
+    static const char *const extra[] = {NULL, "--relisten", "--thread-pool-size=2"};
+    for (unsigned i = 0; i < 3; i++) {
+        int fd = listen_at(w->socket);
+        spawn_fd(w, fd, extra[i]);
+        close(fd);
+        knock_in_each_way(w);
+        one_session(w);
+        if (i == 1) {
+            knock_in_each_way(w);
+            one_session(w);
+            kill(w->d.pid, SIGTERM);
+        }
+        ends(w, 0, "before its first message");
+        unlink(w->socket);
+    }
+}
+
+/* One who says half a message and stays is not waited for. */
+static void half_a_message(void **state)
+{
+    struct wire *w = *state;
+    static const uint32_t header[3] = {VU_SET_FEATURES, VU_VERSION, 8};
+    wire_spawn(w, NULL);
+    int fd = knock(w, header, sizeof(header));
+    one_session(w);
+    ends(w, 0, NULL);
+    close(fd);
+}
+
+/* After the first whole message it is the front-end, and its end is ours. */
+static void one_message(void **state)
+{
+    struct wire *w = *state;
+    uint64_t v;
+    wire_spawn(w, NULL);
+    wire_connect(w);
+    assert_int_equal(fe_vhost_get_u64(&w->v, VU_GET_FEATURES, &v), 0);
+    wire_hangup(w);
+    ends(w, 0, NULL);
+}
+
+/* Somebody who knocks for ever gets a turn each 10 ms. */
+static void knocks_for_ever(void **state)
+{
+    struct wire *w = *state;
+    unsigned n = 0;
+    wire_spawn(w, NULL);
+    close(knock(w, NULL, 0));
+    int64_t begin = fe_now_ms(), took;
+    while ((took = fe_now_ms() - begin) < 1000) {
+        close(knock(w, NULL, 0));
+        n++;
+    }
+    print_message("%u connections in %lld ms\n", n, (long long)took);
+    assert_true(n <= took / 10 + 5);
+    one_session(w);
+    ends(w, 0, NULL);
+    assert_true(n > 0);
 }
 
 /* SIGTERM ends it at any time: waiting, connected, with running rings. */
@@ -274,6 +372,11 @@ int main(void)
         TEST(connected_fd),
         TEST(bad_fd),
         TEST(no_such_share),
+        TEST(not_a_front_end),
+        TEST(not_a_front_end_fd),
+        TEST(half_a_message),
+        TEST(one_message),
+        TEST(knocks_for_ever),
         TEST(sigterm),
         TEST(killed_and_started_again),
     };
