@@ -7,8 +7,8 @@
  *    Should: close every descriptor that somebody left open for us.
  *    Mustn't: touch stdin, stdout, stderr, or the descriptors that options name.
  * 2. The caller makes its listening socket, sets up the log, raises RLIMIT_NOFILE, and makes
- *    SIGTERM, SIGINT and SIGHUP either blocked (signalfd) or handled: pid 1 of a pid namespace
- *    does not die of a signal that it does not handle.
+ *    SIGTERM, SIGINT, SIGHUP and SIGQUIT either blocked (signalfd) or handled: pid 1 of a pid
+ * namespace does not die of a signal that it does not handle.
  * 3. sb_enter()            namespaces, pivot_root or chroot or landlock.
  *    Should: leave the share and one directory of our own descriptors.
  *    Mustn't: be called with threads running, or before what needs the host's files was done

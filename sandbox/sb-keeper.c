@@ -108,7 +108,7 @@ static G_NORETURN void end_hard(pid_t child, const sigset_t *awaited, const GPtr
 
 static bool ends_daemon(int sig)
 {
-    return sig == SIGTERM || sig == SIGINT || sig == SIGHUP;
+    return sig == SIGTERM || sig == SIGINT || sig == SIGHUP || sig == SIGQUIT;
 }
 
 static G_NORETURN void keep(pid_t child, const sigset_t *awaited, const GPtrArray *files)

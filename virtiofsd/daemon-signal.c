@@ -18,7 +18,7 @@
 #define LAST_MS    100    /* for the last line of the log */
 #define STACK_SIZE 262144 /* the sanitizers want some; little of it is touched */
 
-static const int ends[] = {SIGTERM, SIGINT, SIGHUP};
+static const int ends[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT};
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static void (*stop_fn)(void *user);

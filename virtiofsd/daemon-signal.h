@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * The end by a signal, SIGTERM, SIGINT or SIGHUP: what serves is told to stop, and when that does
- * not end the process in time, or at a second signal, the process ends as it is. A thread of its
- * own waits for them, which touches nothing that may hang. */
+ * The end by a signal, SIGTERM, SIGINT, SIGHUP or SIGQUIT: what serves is told to stop, and when
+ * that does not end the process in time, or at a second signal, the process ends as it is. A thread
+ * of its own waits for them, which touches nothing that may hang. */
 #pragma once
 
 #include <glib.h>

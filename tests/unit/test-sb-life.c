@@ -118,7 +118,7 @@ static void forward(bool as_user, int sig)
 
 static void test_forwarded(void **state)
 {
-    const int sigs[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
+    const int sigs[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1};
 
     for (size_t i = 0; i < G_N_ELEMENTS(sigs); i++) {
         forward(false, sigs[i]);

@@ -63,8 +63,8 @@ static void start(struct wire *w)
 static void at_once(void **state)
 {
     struct wire *w = *state;
-    static const int sigs[] = {SIGTERM, SIGINT, SIGHUP};
-    for (unsigned i = 0; i < 3; i++) {
+    static const int sigs[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT};
+    for (unsigned i = 0; i < 4; i++) {
         start(w);
         assert_int_equal(end_by(w, sigs[i], 1, END_MS + LOADED_MS), 0);
         forget_daemon(w);
