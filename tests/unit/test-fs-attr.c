@@ -38,6 +38,9 @@ static void test_getattr(void **state)
     assert_memory_equal(&a.st.st_ctim, &st.st_ctim, sizeof(st.st_ctim));
     assert_memory_equal(&a.st.st_atim, &st.st_atim, sizeof(st.st_atim));
     assert_false(a.submount);
+    struct fs_attr less;
+    assert_ok(fs_getstat(t.fs, i, NULL, &less));
+    assert_memory_equal(&less.st, &a.st, sizeof(a.st));
 
     struct statx stx;
     assert_ok(fs_statx(t.fs, i, NULL, 0, STATX_BASIC_STATS | STATX_BTIME, &stx));

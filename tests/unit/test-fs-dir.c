@@ -314,6 +314,8 @@ static void test_first_directories(void **state)
     /* Whoever asks hears the same. */
     assert_ok(fs_getattr(t.fs, e.inode, NULL, &a));
     assert_int_equal(a.st.st_ino, e.attr.st.st_ino);
+    assert_ok(fs_getstat(t.fs, e.inode, NULL, &a));
+    assert_int_equal(a.st.st_ino, e.attr.st.st_ino);
     assert_ok(fs_statx(t.fs, e.inode, NULL, 0, STATX_BASIC_STATS, &stx));
     assert_int_equal(stx.stx_ino, e.attr.st.st_ino);
     struct fs_inode *below = tree_look(&t, e.inode, "below");

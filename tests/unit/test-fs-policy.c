@@ -74,6 +74,9 @@ static void test_ids_seen(void **state)
     assert_ok(fs_getattr(t.fs, e.inode, NULL, &a));
     assert_int_equal(a.st.st_uid, 5);
     assert_int_equal(a.st.st_gid, 6);
+    assert_ok(fs_getstat(t.fs, e.inode, NULL, &a));
+    assert_int_equal(a.st.st_uid, 5);
+    assert_int_equal(a.st.st_gid, 6);
     assert_ok(fs_statx(t.fs, e.inode, NULL, 0, STATX_BASIC_STATS, &stx));
     assert_int_equal(stx.stx_uid, 5);
     assert_int_equal(stx.stx_gid, 6);

@@ -199,6 +199,8 @@ int fs_statx_at(int fd, const char *name, struct statx *stx);
 uint64_t fs_shown_ino(const struct fs *fs, const struct statx *stx);
 /* Attributes in the form of fs_attr, ids as the guest knows them; submount is left false. */
 void fs_attr_from_statx(const struct fs *fs, const struct statx *stx, struct fs_attr *out);
+/* Owner and group as the guest knows them, where there is a translation (fs->ids). */
+void fs_ids_to_guest(const struct fs *fs, struct fs_attr *attr);
 /* As above for an entry found in @parent: fills submount. */
 void fs_attr_for_child(const struct fs *fs, const struct fs_inode *parent, const struct statx *stx,
                        struct fs_attr *out);

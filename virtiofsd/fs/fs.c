@@ -41,6 +41,12 @@ static uint32_t guest_id(const struct fs_idmap *map, uint32_t id)
     return map ? fs_idmap_to_guest(map, id) : id;
 }
 
+void fs_ids_to_guest(const struct fs *fs, struct fs_attr *attr)
+{
+    attr->st.st_uid = guest_id(fs->cfg.uids, attr->st.st_uid);
+    attr->st.st_gid = guest_id(fs->cfg.gids, attr->st.st_gid);
+}
+
 void fs_attr_from_statx(const struct fs *fs, const struct statx *stx, struct fs_attr *out)
 {
     *out = (struct fs_attr){
@@ -66,10 +72,8 @@ void fs_attr_from_statx(const struct fs *fs, const struct statx *stx, struct fs_
     };
     if (stx->stx_mask & STATX_BTIME)
         out->btime = ts_from_statx(&stx->stx_btime);
-    if (G_UNLIKELY(fs->ids)) {
-        out->st.st_uid = guest_id(fs->cfg.uids, stx->stx_uid);
-        out->st.st_gid = guest_id(fs->cfg.gids, stx->stx_gid);
-    }
+    if (G_UNLIKELY(fs->ids))
+        fs_ids_to_guest(fs, out);
 }
 
 void fs_attr_for_child(const struct fs *fs, const struct fs_inode *parent, const struct statx *stx,

@@ -184,6 +184,8 @@ ssize_t fs_readlink(struct fs *fs, struct fs_inode *inode, char *buf, size_t siz
 
 /* @file may be NULL. One system call. */
 int fs_getattr(struct fs *fs, struct fs_inode *inode, struct fs_file *file, struct fs_attr *out);
+/* The same without what only statx(2) tells: mnt_id, btime and fixed are 0. It costs less. */
+int fs_getstat(struct fs *fs, struct fs_inode *inode, struct fs_file *file, struct fs_attr *out);
 /* statx(2) as asked by the guest; @flags and @mask are sanitised. */
 int fs_statx(struct fs *fs, struct fs_inode *inode, struct fs_file *file, unsigned flags,
              unsigned mask, struct statx *out);

@@ -17,7 +17,8 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
         return;
     }
     struct fs_file *file = fi ? fs_file_get(fs, fi->fh, inode) : NULL;
-    int err = fs_getattr(fs, inode, file, &attr);
+    int err = G_UNLIKELY(srv_of(req)->dax.on) ? fs_getattr(fs, inode, file, &attr)
+                                              : fs_getstat(fs, inode, file, &attr);
     if (file)
         fs_file_put(fs, file);
     fuse_answer_attr(req, err, inode, &attr);
