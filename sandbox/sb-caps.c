@@ -25,21 +25,32 @@ static const uint64_t needed = BIT(CAP_CHOWN)          /* chown(2) as the guest'
                                | BIT(CAP_MKNOD)        /* device nodes, whiteouts */
                                | BIT(CAP_SETFCAP);     /* security.capability */
 
+/* No errno has a word for it. */
+G_GNUC_PRINTF(2, 3) static bool bad_list(GError **err, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    if (err)
+        *err = g_error_new_valist(SB_ERROR, EINVAL, fmt, ap);
+    va_end(ap);
+    return false;
+}
+
 bool sb_modcaps_parse(const char *text, uint64_t *add, uint64_t *del, GError **err)
 {
     g_auto(GStrv) parts = g_strsplit(text, ":", 0);
 
     if (!parts[0])
-        return sb_fail(err, EINVAL, "no capability: want +NAME or -NAME");
+        return bad_list(err, "no capability: want +NAME or -NAME");
     for (char **p = parts; *p; p++) {
         const char *name = *p + 1;
         if (**p != '+' && **p != '-')
-            return sb_fail(err, EINVAL, "bad capability '%s': want +NAME or -NAME", *p);
+            return bad_list(err, "bad capability '%s': want +NAME or -NAME", *p);
         if (g_ascii_strncasecmp(name, "cap_", 4) == 0)
             name += 4;
         int cap = capng_name_to_capability(name);
         if (cap < 0)
-            return sb_fail(err, EINVAL, "unknown capability '%s'", *p);
+            return bad_list(err, "unknown capability '%s'", *p);
         uint64_t *into = **p == '+' ? add : del, *from = **p == '+' ? del : add;
         *into |= BIT(cap);
         *from &= ~BIT(cap);

@@ -73,8 +73,8 @@ int vu_sock_listen(const char *path, const char *group, struct sock_files **file
     }
     strcpy(addr.sun_path, path);
     if (group && !sock_group(group, &gid)) {
-        fail(err, ENOENT, "no group '%s' for the socket: name an existing group or a number",
-             group);
+        g_set_error(err, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                    "--socket-group: no group '%s': name an existing group or a number", group);
         return -1;
     }
     if (!take_path(&addr, files, err))

@@ -41,6 +41,7 @@ struct daemon {
     enum sb_action seccomp;
     struct fs_xattrmap *xattrmap;
     struct fs_idmap *uids, *gids; /* NULL: as they are */
+    uint64_t caps_add, caps_del;  /* --modcaps */
     struct fs *fs;
     struct fuse_srv *fuse;
     struct vu_dev *dev;
@@ -87,7 +88,7 @@ static bool set_nofile(struct daemon *d, GError **err)
     if (want != 0 && want != lim.rlim_cur) {
         struct rlimit up = {want, MAX(want, lim.rlim_max)};
         if (setrlimit(RLIMIT_NOFILE, &up) != 0) {
-            g_set_error(err, G_FILE_ERROR, g_file_error_from_errno(errno),
+            g_set_error(err, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
                         "--rlimit-nofile=%" G_GUINT64_FORMAT
                         ": %s; the hard limit is %" G_GUINT64_FORMAT
                         ": choose a value up to it, or 0 to leave the limit as it is",
@@ -97,14 +98,16 @@ static bool set_nofile(struct daemon *d, GError **err)
     }
     getrlimit(RLIMIT_NOFILE, &lim);
     d->nofile = lim.rlim_cur;
-    if (d->nofile <= 2 * reserved_fds(d)) {
-        g_set_error(err, G_FILE_ERROR, G_FILE_ERROR_MFILE,
-                    "the limit of open files, %" G_GUINT64_FORMAT
-                    ", is too small: at least %" G_GUINT64_FORMAT " are needed",
-                    d->nofile, 2 * reserved_fds(d) + 1);
-        return false;
-    }
-    return true;
+    if (d->nofile > 2 * reserved_fds(d))
+        return true;
+    g_autofree char *needed = g_strdup_printf("%" G_GUINT64_FORMAT " is too small: at least "
+                                              "%" G_GUINT64_FORMAT " are needed",
+                                              d->nofile, 2 * reserved_fds(d) + 1);
+    if (d->nofile == d->o->rlimit_nofile)
+        g_set_error(err, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE, "--rlimit-nofile: %s", needed);
+    else
+        g_set_error(err, G_FILE_ERROR, G_FILE_ERROR_MFILE, "the limit of open files: %s", needed);
+    return false;
 }
 
 /* ---- parts ---- */
@@ -153,7 +156,17 @@ static void warn_of_acls(const struct daemon *d)
     }
 }
 
-/* What the core is told about names and ids. */
+static bool parse_modcaps(struct daemon *d, GError **err)
+{
+    g_autoptr(GError) why = NULL;
+
+    if (!d->o->modcaps || sb_modcaps_parse(d->o->modcaps, &d->caps_add, &d->caps_del, &why))
+        return true;
+    g_set_error(err, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE, "--modcaps: %s", why->message);
+    return false;
+}
+
+/* What the core is told about names and ids, and the sandbox about capabilities. */
 static bool parse_policies(struct daemon *d, GError **err)
 {
     const struct options *o = d->o;
@@ -166,7 +179,8 @@ static bool parse_policies(struct daemon *d, GError **err)
         }
         warn_of_acls(d);
     }
-    return parse_translation(o->translate_uid, "--translate-uid", &d->uids, err) &&
+    return parse_modcaps(d, err) &&
+           parse_translation(o->translate_uid, "--translate-uid", &d->uids, err) &&
            parse_translation(o->translate_gid, "--translate-gid", &d->gids, err);
 }
 
@@ -213,10 +227,10 @@ static bool enter_sandbox(struct daemon *d, struct sb_result *out, GError **err)
         .file_handles = o->inode_file_handles != OPT_HANDLES_NEVER,
         .files = d->files,
         .labels = o->security_label != OPT_ASK_NEVER,
+        .caps_add = d->caps_add,
+        .caps_del = d->caps_del,
     };
 
-    if (o->modcaps && !sb_modcaps_parse(o->modcaps, &sc.caps_add, &sc.caps_del, err))
-        return false;
     if (!copy_maps(o->uid_map, "--uid-map", sc.uid_map, &sc.uid_maps, err) ||
         !copy_maps(o->gid_map, "--gid-map", sc.gid_map, &sc.gid_maps, err))
         return false;

@@ -238,6 +238,29 @@ static enum options_result check_9p(const struct options *o, GError **err)
     return OPTIONS_RUN;
 }
 
+/* The daemon is user and group 0 of its namespace. */
+static bool lacks_zero(const GArray *map)
+{
+    for (unsigned i = 0; i < map->len; i++) {
+        if (g_array_index(map, struct opt_id_map, i).inside == 0)
+            return false;
+    }
+    return map->len > 0;
+}
+
+static enum options_result check_maps(const struct options *o, GError **err)
+{
+    bool any = o->uid_map->len > 0 || o->gid_map->len > 0;
+
+    if (any && o->sandbox != OPT_SANDBOX_NAMESPACE)
+        return bad(err, "--uid-map and --gid-map need --sandbox=namespace: the user namespace "
+                        "does the mapping");
+    if (lacks_zero(o->uid_map) || lacks_zero(o->gid_map))
+        return bad(err, "%s: one of the ranges must begin with the id 0 inside",
+                   lacks_zero(o->uid_map) ? "--uid-map" : "--gid-map");
+    return OPTIONS_RUN;
+}
+
 static enum options_result check_needed(const struct options *o, GError **err)
 {
     if (!o->shared_dir)
@@ -256,9 +279,6 @@ static enum options_result check_needed(const struct options *o, GError **err)
         g_ptr_array_add(o->notes, g_strdup("--dax-window without --tag: front-ends that have a "
                                            "window (QEMU's generic device) ask us for the tag, "
                                            "and without one their guests find nothing to mount"));
-    if (o->sandbox != OPT_SANDBOX_NAMESPACE && (o->uid_map->len > 0 || o->gid_map->len > 0))
-        return bad(err, "--uid-map and --gid-map need --sandbox=namespace: the user namespace "
-                        "does the mapping");
     return OPTIONS_RUN;
 }
 
@@ -297,6 +317,8 @@ enum options_result options_parse(int argc, char **argv, struct options *out, GE
     enum options_result r = walk(&w);
     if (r == OPTIONS_RUN)
         r = check_needed(out, err);
+    if (r == OPTIONS_RUN)
+        r = check_maps(out, err);
     if (r == OPTIONS_RUN)
         r = check_9p(out, err);
     if (r == OPTIONS_RUN)

@@ -36,8 +36,15 @@ static bool fail(GError **err, const char *addr, int code, const char *fmt, ...)
     va_start(ap, fmt);
     g_autofree char *text = g_strdup_vprintf(fmt, ap);
     va_end(ap);
-    g_set_error(err, G_FILE_ERROR, (int)g_file_error_from_errno(code), "9P address %s: %s", addr,
+    g_set_error(err, G_FILE_ERROR, (int)g_file_error_from_errno(code), "--p9-listen=%s: %s", addr,
                 text);
+    return false;
+}
+
+/* No address at all. */
+static bool malformed(GError **err, const char *addr, const char *want)
+{
+    g_set_error(err, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE, "--p9-listen=%s: %s", addr, want);
     return false;
 }
 
@@ -92,6 +99,15 @@ static bool number(const char *text, unsigned max, unsigned *out)
 
 /* ---- unix ---- */
 
+static bool no_group(GError **err, const char *addr, const char *group)
+{
+    g_set_error(err, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                "--p9-listen=%s: no group '%s' (--socket-group): name an existing group or a "
+                "number",
+                addr, group);
+    return false;
+}
+
 /* Make the path ours; the file of a socket that nobody listens on any more is removed. */
 static bool take_path(const char *addr, const union any_addr *a, struct sock_files **files,
                       GError **err)
@@ -127,11 +143,10 @@ static bool open_unix(const char *addr, const char *path, const char *group,
     gid_t gid = (gid_t)-1;
 
     if (*path == '\0' || strlen(path) >= sizeof(a.un.sun_path))
-        return fail(err, addr, ENAMETOOLONG, "a path of 1 to %zu bytes must follow",
-                    sizeof(a.un.sun_path) - 1);
+        return malformed(err, addr, "a path of 1 to 107 bytes must follow");
     memcpy(a.un.sun_path, path, strlen(path) + 1);
     if (group && !sock_group(group, &gid))
-        return fail(err, addr, ENOENT, "no group '%s': name an existing group or a number", group);
+        return no_group(err, addr, group);
     if (!take_path(addr, &a, &out->files, err))
         return false;
     mode_t mask = umask(0177);
@@ -191,9 +206,10 @@ static bool open_tcp(const char *addr, const char *rest, const char *group, stru
         }
     }
     if (len == 0)
-        return fail(err, addr, EINVAL,
-                    "a numeric address must follow, and perhaps a port, as in tcp:127.0.0.1:564 "
-                    "or tcp:[::1]:564");
+        return malformed(
+            err, addr,
+            "a numeric address must follow, and perhaps a port, as in tcp:127.0.0.1:564 "
+            "or tcp:[::1]:564");
     *out = (struct p9_endpoint){.fd = listen_on(addr, &a, len, err)};
     return out->fd >= 0;
 }
@@ -209,8 +225,8 @@ static bool open_vsock(const char *addr, const char *rest, const char *group,
 
     if (g_strv_length(part) != 2 || !number(part[1], UINT32_MAX - 1, &port) ||
         (strcmp(part[0], "any") != 0 && !number(part[0], UINT32_MAX - 1, &cid)))
-        return fail(err, addr, EINVAL,
-                    "a context id (or any) and a port must follow, as in vsock:any:564");
+        return malformed(err, addr,
+                         "a context id (or any) and a port must follow, as in vsock:any:564");
     a.vm.svm_cid = cid;
     a.vm.svm_port = port;
     *out = (struct p9_endpoint){.fd = listen_on(addr, &a, sizeof(a.vm), err)};
@@ -226,7 +242,7 @@ static bool open_fd(const char *addr, const char *rest, const char *group, struc
     unsigned n;
 
     if (!number(rest, INT32_MAX, &n))
-        return fail(err, addr, EINVAL, "the number of a descriptor must follow");
+        return malformed(err, addr, "the number of a descriptor must follow");
     int fd = (int)n;
     int rc = sock_look(fd, &kind);
     if (rc < 0)
@@ -267,8 +283,7 @@ bool p9_listen_open(const char *addr, const char *group, struct p9_endpoint *out
         if (g_str_has_prefix(addr, kinds[i].prefix))
             return kinds[i].open(addr, addr + strlen(kinds[i].prefix), group, out, err);
     }
-    return fail(err, addr, EINVAL,
-                "unknown; give unix:PATH, tcp:ADDR:PORT, vsock:CID:PORT or fd:N");
+    return malformed(err, addr, "unknown; give unix:PATH, tcp:ADDR:PORT, vsock:CID:PORT or fd:N");
 }
 
 int p9_listen_inherited(const char *addr)
