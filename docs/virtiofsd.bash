@@ -10,7 +10,7 @@ _virtiofsd()
     _init_completion -s || return
 
     case $prev in
-        --shared-dir)
+        --shared-dir | --statfs-from)
             _filedir -d
             return
             ;;
@@ -70,7 +70,7 @@ _virtiofsd()
 
     COMPREPLY=($(compgen -W '
         --shared-dir= --tag= --readonly --no-announce-submounts --inode-file-handles=
-        --preserve-noatime --allow-direct-io
+        --preserve-noatime --allow-direct-io --statfs-from=
         --socket-path= --socket-group= --fd= --relisten
         --protocol= --p9-socket-path= --p9-listen= --p9-msize= --p9-squash= --no-p9-lock
         --num-request-queues= --queue-size= --thread-pool-size= --poll-us=

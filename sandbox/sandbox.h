@@ -30,6 +30,7 @@
 #include <glib.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/statvfs.h>
 
 enum sb_mode { SB_NAMESPACE, SB_CHROOT, SB_NONE };
 
@@ -101,6 +102,7 @@ enum sb_thread {
     SB_THREAD_PROCESS, /* all of the daemon's */
     SB_THREAD_LOCK,    /* waits for one lock: less */
     SB_THREAD_KEEPER,  /* the parent outside the sandbox; applied by sb_enter() */
+    SB_THREAD_STATFS,  /* the process of sb_statfs_start(); applied there */
 };
 
 /* What happens to a call that is not listed. KILL: dangerous ones end the process, others give
@@ -113,3 +115,13 @@ bool sb_action_parse(const char *text, enum sb_action *out);
 
 /* Limit the calling thread, and those it will start. 0 or -errno. Needs no-new-privileges. */
 int sb_seccomp_apply(enum sb_thread thread, enum sb_action action);
+
+/* ---- another file system's numbers ---- */
+
+/* Start a process that answers for the file system of the directory @dir, from now on by a
+ * descriptor of it. Before sb_enter(). It ends when sb_statfs_free() was called or the daemon is
+ * gone. NULL with @err set. */
+struct sb_statfs *sb_statfs_start(const char *dir, GError **err);
+/* Ask it; any thread. 0, -errno of statvfs(3), -ETIMEDOUT after three seconds, -EIO: it is gone. */
+int sb_statfs_ask(struct sb_statfs *s, struct statvfs *out);
+void sb_statfs_free(struct sb_statfs *s);

@@ -12,6 +12,7 @@ enum {
     W = 1 << 1, /* queue worker */
     L = 1 << 2, /* lock waiter */
     K = 1 << 3, /* keeper, outside the sandbox */
+    S = 1 << 4, /* the process that answers for another file system, outside too */
 };
 
 /* What else must hold for a call to be allowed. */

@@ -29,6 +29,7 @@ static const struct sock_fprog programs[][4][2] = {
     [SB_THREAD_PROCESS] = PROGRAMS(process),
     [SB_THREAD_LOCK] = PROGRAMS(lock),
     [SB_THREAD_KEEPER] = PROGRAMS(keeper),
+    [SB_THREAD_STATFS] = PROGRAMS(statfs),
 };
 
 bool sb_action_parse(const char *text, enum sb_action *out)

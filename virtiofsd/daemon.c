@@ -42,6 +42,7 @@ struct daemon {
     struct fs_xattrmap *xattrmap;
     struct fs_idmap *uids, *gids; /* NULL: as they are */
     uint64_t caps_add, caps_del;  /* --modcaps */
+    struct sb_statfs *statfs;     /* NULL: the share's own numbers */
     struct fs *fs;
     struct fuse_srv *fuse;
     struct vu_dev *dev;
@@ -246,6 +247,13 @@ static bool enter_sandbox(struct daemon *d, struct sb_result *out, GError **err)
     return true;
 }
 
+static int other_statfs(void *user, struct statvfs *out)
+{
+    const struct daemon *d = user;
+
+    return sb_statfs_ask(d->statfs, out);
+}
+
 static void lock_thread_start(void *user)
 {
     const struct daemon *d = user;
@@ -303,6 +311,7 @@ static bool make_fs(struct daemon *d, const struct sb_result *sb, GError **err)
         .max_lock_ranges = o->max_lock_ranges,
         .lock_wait_ms = (unsigned)(o->lock_wait * 1000 + 0.999),
         .lock_thread_start = lock_thread_start,
+        .statfs = d->statfs ? other_statfs : NULL,
         .user = d,
         .xattrmap = d->xattrmap,
         .uids = d->uids,
@@ -408,6 +417,10 @@ static int start(struct daemon *d, GError **err)
         if (!d->p9)
             return -1;
     }
+    if (d->o->statfs_from && !(d->statfs = sb_statfs_start(d->o->statfs_from, err))) {
+        g_prefix_error(err, "--statfs-from: ");
+        return -1;
+    }
     if (d->o->protocol != OPT_PROTOCOL_9P)
         make_dev(d);
     struct sb_result sb;
@@ -472,6 +485,7 @@ static void stop(struct daemon *d)
     daemon_dax_free(&d->dax);
     vu_dev_free(d->dev);
     fs_free(d->fs);
+    sb_statfs_free(d->statfs);
     fs_xattrmap_free(d->xattrmap);
     fs_idmap_free(d->uids);
     fs_idmap_free(d->gids);

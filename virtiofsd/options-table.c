@@ -23,6 +23,12 @@ const char *const opt_group_titles[OPT_GROUP_COUNT] = {
     }
 #define FIELD(f) .offset = offsetof(struct options, f), .size = sizeof(((struct options *)0)->f)
 
+#define NAMES(n, f, h)                                                                      \
+    {                                                                                       \
+        .name = (n), .arg = "PATTERN", .type = OPT_TEXTS, .group = OPT_GROUP_DAX, FIELD(f), \
+        .min = 1, .max = 255, .help = (h)                                                   \
+    }
+
 #define SECONDS_MAX   31536000 /* a year */
 #define LOCK_WAIT_MAX 1000000
 
@@ -78,6 +84,14 @@ const struct opt_def opt_table[] = {
      .flags = OPT_OLD_NAME,
      FIELD(allow_direct_io),
      .help = "Honour O_DIRECT of guest programs on the host too"},
+    {.name = "statfs-from",
+     .arg = "DIR",
+     .type = OPT_STRING,
+     .group = OPT_GROUP_SHARE,
+     FIELD(statfs_from),
+     .min = 1,
+     .max = 4095,
+     .help = "Show the size and free space of DIR's file system in the guest's df"},
 
     /* Connection. */
     {.name = "socket-path",
@@ -284,23 +298,10 @@ const struct opt_def opt_table[] = {
      .min = 0,
      .max = INT64_MAX,
      .help = "Smaller files are not mapped with --dax-policy=auto [default: 64K]"},
-    {.name = "dax-include",
-     .arg = "PATTERN",
-     .type = OPT_TEXTS,
-     .group = OPT_GROUP_DAX,
-     FIELD(dax_include),
-     .min = 1,
-     .max = 255,
-     .help = "Only files with such a name, as in --dax-include='*.so*'. May be given\n"
-             "several times"},
-    {.name = "dax-exclude",
-     .arg = "PATTERN",
-     .type = OPT_TEXTS,
-     .group = OPT_GROUP_DAX,
-     FIELD(dax_exclude),
-     .min = 1,
-     .max = 255,
-     .help = "No files with such a name. May be given several times"},
+    NAMES("dax-include", dax_include,
+          "Only files with such a name, as in --dax-include='*.so*'. May be given\n"
+          "several times"),
+    NAMES("dax-exclude", dax_exclude, "No files with such a name. May be given several times"),
     {.name = "dax-dialect",
      .arg = "NAME",
      .type = OPT_WORD,

@@ -77,6 +77,7 @@ static void set_defaults(struct options *o)
 void options_free(struct options *o)
 {
     g_free(o->shared_dir);
+    g_free(o->statfs_from);
     g_free(o->tag);
     g_free(o->socket_path);
     g_free(o->socket_group);

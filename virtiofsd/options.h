@@ -54,6 +54,7 @@ struct options {
     enum opt_handles inode_file_handles;
     bool preserve_noatime; /* keep the guest's O_NOATIME */
     bool allow_direct_io;  /* keep the guest's O_DIRECT */
+    char *statfs_from;     /* directory whose file system's size the guest sees; or NULL: its own */
 
     /* Connection: exactly one of socket_path and fd is given (none: 9P by p9_listen only). */
     char *socket_path;  /* or NULL */

@@ -54,6 +54,37 @@ static void test_getattr(void **state)
     tree_stop(&t);
 }
 
+static int numbers(void *user, struct statvfs *out)
+{
+    *out = (struct statvfs){.f_blocks = 4321};
+    return *(int *)user;
+}
+
+/* Whatever the inode, the numbers are those of somebody else, and so are the errors. */
+static void test_statfs_elsewhere(void **state)
+{
+    struct tree t;
+    struct statvfs st;
+    int rc = 0;
+    struct fs_config cfg = tree_config();
+    cfg.statfs = numbers;
+    cfg.user = &rc;
+    tree_make(&t);
+    tree_open(&t, &cfg);
+    tree_write(&t, "f", "");
+    struct fs_inode *i = tree_look(&t, t.root, "f");
+    struct fs *view = fs_view(t.fs);
+    assert_ok(fs_statfs(t.fs, i, &st));
+    assert_int_equal(st.f_blocks, 4321);
+    assert_ok(fs_statfs(view, t.root, &st));
+    assert_int_equal(st.f_blocks, 4321);
+    rc = -EIO;
+    assert_int_equal(fs_statfs(t.fs, t.root, &st), -EIO);
+    fs_free(view);
+    fs_inode_put(t.fs, i);
+    tree_stop(&t);
+}
+
 static void test_mode_and_size(void **state)
 {
     struct tree t;
@@ -343,6 +374,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_getattr),
+        cmocka_unit_test(test_statfs_elsewhere),
         cmocka_unit_test(test_mode_and_size),
         cmocka_unit_test(test_times),
         cmocka_unit_test(test_owner),

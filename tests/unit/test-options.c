@@ -76,6 +76,7 @@ static const struct {
     /* What nothing on the line gives. */
     {NEEDED, "shared-dir", "/srv"},
     {NEEDED, "socket-path", "/run/s"},
+    {NEEDED, "statfs-from", "unset"},
     {NEEDED, "socket-group", "unset"},
     {NEEDED, "fd", "-1"},
     {NEEDED, "tag", "unset"},
@@ -129,6 +130,7 @@ static const struct {
 
     /* Forms of writing. */
     {"--shared-dir /a --socket-path /b", "shared-dir", "/a"},
+    {NEEDED "--statfs-from=/size", "statfs-from", "/size"},
     {"--shared-dir /a --socket /b", "socket-path", "/b"},
     {"--shared-dir /a --fd 3", "fd", "3"},
     {"--shared-dir /a --fd=0", "fd", "0"},

@@ -53,6 +53,7 @@ static const struct program programs[] = {
     PROGRAMS(process, C | W | L),
     PROGRAMS(lock, L),
     PROGRAMS(keeper, K),
+    PROGRAMS(statfs, S),
 };
 
 #define NO_PATH (SECCOMP_RET_ERRNO | ENOENT)

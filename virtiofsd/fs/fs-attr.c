@@ -69,6 +69,8 @@ int fs_statx(struct fs *fs, struct fs_inode *inode, struct fs_file *file, unsign
 int fs_statfs(struct fs *fs, struct fs_inode *inode, struct statvfs *out)
 {
     struct statvfs st;
+    if (fs->cfg.statfs)
+        return fs->cfg.statfs(fs->cfg.user, out);
     int fd = fs_inode_fd(fs, inode);
     if (fd < 0)
         return fd;

@@ -52,6 +52,9 @@ struct fs_config {
     unsigned lock_wait_ms;     /* how long a lock is waited for; 0 = for ever */
     /* Called by each thread that has to do with waiting for locks, first of all; may be NULL. */
     void (*lock_thread_start)(void *user);
+    /* The numbers of fs_statfs(), whatever the inode: 0 or -errno. NULL: of the inode's own file
+     * system. */
+    int (*statfs)(void *user, struct statvfs *out);
     void *user;
     /* Translations; NULL: none. Not taken over, must outlive the core. */
     const struct fs_xattrmap *xattrmap;
@@ -217,6 +220,8 @@ int fs_setattr(struct fs *fs, struct fs_inode *inode, struct fs_file *file,
 /* access(2) for @cred, decided from mode, owner and ACL as the host would for that user. Without
  * @cred a guest's kernel has judged that: only what nobody may is refused. */
 int fs_access(struct fs *fs, const struct fs_cred *cred, struct fs_inode *inode, int mask);
+/* statvfs(3) of this very inode: where it is a directory with a project quota the host's kernel
+ * answers with the project's limits (ext4, XFS). */
 int fs_statfs(struct fs *fs, struct fs_inode *inode, struct statvfs *out);
 
 /* ---- open files ---- */
