@@ -213,7 +213,7 @@ bool daemon_9p_make(struct daemon_9p *x, struct fs *fs, void (*start)(void *user
         .max_fids_all = FIDS_LOCAL,
         .readonly = o->readonly,
         .xattr = o->xattr,
-        .lock = o->p9_lock == OPT_SWITCH_ON,
+        .lock = o->p9_lock,
         .squash_uid = UINT32_MAX,
         .squash_gid = UINT32_MAX,
     };

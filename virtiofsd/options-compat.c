@@ -76,9 +76,9 @@ static bool old_word(struct options *out, char *word, GError **err)
     const struct opt_def *def = opt_find(name, strlen(name), &on);
     if (!def || !(def->flags & OPT_OLD_NAME))
         return unknown(word, err);
-    if (!value_fits(word, value, def->arg != NULL, def->flags & OPT_VALUE_MAY_LACK, err))
+    if (!value_fits(word, value, def->arg != NULL, def->bare != NULL, err))
         return false;
-    return opt_set(out, def, value ? value : def->lack, on, shown, err);
+    return opt_set(out, def, value ? value : def->bare, on, shown, err);
 }
 
 /* The next word of @list, which is moved behind it. A comma that is part of the word is written

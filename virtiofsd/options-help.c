@@ -21,7 +21,7 @@ static void print_option(const struct opt_def *def)
     if (def->name)
         printf("--%s%s", def->type == OPT_SWITCH ? "[no-]" : "", def->name);
     if (def->arg)
-        printf(def->flags & OPT_VALUE_MAY_LACK ? "[=%s]" : def->name ? "=%s" : " %s", def->arg);
+        printf(def->bare ? "[=%s]" : def->name ? "=%s" : " %s", def->arg);
     putchar('\n');
 
     g_auto(GStrv) lines = g_strsplit(def->help, "\n", -1);
@@ -34,7 +34,7 @@ void opt_print_help(void)
     printf("virtiofsd: give a host directory to a virtual machine (virtio-fs over vhost-user)\n\n"
            "Usage: virtiofsd --shared-dir=DIR --socket-path=PATH [OPTION...]\n"
            "       virtiofsd --shared-dir=DIR --fd=N [OPTION...]\n");
-    for (unsigned g = 0; g < OPT_GROUP_COUNT; g++) {
+    for (unsigned g = 0; g < opt_group_count; g++) {
         printf("\n%s:\n", opt_group_titles[g]);
         for (unsigned i = 0; i < opt_table_len; i++) {
             if (opt_table[i].group == g)

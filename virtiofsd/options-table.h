@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * The one table of options: parser, help text and the checks of manual page and completion all
- * read it. Private to the options-*.c files and their tests. */
+ * The table of options, made from options.ini, where the meaning of each column stands. Private to
+ * the options-*.c files and their tests. */
 #pragma once
 
 #include <stdbool.h>
@@ -10,37 +10,21 @@
 #include "virtiofsd/options.h"
 
 enum opt_type {
-    OPT_SWITCH,  /* bool or enum opt_switch; "--no-NAME" is its opposite */
-    OPT_WORD,    /* one of .words, into an enum */
-    OPT_NUMBER,  /* .min .. .max, into an integer of .size bytes */
-    OPT_SIZE,    /* like OPT_NUMBER, in bytes, with K, M, G or T for powers of 1024 */
-    OPT_SECONDS, /* .min .. .max with a fraction, into a double */
-    OPT_STRING,  /* .min .. .max bytes, into a char * */
-    OPT_TEXTS,   /* like OPT_STRING, appended to a GPtrArray */
-    OPT_ID_MAP,  /* :INSIDE:OUTSIDE:COUNT:, appended to a GArray */
-    OPT_ALIAS,   /* means option .alias (with .alias_value, if there is one) */
-    OPT_OLD,     /* -o LIST */
-    OPT_NOTHING, /* taken, does nothing, which is logged when the option has a long name */
-    OPT_ABSENT,  /* known from other daemons, refused; .arg tells whether it has a value */
+    OPT_SWITCH,   /* bool; "--no-NAME" is its opposite */
+    OPT_WORD,     /* one of .words, into an enum */
+    OPT_NUMBER,   /* .min .. .max, into an integer of .size bytes */
+    OPT_SIZE,     /* like OPT_NUMBER, in bytes, with K, M, G or T for powers of 1024 */
+    OPT_SECONDS,  /* .min .. .max with a fraction, into a double */
+    OPT_STRING,   /* .min .. .max bytes, into a char * */
+    OPT_TEXTS,    /* like OPT_STRING, appended to a GPtrArray */
+    OPT_ID_MAP,   /* :INSIDE:OUTSIDE:COUNT:, appended to a GArray */
+    OPT_ALIAS,    /* means option .alias (with .alias_value, if there is one) */
+    OPT_OLD_LIST, /* -o LIST */
+    OPT_NOTHING,  /* taken, does nothing, which is logged when the option has a long name */
+    OPT_ABSENT,   /* known from other daemons, refused; .arg tells whether it has a value */
     OPT_HELP,
     OPT_VERSION,
     OPT_CAPABILITIES,
-};
-
-enum opt_group {
-    OPT_GROUP_SHARE,
-    OPT_GROUP_CONNECTION,
-    OPT_GROUP_9P,
-    OPT_GROUP_QUEUES,
-    OPT_GROUP_CACHE,
-    OPT_GROUP_DAX,
-    OPT_GROUP_FEATURES,
-    OPT_GROUP_SANDBOX,
-    OPT_GROUP_BOUNDS,
-    OPT_GROUP_LOG,
-    OPT_GROUP_COMPAT,
-    OPT_GROUP_ABSENT,
-    OPT_GROUP_COUNT,
 };
 
 struct opt_word {
@@ -52,9 +36,8 @@ struct opt_word {
 enum {
     OPT_ONCE = 1 << 0, /* a second one is an error, not a change of mind */
     OPT_POWER_OF_2 = 1 << 1,
-    OPT_OLD_NAME = 1 << 2,       /* also a word of -o LIST, with '_' for '-' */
-    OPT_VALUE_MAY_LACK = 1 << 3, /* --NAME alone means .lack */
-    OPT_ZERO_TOO = 1 << 4,       /* 0 is a value besides .min .. .max */
+    OPT_OLD_NAME = 1 << 2, /* also a word of -o LIST, with '_' for '-' */
+    OPT_ZERO_TOO = 1 << 3, /* 0 is a value besides .min .. .max */
 };
 
 struct opt_def {
@@ -62,32 +45,22 @@ struct opt_def {
     char letter;      /* short form, or 0 */
     const char *arg;  /* what the help calls the value; NULL: takes none */
     enum opt_type type;
-    enum opt_group group;
+    unsigned group; /* index of its title */
     unsigned flags;
     size_t offset, size; /* the field of struct options */
     uint64_t min, max;
     uint64_t most; /* OPT_NUMBER: what a larger value is taken as, which is logged; 0: as it is */
     const struct opt_word *words; /* ends with text NULL */
-    const char *lack;
+    const char *bare;             /* what --NAME alone means; NULL: it needs a value */
     const char *alias, *alias_value;
-    const char *help; /* lines; NULL: not shown */
+    const char *help; /* lines */
 };
-
-extern const struct opt_word opt_cache_words[];
-extern const struct opt_word opt_handles_words[];
-extern const struct opt_word opt_sandbox_words[];
-extern const struct opt_word opt_seccomp_words[];
-extern const struct opt_word opt_ask_words[];
-extern const struct opt_word opt_level_words[];
-extern const struct opt_word opt_protocol_words[];
-extern const struct opt_word opt_dax_policy_words[];
-extern const struct opt_word opt_dax_dialect_words[];
-extern const struct opt_word opt_migration_mode_words[];
-extern const struct opt_word opt_migration_error_words[];
 
 extern const struct opt_def opt_table[];
 extern const unsigned opt_table_len;
-extern const char *const opt_group_titles[OPT_GROUP_COUNT];
+extern const char *const opt_group_titles[];
+extern const unsigned opt_group_count;
+extern const struct options opt_defaults; /* of fields that own nothing */
 
 /* The option of that long name, also in its "no-" form when it is a switch (*@on = false then).
  * NULL when there is none. */

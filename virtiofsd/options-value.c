@@ -247,12 +247,9 @@ static bool set_value(struct options *out, const struct opt_def *def, const char
 bool opt_set(struct options *out, const struct opt_def *def, const char *value, bool on,
              const char *shown, GError **err)
 {
+    out->given[def - opt_table] = true;
     if (def->type == OPT_SWITCH) {
-        if (def->size == sizeof(bool))
-            *(bool *)G_STRUCT_MEMBER_P(out, def->offset) = on;
-        else
-            *(enum opt_switch *)G_STRUCT_MEMBER_P(out, def->offset) =
-                on ? OPT_SWITCH_ON : OPT_SWITCH_OFF;
+        *(bool *)G_STRUCT_MEMBER_P(out, def->offset) = on;
         return true;
     }
     if (def->flags & OPT_ONCE && *(char **)G_STRUCT_MEMBER_P(out, def->offset) != NULL) {

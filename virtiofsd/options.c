@@ -8,7 +8,6 @@
 
 G_DEFINE_QUARK(virtiofsd - options - error, options_error)
 
-#define UNSET         (-1.0) /* a time that was not given */
 #define CACHE_SECONDS 86400.0
 #define AUTO_SECONDS  1.0
 /* Long enough for a search path or an import to profit, too short for a guest that is told by other
@@ -43,35 +42,15 @@ static enum options_result refuse(GError **err, const char *shown, const char *w
 
 static void set_defaults(struct options *o)
 {
-    *o = (struct options){
-        .fd = -1,
-        .announce_submounts = true,
-        .inode_file_handles = OPT_HANDLES_PREFER,
-        .queue_size = 1024,
-        .cache = OPT_CACHE_AUTO,
-        .timeout = UNSET,
-        .negative_timeout = UNSET,
-        .readdirplus = true,
-        .p9_listen = g_ptr_array_new_with_free_func(g_free),
-        .p9_msize = 1 << 20,
-        .dax_min_size = 64 << 10,
-        .dax_include = g_ptr_array_new_null_terminated(0, g_free, TRUE),
-        .dax_exclude = g_ptr_array_new_null_terminated(0, g_free, TRUE),
-        .killpriv_v2 = true,
-        .sandbox = OPT_SANDBOX_NAMESPACE,
-        .seccomp = OPT_SECCOMP_KILL,
-        .uid_map = g_array_new(FALSE, FALSE, sizeof(struct opt_id_map)),
-        .gid_map = g_array_new(FALSE, FALSE, sizeof(struct opt_id_map)),
-        .translate_uid = g_ptr_array_new_with_free_func(g_free),
-        .translate_gid = g_ptr_array_new_with_free_func(g_free),
-        .rlimit_nofile = OPT_RLIMIT_DEFAULT,
-        .max_inodes = 10000000,
-        .max_lock_waiters = 1024,
-        .max_lock_ranges = 65536,
-        .lock_wait = 60,
-        .log_level = LOG_LVL_INFO,
-        .notes = g_ptr_array_new_with_free_func(g_free),
-    };
+    *o = opt_defaults;
+    o->p9_listen = g_ptr_array_new_with_free_func(g_free);
+    o->dax_include = g_ptr_array_new_null_terminated(0, g_free, TRUE);
+    o->dax_exclude = g_ptr_array_new_null_terminated(0, g_free, TRUE);
+    o->uid_map = g_array_new(FALSE, FALSE, sizeof(struct opt_id_map));
+    o->gid_map = g_array_new(FALSE, FALSE, sizeof(struct opt_id_map));
+    o->translate_uid = g_ptr_array_new_with_free_func(g_free);
+    o->translate_gid = g_ptr_array_new_with_free_func(g_free);
+    o->notes = g_ptr_array_new_with_free_func(g_free);
 }
 
 void options_free(struct options *o)
@@ -122,11 +101,11 @@ static enum options_result apply(struct walk *w, const struct opt_def *def, cons
         ok = opt_set(w->out, real, value ? value : def->alias_value, on, shown, w->err);
         break;
     }
-    case OPT_OLD:
+    case OPT_OLD_LIST:
         ok = opt_old_list(w->out, value, w->err);
         break;
     default:
-        ok = opt_set(w->out, def, value ? value : def->lack, on, shown, w->err);
+        ok = opt_set(w->out, def, value ? value : def->bare, on, shown, w->err);
     }
     return ok ? OPTIONS_RUN : OPTIONS_BAD;
 }
@@ -165,7 +144,7 @@ static enum options_result long_option(struct walk *w, const char *arg)
         return unknown_long(w, shown);
     if (value && !def->arg)
         return bad(w->err, "%s: takes no value (\"%s\")", shown, value);
-    if (!value && def->arg && def->type != OPT_ABSENT && !(def->flags & OPT_VALUE_MAY_LACK)) {
+    if (!value && def->arg && def->type != OPT_ABSENT && !def->bare) {
         value = take_value(w);
         if (!value) {
             g_autofree char *allowed = opt_allowed(def);
@@ -283,6 +262,12 @@ static enum options_result check_needed(const struct options *o, GError **err)
     return OPTIONS_RUN;
 }
 
+static bool given(const struct options *o, const char *name)
+{
+    bool on;
+    return o->given[opt_find(name, strlen(name), &on) - opt_table];
+}
+
 /* What was not given and depends on something else. */
 static void resolve(struct options *o)
 {
@@ -292,15 +277,15 @@ static void resolve(struct options *o)
         [OPT_CACHE_AUTO] = AUTO_SECONDS,
         [OPT_CACHE_ALWAYS] = CACHE_SECONDS,
     };
-    if (o->timeout < 0)
+    if (!given(o, "timeout"))
         o->timeout = by_policy[o->cache];
-    if (o->negative_timeout < 0)
+    if (!given(o, "negative-timeout"))
         o->negative_timeout = o->cache == OPT_CACHE_AUTO     ? MIN(o->timeout, ABSENT_SECONDS)
                               : o->cache == OPT_CACHE_ALWAYS ? o->timeout
                                                              : 0;
     o->xattr |= o->xattrmap || o->posix_acl != OPT_ASK_NEVER || o->security_label != OPT_ASK_NEVER;
-    if (o->p9_lock == OPT_SWITCH_UNSET)
-        o->p9_lock = o->readonly ? OPT_SWITCH_OFF : OPT_SWITCH_ON;
+    if (!given(o, "p9-lock"))
+        o->p9_lock = !o->readonly;
     if (o->cache == OPT_CACHE_NEVER)
         o->readdirplus = false; /* the guest would throw the attributes away */
 

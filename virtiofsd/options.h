@@ -26,9 +26,6 @@ enum opt_dax_dialect {
     OPT_DIALECT_ALIOTH,
 };
 
-/* A switch whose default depends on other options; resolved to OFF or ON after the parse. */
-enum opt_switch { OPT_SWITCH_UNSET, OPT_SWITCH_OFF, OPT_SWITCH_ON };
-
 enum opt_protocol { OPT_PROTOCOL_VIRTIOFS, OPT_PROTOCOL_9P, OPT_PROTOCOL_BOTH };
 
 /* One range of --uid-map or --gid-map. Both ends stay below 2^32 - 1. */
@@ -41,6 +38,9 @@ struct opt_id_map {
 /* --rlimit-nofile was not given: min(1000000, /proc/sys/fs/nr_open), where the hard limit allows.
  */
 #define OPT_RLIMIT_DEFAULT UINT64_MAX
+
+/* Options that there may be. */
+#define OPT_MAX 128
 
 /* A tag is at most this long (VIRTIO 1.2, 5.11.4 "Device configuration layout"). */
 #define OPT_TAG_MAX 36
@@ -64,11 +64,11 @@ struct options {
 
     /* 9P. */
     enum opt_protocol protocol;
-    char *p9_socket_path;    /* of the 9P device, only with both protocols; or NULL */
-    GPtrArray *p9_listen;    /* addresses of stream sockets; never NULL */
-    uint64_t p9_msize;       /* largest message, bytes; default 1 MiB */
-    char *p9_squash;         /* "UID:GID", "none", or NULL: nobody */
-    enum opt_switch p9_lock; /* clients' locks are shared with the host; default: not readonly */
+    char *p9_socket_path; /* of the 9P device, only with both protocols; or NULL */
+    GPtrArray *p9_listen; /* addresses of stream sockets; never NULL */
+    uint64_t p9_msize;    /* largest message, bytes; default 1 MiB */
+    char *p9_squash;      /* "UID:GID", "none", or NULL: nobody */
+    bool p9_lock;         /* clients' locks are shared with the host; default: not readonly */
 
     /* Queues. */
     unsigned num_request_queues; /* what the configuration space says; default 1 */
@@ -127,6 +127,8 @@ struct options {
     /* Lines to log at start, level warn: options that were taken but do nothing. Strings; never
      * NULL. */
     GPtrArray *notes;
+
+    bool given[OPT_MAX]; /* by row of the table */
 };
 
 /* A ring that is not set up costs nothing, so we need not be told beforehand how many request

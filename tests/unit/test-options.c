@@ -33,10 +33,7 @@ static char *show(const struct options *o, const char *name)
 
     switch (def->type) {
     case OPT_SWITCH:
-        return g_strdup(
-            (def->size > 1 ? *(const unsigned *)field == OPT_SWITCH_ON : *(const bool *)field)
-                ? "on"
-                : "off");
+        return g_strdup(*(const bool *)field ? "on" : "off");
     case OPT_WORD:
         return g_strdup(def->words[*(const unsigned *)field].text);
     case OPT_SIZE:
@@ -496,12 +493,10 @@ static void test_table(void **state)
         bool on;
         if (d->name && opt_find(d->name, strlen(d->name), &on) != d)
             fail_msg("%s stands twice in the table", name);
-        if (!d->help || d->group >= OPT_GROUP_COUNT)
+        if (!d->help || d->group >= opt_group_count)
             fail_msg("%s lacks help or group", name);
         bool pointer = d->type == OPT_STRING || d->type == OPT_TEXTS || d->type == OPT_ID_MAP;
-        size_t want = d->type == OPT_SWITCH && d->size == sizeof(enum opt_switch)
-                          ? sizeof(enum opt_switch)
-                      : d->type == OPT_SWITCH                                ? sizeof(bool)
+        size_t want = d->type == OPT_SWITCH                                  ? sizeof(bool)
                       : d->type == OPT_WORD                                  ? sizeof(unsigned)
                       : d->type == OPT_SECONDS                               ? sizeof(double)
                       : pointer                                              ? sizeof(void *)
@@ -521,8 +516,8 @@ static void test_table(void **state)
             fail_msg("%s: range wider than its field", name);
         if ((d->type == OPT_WORD) != (d->words != NULL) && !(d->type == OPT_NOTHING && d->arg))
             fail_msg("%s: words and type do not agree", name);
-        if (d->flags & OPT_VALUE_MAY_LACK && !d->lack)
-            fail_msg("%s: no value for the lacking one", name);
+        if (d->bare && !d->words)
+            fail_msg("%s: a value of its own without any to choose from", name);
     }
 }
 
