@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Answers of libfuse's callbacks, straight into guest memory. fuse_reply_none() only ends libfuse's
- * request object: see fuse-session.c for why its other replies are not used. */
+ * Answers in the forms of the wire, straight into guest memory; for libfuse's callbacks, too, where
+ * fuse_reply_none() only ends libfuse's request object: see fuse-session.c for why its other
+ * replies are not used. */
 #include "virtiofsd/fuse/fuse-priv.h"
 
 void fuse_answer_err(fuse_req_t req, int err)
@@ -9,32 +10,28 @@ void fuse_answer_err(fuse_req_t req, int err)
     fuse_reply_none(req);
 }
 
-/* Returns whether the guest got it. */
-static bool answer(fuse_req_t req, const void *buf, size_t len)
-{
-    bool sent = fuse_rq_reply_buf(fuse_rq_current(), buf, len);
-    fuse_reply_none(req);
-    return sent;
-}
-
 void fuse_answer_buf(fuse_req_t req, const void *buf, size_t len)
 {
-    answer(req, buf, len);
+    fuse_rq_reply_buf(fuse_rq_current(), buf, len);
+    fuse_reply_none(req);
+}
+
+void fuse_rq_reply_entry(struct fuse_rq *rq, int err, const char *name, struct fs_entry *e)
+{
+    struct fuse_entry_out out;
+
+    if (err == 0)
+        err = fuse_fill_entry(rq->srv, &out, name, e);
+    if (err)
+        fuse_rq_reply_err(rq, err);
+    else if (!fuse_rq_reply_buf(rq, &out, sizeof(out)))
+        fs_forget(rq->srv->fs, out.nodeid, 1);
 }
 
 void fuse_answer_entry(fuse_req_t req, int err, const char *name, struct fs_entry *e)
 {
-    struct fuse_srv *srv = srv_of(req);
-    struct fuse_entry_out out;
-
-    if (err == 0)
-        err = fuse_fill_entry(srv, &out, name, e);
-    if (err) {
-        fuse_answer_err(req, err);
-        return;
-    }
-    if (!answer(req, &out, sizeof(out)))
-        fs_forget(srv->fs, out.nodeid, 1);
+    fuse_rq_reply_entry(fuse_rq_current(), err, name, e);
+    fuse_reply_none(req);
 }
 
 void fuse_rq_reply_create(struct fuse_rq *rq, const char *name, struct fs_entry *e,
@@ -73,30 +70,34 @@ void fuse_answer_create(fuse_req_t req, int err, const char *name, struct fs_ent
     fuse_reply_none(req);
 }
 
-void fuse_answer_open(fuse_req_t req, bool dir, int err, const struct fs_opened *o)
+void fuse_rq_reply_open(struct fuse_rq *rq, bool dir, int err, const struct fs_opened *o)
 {
-    struct fuse_srv *srv = srv_of(req);
-
     if (err) {
-        fuse_answer_err(req, err);
+        fuse_rq_reply_err(rq, err);
         return;
     }
-    struct fuse_open_out out = {.fh = o->fh, .open_flags = fuse_open_flags(srv, dir, o)};
-    if (!answer(req, &out, sizeof(out)))
-        fs_release(srv->fs, o->fh);
+    struct fuse_open_out out = {.fh = o->fh, .open_flags = fuse_open_flags(rq->srv, dir, o)};
+    if (!fuse_rq_reply_buf(rq, &out, sizeof(out)))
+        fs_release(rq->srv->fs, o->fh);
+}
+
+void fuse_rq_reply_attr(struct fuse_rq *rq, int err, struct fs_inode *inode,
+                        const struct fs_attr *a)
+{
+    struct fuse_attr_out out = {0};
+
+    if (err == 0)
+        err = fuse_fill_attr(rq->srv, &out.attr, inode, NULL, a);
+    if (err) {
+        fuse_rq_reply_err(rq, err);
+        return;
+    }
+    fuse_attr_timeout(rq->srv, a->st.st_mode, &out.attr_valid, &out.attr_valid_nsec);
+    fuse_rq_reply_buf(rq, &out, sizeof(out));
 }
 
 void fuse_answer_attr(fuse_req_t req, int err, struct fs_inode *inode, const struct fs_attr *a)
 {
-    struct fuse_srv *srv = srv_of(req);
-    struct fuse_attr_out out = {0};
-
-    if (err == 0)
-        err = fuse_fill_attr(srv, &out.attr, inode, NULL, a);
-    if (err) {
-        fuse_answer_err(req, err);
-        return;
-    }
-    fuse_attr_timeout(srv, a->st.st_mode, &out.attr_valid, &out.attr_valid_nsec);
-    answer(req, &out, sizeof(out));
+    fuse_rq_reply_attr(fuse_rq_current(), err, inode, a);
+    fuse_reply_none(req);
 }

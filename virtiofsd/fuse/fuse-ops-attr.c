@@ -6,25 +6,6 @@
 #include <limits.h>
 #include <string.h>
 
-static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
-    struct fs *fs = srv_of(req)->fs;
-    struct fs_attr attr;
-    struct fs_inode *inode = fs_inode_get(fs, ino);
-
-    if (!inode) {
-        fuse_answer_err(req, -ENOENT);
-        return;
-    }
-    struct fs_file *file = fi ? fs_file_get(fs, fi->fh, inode) : NULL;
-    int err = G_UNLIKELY(srv_of(req)->dax.on) ? fs_getattr(fs, inode, file, &attr)
-                                              : fs_getstat(fs, inode, file, &attr);
-    if (file)
-        fs_file_put(fs, file);
-    fuse_answer_attr(req, err, inode, &attr);
-    fs_inode_put(fs, inode);
-}
-
 /* The wire's valid bits, read from the request itself: libfuse filters out those it does not know.
  */
 static void read_setattr(const struct fuse_setattr_in *in, struct fs_setattr *out)
@@ -197,7 +178,6 @@ static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 
 void fuse_ops_attr_init(struct fuse_lowlevel_ops *ops)
 {
-    ops->getattr = op_getattr;
     ops->setattr = op_setattr;
     ops->readlink = op_readlink;
     ops->statfs = op_statfs;

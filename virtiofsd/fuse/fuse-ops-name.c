@@ -1,31 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * libfuse callbacks that find, make and remove names. Names are checked by the core. */
+ * libfuse callbacks that make and remove names. Names are checked by the core. */
 #include "virtiofsd/fuse/fuse-priv.h"
 
 #include <errno.h>
 #include <string.h>
-
-static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
-{
-    struct fuse_srv *srv = srv_of(req);
-    struct fs_entry e;
-    int err;
-    struct fs_inode *dir = fuse_dir_get(srv, parent, &name, &err);
-
-    if (!dir) {
-        fuse_answer_err(req, err);
-        return;
-    }
-    err = fs_lookup(srv->fs, dir, name, &e);
-    fs_inode_put(srv->fs, dir);
-    if (err == -ENOENT && srv->cfg.negative_timeout > 0 && srv->linux_guest) {
-        struct fuse_entry_out none = {0};
-        fuse_split_timeout(srv->cfg.negative_timeout, &none.entry_valid, &none.entry_valid_nsec);
-        fuse_answer_buf(req, &none, sizeof(none));
-        return;
-    }
-    fuse_answer_entry(req, err, name, &e);
-}
 
 /* What mknod, mkdir, symlink and create have in common: a parent, and who asks. */
 struct make {
@@ -167,7 +145,6 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
 
 void fuse_ops_name_init(struct fuse_lowlevel_ops *ops)
 {
-    ops->lookup = op_lookup;
     ops->mknod = op_mknod;
     ops->mkdir = op_mkdir;
     ops->symlink = op_symlink;

@@ -152,9 +152,13 @@ void fuse_answer_buf(fuse_req_t req, const void *buf, size_t len);
 void fuse_answer_entry(fuse_req_t req, int err, const char *name, struct fs_entry *e);
 void fuse_answer_create(fuse_req_t req, int err, const char *name, struct fs_entry *e,
                         const struct fs_opened *o);
-void fuse_answer_open(fuse_req_t req, bool dir, int err, const struct fs_opened *o);
 void fuse_answer_attr(fuse_req_t req, int err, struct fs_inode *inode, const struct fs_attr *a);
 
+/* The same without libfuse. What the guest did not get is given back. */
+void fuse_rq_reply_entry(struct fuse_rq *rq, int err, const char *name, struct fs_entry *e);
+void fuse_rq_reply_open(struct fuse_rq *rq, bool dir, int err, const struct fs_opened *o);
+void fuse_rq_reply_attr(struct fuse_rq *rq, int err, struct fs_inode *inode,
+                        const struct fs_attr *a);
 /* The answer to CREATE and TMPFILE (no @name); undoes both when it has no room. */
 void fuse_rq_reply_create(struct fuse_rq *rq, const char *name, struct fs_entry *e,
                           const struct fs_opened *o);
@@ -187,6 +191,14 @@ struct fs_inode *fuse_dir_get(struct fuse_srv *srv, uint64_t id, const char **na
 void fuse_do_init(struct fuse_rq *rq);
 void fuse_do_destroy(struct fuse_rq *rq);
 void fuse_srv_drop_session(struct fuse_srv *srv);
+
+/* fuse-often.c */
+void fuse_do_lookup(struct fuse_rq *rq);
+void fuse_do_getattr(struct fuse_rq *rq);
+void fuse_do_open(struct fuse_rq *rq);
+void fuse_do_opendir(struct fuse_rq *rq);
+void fuse_do_flush(struct fuse_rq *rq);
+void fuse_do_release(struct fuse_rq *rq);
 
 /* fuse-direct.c */
 void fuse_do_read(struct fuse_rq *rq);

@@ -2,8 +2,9 @@
  * The FUSE server: requests in struct chain, answered by the file-system core.
  *
  * Every request is copied out of guest memory once and checked in full (fuse-check). Then either
- * libfuse's low-level API dispatches it to fuse-ops-*.c and formats the answer, or, where libfuse
- * does not know the operation or would copy payload, fuse-direct.c and fuse-dir.c answer it. */
+ * libfuse's low-level API dispatches it to fuse-ops-*.c, or it goes there directly: what is asked
+ * for most (fuse-often.c), and where libfuse does not know the operation or would copy payload
+ * (fuse-direct.c, fuse-dir.c, fuse-lock.c). */
 #pragma once
 
 #include <stdbool.h>
