@@ -4,6 +4,9 @@
 # what happens when there is nothing to be had (skip REASON, which does not return).
 # shellcheck disable=SC2154,SC2034 # apt and log are theirs, apt_suite is for them
 
+# shellcheck source=tests/remove.sh
+. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/remove.sh"
+
 apt_keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
 # apt_ready TOOL…: or a skip that names what is missing. Then $apt_suite and $apt_mirror are this machine's.
@@ -22,7 +25,7 @@ apt_ready() {
 apt_use() {
     local archs=$1 a suite
     shift
-    rm -rf "$apt"
+    remove_tree "$apt"
     mkdir -p "$apt/lists/partial" "$apt/archives/partial" "$apt/etc/preferences.d"
     : >"$apt/status"
     for suite in "$@"; do

@@ -19,6 +19,8 @@ set -uo pipefail
 
 GUEST=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 TOP=$(readlink -f "$GUEST/../..")
+# shellcheck source=tests/remove.sh
+. "$TOP/tests/remove.sh"
 VIRTIOFSD=$(readlink -f "${VIRTIOFSD:-$TOP/build/virtiofsd/virtiofsd}")
 export GUEST_PROGS=${GUEST_PROGS:-$TOP/build/tests/guest}
 
@@ -87,8 +89,9 @@ teardown() {
     for name in "${!BOOTED[@]}"; do guest_kill "$name"; done
     for name in "${!DAEMON[@]}"; do daemon_stop "$name"; done
     if [ -n "${KEEP:-}" ]; then echo "kept: $T"; else
-        [ -z "$T" ] || chattr -R -a "$T" 2>/dev/null # tests leave such files behind when they are ended
-        rm -rf "$T"
+        # Tests leave such files behind when they are ended.
+        [ -z "$T" ] || [ -n "$(mounts_below "$T")" ] || chattr -R -a "$T" 2>/dev/null
+        remove_tree "$T"
     fi
 }
 

@@ -131,6 +131,18 @@ def quiet(path, text):
             yield line_of(code, m.start()), f'"{m.group(0)}" opens files by absolute names: use {instead}'
 
 
+# Removing a tree empties what somebody mounted in it. In guests it is `rm -r`: they have nothing of the host's.
+REMOVAL = re.compile(r'\brm -(?:rf|fr|Rf|fR)\b(?! --one-file-system)|\brm -r -f\b|\bFTW_DEPTH\b|\brmtree\(')
+REMOVERS = ('tests/lib/remove.c', 'tests/guest/prog/*')
+
+
+def removal(path, text):
+    if matches(path, REMOVERS):
+        return
+    for m in REMOVAL.finditer(text):
+        yield line_of(text, m.start()), f'"{m.group(0)}": use remove_tree (tests/remove.sh, tests/lib/remove.h)'
+
+
 PROGRAM = ('virtiofsd/', 'vhost-user/', 'sandbox/', 'dax/')
 
 

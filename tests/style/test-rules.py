@@ -104,5 +104,21 @@ class Others(unittest.TestCase):
             self.assertEqual(len(list(rules.tested(bad_tree, bad_table))), 1, bad_table)
 
 
+class Removal(unittest.TestCase):
+    def test_bad(self):
+        for path, text in [('tests/guest/lib.sh', 'rm -rf "$T"'), ('check', 'trap \'rm -fr "$d"\' EXIT'),
+                           ('demo', 'rm -r -f x'), ('tests/unit/fs-tree.c', 'nftw(d, f, 16, FTW_DEPTH);'),
+                           ('tests/style/x.py', 'shutil.rmtree(d)')]:
+            with self.subTest(text):
+                self.assertTrue(complaints(rules.removal, path, text))
+
+    def test_good(self):
+        for path, text in [('tests/guest/lib.sh', 'remove_tree "$T"'), ('tests/guest/test-tar.sh', 'rm -r dir'),
+                           ('tests/remove.sh', 'rm -rf --one-file-system -- "$dir"'),
+                           ('tests/lib/remove.c', 'nftw(d, f, 16, FTW_DEPTH);')]:
+            with self.subTest(text):
+                self.assertEqual(complaints(rules.removal, path, text), [])
+
+
 if __name__ == '__main__':
     unittest.main()

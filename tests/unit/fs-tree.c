@@ -4,13 +4,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <unistd.h>
+
+#include "tests/lib/remove.h"
 
 const struct fs_cred cred_root = {.uid = 0, .gid = 0};
 const struct fs_cred cred_user = {.uid = USER_ID, .gid = USER_ID, .strict = true};
@@ -81,15 +82,10 @@ void tree_close(struct tree *t)
     t->fs = NULL;
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    return remove(path);
-}
-
 void tree_remove(struct tree *t)
 {
     umount2(t->dir, MNT_DETACH);
-    nftw(t->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    assert_true(remove_tree(t->dir));
 }
 
 void tree_start(struct tree *t)

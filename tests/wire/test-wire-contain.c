@@ -17,6 +17,7 @@
 
 #include <linux/fs.h>
 
+#include "tests/lib/remove.h"
 #include "tests/wire/outside.h"
 
 #define ROOT     FUSE_ROOT_ID
@@ -74,7 +75,10 @@ static void race_clean(struct wire *w, const char *park)
 {
     char cmd[256];
     outside_unmake(&outside);
-    snprintf(cmd, sizeof(cmd), "cd '%s' && rm -rf race-* held '%s'", w->share, park);
+    assert_false(mounts_below(wire_path(w, "held")));
+    assert_false(mounts_below(park));
+    snprintf(cmd, sizeof(cmd), "cd '%s' && rm -rf --one-file-system race-* held '%s'", w->share,
+             park);
     assert_int_equal(system(cmd), 0); /* NOLINT: names of our own */
 }
 

@@ -2,7 +2,6 @@
 #include "tests/wire/wire.h"
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 
 #include "tests/lib/jail.h"
 #include "tests/lib/old-kernel.h"
+#include "tests/lib/remove.h"
 
 #define MEM_SIZE0 (4u << 20)
 #define MEM_BUFS  (32u << 20) /* slots of fe-fuse below 20 MiB; free above */
@@ -36,11 +36,6 @@ void wire_put(struct wire *w, const char *name, const char *text)
     assert_int_equal(fclose(f), 0);
 }
 
-static int rm(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    return remove(path);
-}
-
 /* A process that removes @dir when we are gone, however that comes. It stays outside of the jail,
  * in which the directory is a mount point. */
 static pid_t start_janitor(const char *dir, int *fd)
@@ -52,8 +47,7 @@ static pid_t start_janitor(const char *dir, int *fd)
     if (pid == 0) {
         close(p[1]);
         (void)!read(p[0], &c, 1);
-        nftw(dir, rm, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
-        _exit(0);
+        _exit(remove_tree(dir) ? 0 : 1);
     }
     close(p[0]);
     *fd = p[1];
