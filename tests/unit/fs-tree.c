@@ -84,7 +84,8 @@ void tree_close(struct tree *t)
 
 void tree_remove(struct tree *t)
 {
-    umount2(t->dir, MNT_DETACH);
+    while (umount2(t->dir, MNT_DETACH) == 0)
+        ;
     assert_true(remove_tree(t->dir));
 }
 

@@ -152,8 +152,6 @@ static void test_direct_refused(void **state)
     same(&o, 0, o.mem, 10001);
     assert_int_equal(get_mem(&o, BLOCK, 0, FS_IO_DIRECT), BLOCK);
     stop(&o);
-    umount2(o.t.dir, MNT_DETACH);
-    rmdir(o.t.dir);
 }
 
 /* ---- the time of access ---- */
