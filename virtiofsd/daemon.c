@@ -21,9 +21,8 @@
 #include "virtiofsd/base/trim.h"
 #include "virtiofsd/daemon-9p.h"
 #include "virtiofsd/daemon-dax.h"
+#include "virtiofsd/daemon-policy.h"
 #include "virtiofsd/daemon-signal.h"
-#include "virtiofsd/fs/fs-idmap.h"
-#include "virtiofsd/fs/fs-xattrmap.h"
 #include "virtiofsd/fs/fs.h"
 #include "virtiofsd/fuse/fuse-srv.h"
 
@@ -39,10 +38,8 @@ struct daemon {
     int null_fd;      /* opened while there is a /dev */
     uint64_t nofile;  /* the limit in force */
     enum sb_action seccomp;
-    struct fs_xattrmap *xattrmap;
-    struct fs_idmap *uids, *gids; /* NULL: as they are */
-    uint64_t caps_add, caps_del;  /* --modcaps */
-    struct sb_statfs *statfs;     /* NULL: the share's own numbers */
+    struct daemon_policy policy;
+    struct sb_statfs *statfs; /* NULL: the share's own numbers */
     struct fs *fs;
     struct fuse_srv *fuse;
     struct vu_dev *dev;
@@ -129,62 +126,6 @@ static bool copy_maps(const GArray *from, const char *option, struct sb_idmap *t
     return true;
 }
 
-static bool parse_translation(const GPtrArray *rules, const char *option, struct fs_idmap **out,
-                              GError **err)
-{
-    if (rules->len > 0)
-        *out = fs_idmap_new();
-    for (unsigned i = 0; i < rules->len; i++) {
-        if (!fs_idmap_add(*out, g_ptr_array_index(rules, i), err)) {
-            g_prefix_error(err, "%s: ", option);
-            return false;
-        }
-    }
-    return true;
-}
-
-/* ACLs under another name are only bytes to the host. */
-static void warn_of_acls(const struct daemon *d)
-{
-    static const char *const names[] = {"system.posix_acl_access", "system.posix_acl_default"};
-    char buf[XATTR_NAME_MAX + 1];
-    const char *host;
-
-    for (unsigned i = 0; d->o->posix_acl != OPT_ASK_NEVER && i < G_N_ELEMENTS(names); i++) {
-        if (fs_xattrmap_to_host(d->xattrmap, names[i], buf, &host) == 0 && host == names[i])
-            continue;
-        log_warn("--xattrmap does not leave %s as it is: the host will not apply ACLs", names[i]);
-    }
-}
-
-static bool parse_modcaps(struct daemon *d, GError **err)
-{
-    g_autoptr(GError) why = NULL;
-
-    if (!d->o->modcaps || sb_modcaps_parse(d->o->modcaps, &d->caps_add, &d->caps_del, &why))
-        return true;
-    g_set_error(err, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE, "--modcaps: %s", why->message);
-    return false;
-}
-
-/* What the core is told about names and ids, and the sandbox about capabilities. */
-static bool parse_policies(struct daemon *d, GError **err)
-{
-    const struct options *o = d->o;
-
-    if (o->xattrmap) {
-        d->xattrmap = fs_xattrmap_parse(o->xattrmap, err);
-        if (!d->xattrmap) {
-            g_prefix_error(err, "--xattrmap: ");
-            return false;
-        }
-        warn_of_acls(d);
-    }
-    return parse_modcaps(d, err) &&
-           parse_translation(o->translate_uid, "--translate-uid", &d->uids, err) &&
-           parse_translation(o->translate_gid, "--translate-gid", &d->gids, err);
-}
-
 static bool open_socket(struct daemon *d, GError **err)
 {
     const struct options *o = d->o;
@@ -228,8 +169,8 @@ static bool enter_sandbox(struct daemon *d, struct sb_result *out, GError **err)
         .file_handles = o->inode_file_handles != OPT_HANDLES_NEVER,
         .files = d->files,
         .labels = o->security_label != OPT_ASK_NEVER,
-        .caps_add = d->caps_add,
-        .caps_del = d->caps_del,
+        .caps_add = d->policy.caps_add,
+        .caps_del = d->policy.caps_del,
     };
 
     if (!copy_maps(o->uid_map, "--uid-map", sc.uid_map, &sc.uid_maps, err) ||
@@ -313,9 +254,9 @@ static bool make_fs(struct daemon *d, const struct sb_result *sb, GError **err)
         .lock_thread_start = lock_thread_start,
         .statfs = d->statfs ? other_statfs : NULL,
         .user = d,
-        .xattrmap = d->xattrmap,
-        .uids = d->uids,
-        .gids = d->gids,
+        .xattrmap = d->policy.xattrmap,
+        .uids = d->policy.uids,
+        .gids = d->policy.gids,
     };
 
     d->fs = fs_new(&fc, err);
@@ -404,7 +345,7 @@ static void make_dev(struct daemon *d)
 
 static int start(struct daemon *d, GError **err)
 {
-    if (!parse_policies(d, err) || !set_nofile(d, err) || !open_socket(d, err))
+    if (!daemon_policy_parse(&d->policy, d->o, err) || !set_nofile(d, err) || !open_socket(d, err))
         return -1;
     d->null_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
     if (d->null_fd < 0) {
@@ -486,9 +427,7 @@ static void stop(struct daemon *d)
     vu_dev_free(d->dev);
     fs_free(d->fs);
     sb_statfs_free(d->statfs);
-    fs_xattrmap_free(d->xattrmap);
-    fs_idmap_free(d->uids);
-    fs_idmap_free(d->gids);
+    daemon_policy_free(&d->policy);
     g_ptr_array_foreach(d->files, (GFunc)(void (*)(void))remove_files, NULL);
     g_ptr_array_unref(d->files);
     if (d->listen_fd >= 0)
