@@ -23,8 +23,8 @@
  *
  * In namespace mode two processes exist after stage 3: the one that was started stays outside as
  * the keeper. It forwards SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2, ends as the
- * daemon ended (same status or same signal), removes the files of its sockets, and takes the daemon
- * along when it is killed. */
+ * daemon ended (same status or same signal), removes the files of its sockets, takes the daemon
+ * along when it is killed, and to the control groups that it is moved to. */
 #pragma once
 
 #include <glib.h>
@@ -61,6 +61,7 @@ struct sb_result {
     /* /proc/self/task and the link /proc/thread-self (O_PATH), where labels are wanted and the
      * kernel gives them (SELinux); -1 else. */
     int task_fd, thread_fd;
+    int keeper_fd;  /* for sb_keeper_tell(); -1: there is no keeper */
     bool user_ns;   /* in a user namespace of our own */
     bool single_id; /* only one user and one group exist: chown and mknod will fail */
     bool landlock;  /* the kernel limits us to the share by landlock */
@@ -83,6 +84,12 @@ void sb_close_inherited(const int *keep, unsigned n);
  * descriptors belong to the caller). Returns false, with @err one line that says what to do, in
  * whichever process failed: the caller prints it and exits with a failure. */
 bool sb_enter(const struct sb_config *cfg, struct sb_result *out, GError **err);
+
+/* Tell the keeper that something has begun: a front-end has connected, a guest has mounted. It
+ * looks then, and some times in the ten seconds after, whether it was moved to other control
+ * groups, and moves the daemon there: managers know only the process that they started. Any thread;
+ * never waits. -1: nothing. */
+void sb_keeper_tell(int keeper_fd);
 
 /* ---- capabilities ---- */
 

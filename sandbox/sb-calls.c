@@ -13,9 +13,9 @@ const struct sb_call sb_calls[] = {
     {"epoll_wait", C | W, "a worker waits for its kick"},
     {"epoll_pwait", C | W, "the same, where epoll_wait does not exist"},
     {"write", C | W | L | K | S, "call eventfd, log lines"},
-    {"read", C | W | L | S, "kick eventfd, timers"},
-    {"openat", C | W, "files by name and by /proc/self/fd"},
-    {"close", C | W | L, "files, inodes"},
+    {"read", C | W | L | K | S, "kick eventfd, timers"},
+    {"openat", C | W | K, "files by name and by /proc/self/fd"},
+    {"close", C | W | L | K, "files, inodes"},
     {"futex", C | W | L | K, "locks between threads"},
 
     /* File data. */

@@ -89,6 +89,7 @@ static bool enter_namespace(const struct sb_config *cfg, int share_fd, struct sb
 
     if (out->user_ns && (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0))
         return sb_fail(err, errno, "cannot become user 0 of the new user namespace");
+    out->keeper_fd = keeper.mail_fd;
     if (!drop_groups(err) || !sb_keeper_bind(&keeper, err) || !sb_ns_build(cfg, out, err))
         return false;
     if (out->single_id)
@@ -159,7 +160,7 @@ static bool enter_mode(const struct sb_config *cfg, int share_fd, struct sb_resu
 
 static void clear_result(struct sb_result *r)
 {
-    const int fds[] = {r->root_fd, r->proc_self_fd, r->task_fd, r->thread_fd};
+    const int fds[] = {r->root_fd, r->proc_self_fd, r->task_fd, r->thread_fd, r->keeper_fd};
 
     for (unsigned i = 0; i < G_N_ELEMENTS(fds); i++) {
         if (fds[i] >= 0)
@@ -169,7 +170,8 @@ static void clear_result(struct sb_result *r)
 
 bool sb_enter(const struct sb_config *cfg, struct sb_result *out, GError **err)
 {
-    struct sb_result r = {.root_fd = -1, .proc_self_fd = -1, .task_fd = -1, .thread_fd = -1};
+    struct sb_result r = {
+        .root_fd = -1, .proc_self_fd = -1, .task_fd = -1, .thread_fd = -1, .keeper_fd = -1};
 
     AUTO_FD int share_fd = open(cfg->shared_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (share_fd < 0)

@@ -20,19 +20,36 @@
 
 #define GRACE_MS 1500 /* for the daemon to end by itself after a signal */
 #define DEATH_MS 100
+#define DEAF_MS  100 /* between looks into the mailbox, whatever is sent */
 
 static const int forwarded[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
 
-static void remove_files(const GPtrArray *files)
+/* When to look where our control groups are, in ms after the daemon sent word: a manager moves us
+ * before he lets the front-end connect (libvirt), or after the guest has started (Kata). */
+static const int64_t look_after[] = {0, 1000, 10000};
+
+struct keeper {
+    pid_t child;
+    sigset_t awaited;
+    const GPtrArray *files;
+    int mail_fd;     /* a byte for each word of the daemon's, and SIGIO with it */
+    int root_fd;     /* to name files by: calls without a directory are not ours to make */
+    int64_t end_ms;  /* when the daemon must have ended; 0: not asked to */
+    int64_t deaf_ms; /* no mail until then */
+    int64_t word_ms; /* when the daemon sent word; looks done since */
+    unsigned looks;
+};
+
+static void remove_files(const struct keeper *k)
 {
-    for (unsigned i = 0; files && i < files->len; i++)
-        sock_files_remove(g_ptr_array_index(files, i));
+    for (unsigned i = 0; k->files && i < k->files->len; i++)
+        sock_files_remove(g_ptr_array_index(k->files, i));
 }
 
 /* End as the daemon ended. */
-static G_NORETURN void end_like(int status, const GPtrArray *files)
+static G_NORETURN void end_like(const struct keeper *k, int status)
 {
-    remove_files(files);
+    remove_files(k);
     if (!WIFSIGNALED(status))
         _exit(WEXITSTATUS(status));
 
@@ -46,29 +63,39 @@ static G_NORETURN void end_like(int status, const GPtrArray *files)
     _exit(128 + sig); /* the signal of a stop, or one that this process may not die of */
 }
 
-/* Close all descriptors but the one that tells the daemon of our death, and those of @files. */
-static void close_others(int alive_fd, const GPtrArray *files)
+/* Close all descriptors but the mailbox, whose end tells the daemon of our death, and those of the
+ * files. */
+static void close_others(const struct keeper *k)
 {
-    unsigned len = files ? files->len : 0, n = 1 + SOCK_FILES_FDS * len;
+    unsigned len = k->files ? k->files->len : 0, n = 1 + SOCK_FILES_FDS * len;
     g_autofree int *keep = g_new(int, n);
 
-    keep[0] = alive_fd;
+    keep[0] = k->mail_fd;
     for (unsigned i = 0; i < len; i++)
-        sock_files_fds(g_ptr_array_index(files, i), keep + 1 + (gsize)SOCK_FILES_FDS * i);
+        sock_files_fds(g_ptr_array_index(k->files, i), keep + 1 + (gsize)SOCK_FILES_FDS * i);
     sb_close_inherited(keep, n);
+}
+
+/* Have mail signalled: a keeper that waits for signals waits for nothing else. */
+static void open_mailbox(struct keeper *k)
+{
+    (void)fcntl(k->mail_fd, F_SETOWN, getpid());
+    (void)fcntl(k->mail_fd, F_SETFL, O_NONBLOCK | O_ASYNC);
+    k->root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
 
 /* The keeper holds nothing of the daemon's but the files of its sockets: a second holder of the
  * listening socket or of the front-end's connection would keep them open when the daemon is gone.
  * It may signal its child, whatever user that is by now, and nothing else. */
-static void shed(int alive_fd, const GPtrArray *files)
+static void shed(struct keeper *k)
 {
     struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct data[2] = {
         {.effective = 1u << CAP_KILL, .permitted = 1u << CAP_KILL}};
 
     (void)!chdir("/"); /* the share may be unmounted while it is not in use by the daemon */
-    close_others(alive_fd, files);
+    close_others(k);
+    open_mailbox(k);
     /* The core of the daemon is the one to keep, not ours. */
     setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
     syscall(SYS_capset, &head, data);
@@ -84,25 +111,49 @@ static int64_t now_ms(void)
     return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-/* Wait for a signal, not beyond @end_ms (0: for ever). Returns it, 0 when the time is over, or -1.
- */
-static int await(const sigset_t *awaited, int64_t end_ms)
+/* When the next look at our control groups is due; 0: none is. */
+static int64_t look_ms(const struct keeper *k)
 {
-    if (end_ms == 0)
-        return sigwaitinfo(awaited, NULL);
-    int64_t left = MAX(end_ms - now_ms(), 0);
+    return k->word_ms && k->looks < G_N_ELEMENTS(look_after) ? k->word_ms + look_after[k->looks]
+                                                             : 0;
+}
+
+/* The earliest of what is to be done without a signal; 0: nothing is. */
+static int64_t due_ms(const struct keeper *k)
+{
+    const int64_t at[] = {k->end_ms, k->deaf_ms, look_ms(k)};
+    int64_t due = 0;
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(at); i++) {
+        if (at[i] && (!due || at[i] < due))
+            due = at[i];
+    }
+    return due;
+}
+
+/* Wait for a signal, not beyond @due (0: for ever). Returns it, 0 when the time is over, or -1. */
+static int await(const struct keeper *k, int64_t due)
+{
+    sigset_t set = k->awaited;
+
+    if (k->deaf_ms)
+        sigdelset(&set, SIGIO);
+    if (due == 0)
+        return sigwaitinfo(&set, NULL);
+    int64_t left = MAX(due - now_ms(), 0);
     struct timespec ts = {left / 1000, left % 1000 * 1000000L};
-    int sig = sigtimedwait(awaited, NULL, &ts);
+    int sig = sigtimedwait(&set, NULL, &ts);
     return sig < 0 && errno == EAGAIN ? 0 : sig;
 }
 
 /* A daemon that should have ended by itself: end it, and do not wait for one that cannot even die
  * (a call on a file system that does not answer may hold it). */
-static G_NORETURN void end_hard(pid_t child, const sigset_t *awaited, const GPtrArray *files)
+static G_NORETURN void end_hard(struct keeper *k)
 {
-    kill(child, SIGKILL);
-    await(awaited, now_ms() + DEATH_MS);
-    remove_files(files);
+    k->deaf_ms = now_ms() + DEATH_MS;
+    kill(k->child, SIGKILL);
+    await(k, k->deaf_ms);
+    remove_files(k);
     _exit(1);
 }
 
@@ -111,70 +162,111 @@ static bool ends_daemon(int sig)
     return sig == SIGTERM || sig == SIGINT || sig == SIGHUP || sig == SIGQUIT;
 }
 
-static G_NORETURN void keep(pid_t child, const sigset_t *awaited, const GPtrArray *files)
+static void pass_on(struct keeper *k, int sig)
 {
-    int64_t end_ms = 0; /* when the daemon must have ended */
-    for (;;) {
-        int status, sig = await(awaited, end_ms);
-        if (sig == 0)
-            end_hard(child, awaited, files);
-        if (sig < 0)
-            continue;
-        if (sig == SIGCHLD) {
-            if (waitpid(child, &status, WNOHANG) == child)
-                end_like(status, files);
-            continue;
-        }
-        if (ends_daemon(sig) && end_ms)
-            end_hard(child, awaited, files);
-        kill(child, sig);
-        if (ends_daemon(sig))
-            end_ms = now_ms() + GRACE_MS;
+    if (ends_daemon(sig) && k->end_ms)
+        end_hard(k);
+    kill(k->child, sig);
+    if (ends_daemon(sig))
+        k->end_ms = now_ms() + GRACE_MS;
+}
+
+/* What the bytes are does not matter, nor how many: something has begun. */
+static void read_mail(struct keeper *k)
+{
+    char words[64];
+
+    if (read(k->mail_fd, words, sizeof(words)) <= 0)
+        return;
+    k->word_ms = now_ms();
+    k->deaf_ms = k->word_ms + DEAF_MS;
+    k->looks = 0;
+}
+
+/* What is due now. */
+static void do_due(struct keeper *k)
+{
+    int64_t now = now_ms(), look = look_ms(k);
+
+    if (k->end_ms && now >= k->end_ms)
+        end_hard(k);
+    if (k->deaf_ms && now >= k->deaf_ms)
+        k->deaf_ms = 0;
+    if (look && now >= look) {
+        sb_cgroup_follow(k->root_fd, k->child);
+        k->looks++;
     }
 }
 
-int sb_keeper_fork(struct sb_keeper *k, const GPtrArray *files, GError **err)
+static G_NORETURN void keep(struct keeper *k)
 {
-    sigset_t awaited;
-    sigemptyset(&awaited);
-    sigaddset(&awaited, SIGCHLD);
-    for (unsigned i = 0; i < G_N_ELEMENTS(forwarded); i++)
-        sigaddset(&awaited, forwarded[i]);
+    read_mail(k); /* what came before it was signalled */
+    for (;;) {
+        int status, sig = await(k, due_ms(k));
+        if (sig == SIGCHLD && waitpid(k->child, &status, WNOHANG) == k->child)
+            end_like(k, status);
+        if (sig == SIGIO)
+            read_mail(k);
+        else if (sig > 0 && sig != SIGCHLD)
+            pass_on(k, sig);
+        do_due(k);
+    }
+}
 
-    if (pipe2(k->alive, O_CLOEXEC) < 0) {
+int sb_keeper_fork(struct sb_keeper *link, const GPtrArray *files, GError **err)
+{
+    struct keeper k = {.files = files};
+    sigset_t caller_mask;
+    int mail[2];
+
+    sigemptyset(&k.awaited);
+    sigaddset(&k.awaited, SIGCHLD);
+    sigaddset(&k.awaited, SIGIO);
+    for (unsigned i = 0; i < G_N_ELEMENTS(forwarded); i++)
+        sigaddset(&k.awaited, forwarded[i]);
+
+    if (pipe2(mail, O_CLOEXEC | O_NONBLOCK) < 0) {
         sb_fail(err, errno, "cannot make a pipe");
         return -1;
     }
+    k.mail_fd = mail[0];
+    link->mail_fd = mail[1];
     /* An ignored SIGCHLD, inherited from whoever started us, would take the status away. */
     signal(SIGCHLD, SIG_DFL);
-    sigprocmask(SIG_BLOCK, &awaited, &k->caller_mask);
-    pid_t child = fork();
-    if (child == 0) {
-        close(k->alive[1]);
-        sigprocmask(SIG_SETMASK, &k->caller_mask, NULL);
+    sigprocmask(SIG_BLOCK, &k.awaited, &caller_mask);
+    k.child = fork();
+    if (k.child == 0) {
+        close(mail[0]);
+        sigprocmask(SIG_SETMASK, &caller_mask, NULL);
         return 0;
     }
-    if (child < 0) {
+    if (k.child < 0) {
         sb_fail(err, errno, "cannot fork");
-        sigprocmask(SIG_SETMASK, &k->caller_mask, NULL);
-        close(k->alive[0]);
-        close(k->alive[1]);
+        sigprocmask(SIG_SETMASK, &caller_mask, NULL);
+        close(mail[0]);
+        close(mail[1]);
         return -1;
     }
-    shed(k->alive[1], files);
-    keep(child, &awaited, files);
+    shed(&k);
+    keep(&k);
 }
 
-bool sb_keeper_bind(struct sb_keeper *k, GError **err)
+bool sb_keeper_bind(const struct sb_keeper *link, GError **err)
 {
-    struct pollfd gone = {.fd = k->alive[0]};
+    struct pollfd gone = {.fd = link->mail_fd}; /* it has no reader any more */
 
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
         return sb_fail(err, errno, "cannot bind the daemon's life to its parent's");
     /* It may have died before the call above. */
-    int n = poll(&gone, 1, 0);
-    close(k->alive[0]);
-    if (n != 0)
+    if (poll(&gone, 1, 0) != 0)
         return sb_fail(err, ESRCH, "the parent process is gone");
     return true;
+}
+
+void sb_keeper_tell(int mail_fd)
+{
+    char word = 0;
+
+    if (mail_fd >= 0)
+        (void)!write(mail_fd, &word, 1);
 }

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/types.h>
 
@@ -25,15 +24,21 @@ bool sb_idmap_is_single(const struct sb_idmap *map, unsigned n, uint32_t own);
 /* ---- sb-keeper: the parent ---- */
 
 struct sb_keeper {
-    sigset_t caller_mask; /* what the daemon gets back */
-    int alive[2];         /* a pipe that hangs up when the keeper ends */
+    int mail_fd; /* a pipe to the keeper, which has no reader when that has ended */
 };
 
-/* Fork. Returns 0 in the child, never in the parent, which removes @files (struct sock_files; may
- * be NULL) in the end; -1 with @err set when there is no child. */
-int sb_keeper_fork(struct sb_keeper *k, const GPtrArray *files, GError **err);
+/* Fork. Returns 0 in the child with @link filled, never in the parent, which removes @files (struct
+ * sock_files; may be NULL) in the end; -1 with @err set when there is no child. */
+int sb_keeper_fork(struct sb_keeper *link, const GPtrArray *files, GError **err);
 /* In the child, once its ids no longer change: die with the keeper. */
-bool sb_keeper_bind(struct sb_keeper *k, GError **err);
+bool sb_keeper_bind(const struct sb_keeper *link, GError **err);
+
+/* ---- sb-cgroup ---- */
+
+/* Move process @pid to the control groups in which the calling process is, as far as they are other
+ * ones and may be written to. @root_fd: the root directory. Returns how many. Calls openat(2),
+ * read(2), write(2) and close(2) only. */
+unsigned sb_cgroup_follow(int root_fd, pid_t pid);
 
 /* ---- sb-ns: mounts ---- */
 

@@ -216,8 +216,15 @@ static int prepare(struct vu_dev *dev)
     return dev->pool ? 0 : -EAGAIN;
 }
 
+static void tell_session(struct vu_dev *dev, bool begins)
+{
+    if (dev->cfg.ops->session)
+        dev->cfg.ops->session(dev->cfg.user, begins);
+}
+
 static int serve(struct vu_dev *dev, struct incoming *in, bool whole, GError **err)
 {
+    tell_session(dev, true);
     int rc = prepare(dev);
     if (rc == 0)
         serve_messages(dev, in, whole);
@@ -225,6 +232,7 @@ static int serve(struct vu_dev *dev, struct incoming *in, bool whole, GError **e
         g_set_error(err, G_FILE_ERROR, (int)g_file_error_from_errno(-rc),
                     "cannot set up %u queues: %s", dev->cfg.num_queues, errno_text(-rc));
     disconnect(dev);
+    tell_session(dev, false);
     return rc < 0 ? -1 : 0;
 }
 

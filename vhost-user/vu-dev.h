@@ -27,6 +27,9 @@ struct vu_dev_ops {
     /* All rings are stopped and drained, and the guest's state is gone: RESET_DEVICE, or the
      * connection was closed. Drop everything that belongs to the guest. Control thread. */
     void (*reset)(void *user);
+    /* A front-end has said its first message, or its connection has been cleaned up. Control
+     * thread; may be NULL. */
+    void (*session)(void *user, bool begins);
     /* Called first in each new worker or pool thread (private umask and the like). */
     void (*thread_start)(void *user);
 };

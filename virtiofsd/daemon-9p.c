@@ -146,7 +146,7 @@ static void thread_start(void *user)
 /* VIRTIO's device 9: le16 tag_len, u8 tag[tag_len]; one queue. */
 static void make_dev(struct daemon_9p *x)
 {
-    static const struct vu_dev_ops ops = {dev_handle, dev_drain, dev_reset, thread_start};
+    static const struct vu_dev_ops ops = {dev_handle, dev_drain, dev_reset, NULL, thread_start};
     const struct options *o = x->o;
     uint8_t config[sizeof(uint16_t) + OPT_TAG_MAX];
     size_t len = MIN(strlen(o->tag), (size_t)OPT_TAG_MAX);

@@ -38,6 +38,7 @@ struct daemon {
     int null_fd;      /* opened while there is a /dev */
     uint64_t nofile;  /* the limit in force */
     enum sb_action seccomp;
+    int keeper_fd; /* as of struct sb_result */
     struct daemon_policy policy;
     struct sb_statfs *statfs; /* NULL: the share's own numbers */
     struct fs *fs;
@@ -203,12 +204,14 @@ static void lock_thread_start(void *user)
         log_guest_warn("a wait for a lock runs with the filter of the whole process");
 }
 
-/* The first guest has mounted: what start, handshake and negotiation needed is not needed again
- * soon. */
-static void settle(void)
+/* When the first guest has mounted, what start, handshake and negotiation needed is not needed
+ * again soon. */
+static void guest_mounted(void *user)
 {
     static atomic_flag done = ATOMIC_FLAG_INIT;
+    const struct daemon *d = user;
 
+    sb_keeper_tell(d->keeper_fd);
     if (!atomic_flag_test_and_set(&done))
         trim_startup_pages();
 }
@@ -267,7 +270,8 @@ static bool make_fs(struct daemon *d, const struct sb_result *sb, GError **err)
     struct fuse_srv_config sc = {
         .fs = d->fs,
         .sink_fd = d->null_fd,
-        .mounted = settle,
+        .mounted = guest_mounted,
+        .user = d,
         .cache = fc.cache,
         .readonly = o->readonly,
         .timeout = o->timeout,
@@ -306,6 +310,13 @@ static void dev_reset(void *user)
     fuse_srv_reset(d->fuse);
 }
 
+static void dev_session(void *user, bool begins)
+{
+    const struct daemon *d = user;
+    if (begins)
+        sb_keeper_tell(d->keeper_fd);
+}
+
 static void dev_thread_start(void *user)
 {
     fs_thread_start();
@@ -314,7 +325,8 @@ static void dev_thread_start(void *user)
 /* VIRTIO 1.2, 5.11.4: char tag[36], le32 num_request_queues. */
 static void make_dev(struct daemon *d)
 {
-    static const struct vu_dev_ops ops = {dev_handle, dev_drain, dev_reset, dev_thread_start};
+    static const struct vu_dev_ops ops = {dev_handle, dev_drain, dev_reset, dev_session,
+                                          dev_thread_start};
     const struct options *o = d->o;
     uint8_t config[OPT_TAG_MAX + sizeof(uint32_t)] = {0};
     uint32_t queues = GUINT32_TO_LE(o->num_request_queues);
@@ -367,6 +379,7 @@ static int start(struct daemon *d, GError **err)
     struct sb_result sb;
     if (!enter_sandbox(d, &sb, err))
         return -1;
+    d->keeper_fd = sb.keeper_fd;
     fd_kind_proc(sb.proc_self_fd);
     if (!daemon_signal_start(err) ||
         (d->dev && !daemon_dax_start(&d->dax, d->o, d->nofile, dev_thread_start, d, err)) ||
@@ -450,7 +463,7 @@ static void close_inherited(const struct options *o)
 
 int daemon_run(const struct options *o)
 {
-    struct daemon d = {.o = o, .listen_fd = -1, .conn_fd = -1, .null_fd = -1};
+    struct daemon d = {.o = o, .listen_fd = -1, .conn_fd = -1, .null_fd = -1, .keeper_fd = -1};
 
     d.files = g_ptr_array_new_with_free_func((GDestroyNotify)sock_files_free);
     GError *err = NULL;

@@ -83,6 +83,7 @@ static const struct row {
     {"translate-gid", "swap:0:1:1"},
     {"sandbox", "jail"},
     {"seccomp", "maybe"},
+    {"statfs-from", ""},
     {"modcaps", "+nosuch"},
     {"modcaps", "chown"},
     {"modcaps", "+chown:"},

@@ -177,7 +177,7 @@ void fuse_do_init(struct fuse_rq *rq)
               init.major, init.minor, srv->flags, srv->linux_guest ? "" : ", not Linux");
     fuse_rq_reply_buf(rq, &out, sizeof(out));
     if (srv->cfg.mounted)
-        srv->cfg.mounted();
+        srv->cfg.mounted(srv->cfg.user);
 }
 
 void fuse_do_destroy(struct fuse_rq *rq)

@@ -21,7 +21,8 @@ enum fuse_ask { FUSE_ASK_NEVER, FUSE_ASK_AUTO, FUSE_ASK_ALWAYS };
 struct fuse_srv_config {
     struct fs *fs; /* not owned */
     int sink_fd;   /* /dev/null, open for writing: what libfuse itself says goes there. Not owned */
-    void (*mounted)(void); /* called after each answer to INIT, in its thread; may be NULL */
+    void (*mounted)(void *user); /* called after each answer to INIT, in its thread; may be NULL */
+    void *user;
     enum fs_cache cache;
     bool readonly;           /* the core refuses all changes */
     double timeout;          /* seconds that the guest may trust names and attributes */
