@@ -53,28 +53,17 @@ struct dax_dialect {
 /* clang-format off */
 static const struct dax_dialect dialects[] = {
     /* name       bit  slots  probe  {readonly_fd, tail}  commit               keeps */
-    {"auto",      22, false,  true,  {false, false},      IF_READONLY_REFUSED, IF_READONLY_TAKEN},
-    {"standard",  22, false,  true,  {false, false},      NEVER,               NEVER},
-    {"qemu",      22, false, false,  {false, false},      ALWAYS,              NEVER},
-    {"crosvm",    22, false, false,  {true, true},        NEVER,               ALWAYS},
-    {"alioth",    21,  true,  true,  {false, false},      NEVER,               NEVER},
+    [DAX_DIALECT_AUTO] = {"auto",      22, false,  true,  {false, false},      IF_READONLY_REFUSED, IF_READONLY_TAKEN},
+    [DAX_DIALECT_STANDARD] = {"standard",  22, false,  true,  {false, false},      NEVER,               NEVER},
+    [DAX_DIALECT_QEMU] = {"qemu",      22, false, false,  {false, false},      ALWAYS,              NEVER},
+    [DAX_DIALECT_CROSVM] = {"crosvm",    22, false, false,  {true, true},        NEVER,               ALWAYS},
+    [DAX_DIALECT_ALIOTH] = {"alioth",    21,  true,  true,  {false, false},      NEVER,               NEVER},
 };
 /* clang-format on */
 
-const struct dax_dialect *dax_dialect_find(const char *name)
+const struct dax_dialect *dax_dialect_of(enum dax_dialect_name name)
 {
-    for (unsigned i = 0; i < G_N_ELEMENTS(dialects); i++) {
-        if (strcmp(dialects[i].name, name) == 0)
-            return &dialects[i];
-    }
-    return NULL;
-}
-
-const char *const *dax_dialect_names(void)
-{
-    static const char *const names[G_N_ELEMENTS(dialects) + 1] = {"auto", "standard", "qemu",
-                                                                  "crosvm", "alioth"};
-    return names;
+    return &dialects[name];
 }
 
 unsigned dax_dialect_bit(const struct dax_dialect *d)

@@ -3,15 +3,13 @@
  * a given front-end needs besides: one dialect a row in dax-vu.c. */
 #pragma once
 
+#include "dax/dax-policy.h"
 #include "dax/dax-window.h"
 
 struct vu_backend;
 struct dax_vu;
 
-/* Row of the dialect called @name ("auto", "standard", "qemu", "crosvm", "alioth"), or NULL. */
-const struct dax_dialect *dax_dialect_find(const char *name);
-/* Names of all, NULL-terminated, for the help text. */
-const char *const *dax_dialect_names(void);
+const struct dax_dialect *dax_dialect_of(enum dax_dialect_name name);
 /* The protocol feature bit to offer: 22, or what the front-end was built with. */
 unsigned dax_dialect_bit(const struct dax_dialect *d);
 /* Whether CONFIGURE_MEM_SLOTS may be offered together with the window. */

@@ -30,26 +30,19 @@
 #include <glib.h>
 #include <stdbool.h>
 #include <stdint.h>
+
+#include "sandbox/sb-policy.h"
 #include <sys/statvfs.h>
 
-enum sb_mode { SB_NAMESPACE, SB_CHROOT, SB_NONE };
-
-/* One range of a user namespace's id map, as --uid-map and --gid-map give it. */
-struct sb_idmap {
-    uint32_t inside, outside, count;
-};
-#define SB_MAX_MAPS 16
-
 struct sb_config {
-    enum sb_mode mode;
+    union {
+        struct sb_policy policy;
+        struct sb_policy;
+    };
     const char *shared_dir;
     bool file_handles;           /* files are to be opened by handle: keeps CAP_DAC_READ_SEARCH */
     bool labels;                 /* new files are to get labels: what that takes of proc is kept */
     uint64_t caps_add, caps_del; /* --modcaps: bit n = capability n; del wins over the needed set */
-    /* Namespace mode only. Empty: no user namespace for root, the caller's own id as 0 for others.
-     */
-    struct sb_idmap uid_map[SB_MAX_MAPS], gid_map[SB_MAX_MAPS];
-    unsigned uid_maps, gid_maps;
     /* struct sock_files of the daemon's sockets, or NULL. The keeper removes them at the end; the
      * daemon itself keeps no way to them, and where there is no keeper no more than their lock. */
     GPtrArray *files;
@@ -69,13 +62,6 @@ struct sb_result {
 
 #define SB_ERROR sb_error_quark()
 GQuark sb_error_quark(void); /* codes are errno values */
-
-/* "namespace", "chroot", "none". Returns false when it is none of them. */
-bool sb_mode_parse(const char *text, enum sb_mode *out);
-
-/* One ":inside:outside:count:" (any separator in place of ":", the last one may be left out),
- * added to the @n maps there are. Returns false with @err naming what is wrong. */
-bool sb_idmap_parse(const char *text, struct sb_idmap map[SB_MAX_MAPS], unsigned *n, GError **err);
 
 /* Close all descriptors from 3 up but the @n of @keep (negative ones are none). */
 void sb_close_inherited(const int *keep, unsigned n);
@@ -111,14 +97,6 @@ enum sb_thread {
     SB_THREAD_KEEPER,  /* the parent outside the sandbox; applied by sb_enter() */
     SB_THREAD_STATFS,  /* the process of sb_statfs_start(); applied there */
 };
-
-/* What happens to a call that is not listed. KILL: dangerous ones end the process, others give
- * ENOSYS, so that a newer libc that probes for a new call goes on. LOG: it is done and logged
- * by the kernel. TRAP: SIGSYS, for a debugger. */
-enum sb_action { SB_ACTION_NONE, SB_ACTION_KILL, SB_ACTION_LOG, SB_ACTION_TRAP };
-
-/* "none", "kill", "log", "trap". Returns false when it is none of them. */
-bool sb_action_parse(const char *text, enum sb_action *out);
 
 /* Limit the calling thread, and those it will start. 0 or -errno. Needs no-new-privileges. */
 int sb_seccomp_apply(enum sb_thread thread, enum sb_action action);

@@ -17,20 +17,6 @@
 #include "virtiofsd/base/log.h"
 #include "virtiofsd/base/sock-files.h"
 
-bool sb_mode_parse(const char *text, enum sb_mode *out)
-{
-    static const char *const names[] = {
-        [SB_NAMESPACE] = "namespace", [SB_CHROOT] = "chroot", [SB_NONE] = "none"};
-
-    for (unsigned i = 0; i < G_N_ELEMENTS(names); i++) {
-        if (strcmp(text, names[i]) == 0) {
-            *out = (enum sb_mode)i;
-            return true;
-        }
-    }
-    return false;
-}
-
 /* The smallest of @keep that is not below @from; -1 when there is none. */
 static int next_kept(const int *keep, unsigned n, int from)
 {
@@ -71,9 +57,10 @@ static bool enter_namespace(const struct sb_config *cfg, int share_fd, struct sb
 
     if (fchdir(share_fd) < 0)
         return sb_fail(err, errno, "cannot enter the shared directory");
-    out->user_ns = geteuid() != 0 || cfg->uid_maps || cfg->gid_maps;
-    out->single_id = out->user_ns && sb_idmap_is_single(cfg->uid_map, cfg->uid_maps, geteuid()) &&
-                     sb_idmap_is_single(cfg->gid_map, cfg->gid_maps, getegid());
+    out->user_ns = geteuid() != 0 || cfg->uid_map.n || cfg->gid_map.n;
+    out->single_id = out->user_ns &&
+                     sb_idmap_is_single(cfg->uid_map.map, cfg->uid_map.n, geteuid()) &&
+                     sb_idmap_is_single(cfg->gid_map.map, cfg->gid_map.n, getegid());
     if (out->user_ns) {
         if (!sb_userns_enter(cfg, CLONE_NEWPID, err))
             return false;
@@ -176,7 +163,7 @@ bool sb_enter(const struct sb_config *cfg, struct sb_result *out, GError **err)
     AUTO_FD int share_fd = open(cfg->shared_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (share_fd < 0)
         return sb_fail(err, errno, "cannot open the shared directory '%s'", cfg->shared_dir);
-    if ((cfg->uid_maps || cfg->gid_maps) && cfg->mode != SB_NAMESPACE)
+    if ((cfg->uid_map.n || cfg->gid_map.n) && cfg->mode != SB_NAMESPACE)
         return sb_fail(err, EINVAL, "--uid-map and --gid-map need --sandbox=namespace");
 
     bool ok = enter_mode(cfg, share_fd, &r, err);

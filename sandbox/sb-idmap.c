@@ -24,37 +24,6 @@ struct id_kind {
 static const struct id_kind uid_kind = {"--uid-map", "uid_map", "newuidmap", "/etc/subuid"};
 static const struct id_kind gid_kind = {"--gid-map", "gid_map", "newgidmap", "/etc/subgid"};
 
-bool sb_idmap_parse(const char *text, struct sb_idmap map[SB_MAX_MAPS], unsigned *n, GError **err)
-{
-    uint32_t field[3];
-    const char *p = text;
-    char sep = *p;
-
-    if (sep == '\0' || isalnum((unsigned char)sep) || *n == SB_MAX_MAPS)
-        goto bad;
-    for (unsigned i = 0; i < 3; i++) {
-        char *end;
-        if (*p++ != sep || !isdigit((unsigned char)*p))
-            goto bad;
-        errno = 0;
-        unsigned long long v = strtoull(p, &end, 10);
-        if (errno || v > UINT32_MAX)
-            goto bad;
-        field[i] = (uint32_t)v;
-        p = end;
-    }
-    if (*p == sep)
-        p++;
-    /* The id -1 means "none" to the kernel and cannot be mapped. */
-    if (*p || field[2] == 0 || field[0] > UINT32_MAX - field[2] || field[1] > UINT32_MAX - field[2])
-        goto bad;
-    map[(*n)++] = (struct sb_idmap){field[0], field[1], field[2]};
-    return true;
-bad:
-    return sb_fail(err, EINVAL, "bad id map '%s': want :INSIDE:OUTSIDE:COUNT:, at most %d of them",
-                   text, SB_MAX_MAPS);
-}
-
 bool sb_idmap_is_single(const struct sb_idmap *map, unsigned n, uint32_t own)
 {
     return n == 0 || (n == 1 && map[0].count == 1 && map[0].outside == own);
@@ -142,10 +111,12 @@ static G_NORETURN void mapper_main(const struct sb_config *cfg, pid_t target, in
 
     if (read(fd, &go, 1) != 1)
         _exit(0);
-    bool single_uid = sb_idmap_is_single(cfg->uid_map, cfg->uid_maps, geteuid());
-    bool single_gid = sb_idmap_is_single(cfg->gid_map, cfg->gid_maps, getegid());
-    if ((!single_gid && !map_from_outside(&gid_kind, target, cfg->gid_map, cfg->gid_maps, &err)) ||
-        (!single_uid && !map_from_outside(&uid_kind, target, cfg->uid_map, cfg->uid_maps, &err)))
+    bool single_uid = sb_idmap_is_single(cfg->uid_map.map, cfg->uid_map.n, geteuid());
+    bool single_gid = sb_idmap_is_single(cfg->gid_map.map, cfg->gid_map.n, getegid());
+    if ((!single_gid &&
+         !map_from_outside(&gid_kind, target, cfg->gid_map.map, cfg->gid_map.n, &err)) ||
+        (!single_uid &&
+         !map_from_outside(&uid_kind, target, cfg->uid_map.map, cfg->uid_map.n, &err)))
         (void)!write(fd, err->message, strlen(err->message));
     _exit(0);
 }
@@ -219,8 +190,8 @@ static bool map_self(const struct id_kind *kind, uint32_t own, GError **err)
 static bool map_all(const struct sb_config *cfg, struct mapper *m, uint32_t uid, uint32_t gid,
                     GError **err)
 {
-    bool single_gid = sb_idmap_is_single(cfg->gid_map, cfg->gid_maps, gid);
-    bool single_uid = sb_idmap_is_single(cfg->uid_map, cfg->uid_maps, uid);
+    bool single_gid = sb_idmap_is_single(cfg->gid_map.map, cfg->gid_map.n, gid);
+    bool single_uid = sb_idmap_is_single(cfg->uid_map.map, cfg->uid_map.n, uid);
 
     if (m->pid && !mapper_finish(m, true, err))
         return false;
@@ -235,11 +206,11 @@ bool sb_userns_enter(const struct sb_config *cfg, int flags, GError **err)
     struct mapper m = {0};
     uint32_t uid = geteuid(), gid = getegid();
 
-    if (!maps_zero(&uid_kind, cfg->uid_map, cfg->uid_maps, err) ||
-        !maps_zero(&gid_kind, cfg->gid_map, cfg->gid_maps, err))
+    if (!maps_zero(&uid_kind, cfg->uid_map.map, cfg->uid_map.n, err) ||
+        !maps_zero(&gid_kind, cfg->gid_map.map, cfg->gid_map.n, err))
         return false;
-    if ((!sb_idmap_is_single(cfg->uid_map, cfg->uid_maps, uid) ||
-         !sb_idmap_is_single(cfg->gid_map, cfg->gid_maps, gid)) &&
+    if ((!sb_idmap_is_single(cfg->uid_map.map, cfg->uid_map.n, uid) ||
+         !sb_idmap_is_single(cfg->gid_map.map, cfg->gid_map.n, gid)) &&
         !mapper_start(&m, cfg, err))
         return false;
     if (unshare(CLONE_NEWUSER | flags) < 0) {

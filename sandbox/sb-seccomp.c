@@ -32,22 +32,6 @@ static const struct sock_fprog programs[][4][2] = {
     [SB_THREAD_STATFS] = PROGRAMS(statfs),
 };
 
-bool sb_action_parse(const char *text, enum sb_action *out)
-{
-    static const char *const names[] = {[SB_ACTION_NONE] = "none",
-                                        [SB_ACTION_KILL] = "kill",
-                                        [SB_ACTION_LOG] = "log",
-                                        [SB_ACTION_TRAP] = "trap"};
-
-    for (unsigned i = 0; i < G_N_ELEMENTS(names); i++) {
-        if (strcmp(text, names[i]) == 0) {
-            *out = (enum sb_action)i;
-            return true;
-        }
-    }
-    return false;
-}
-
 int sb_seccomp_apply(enum sb_thread thread, enum sb_action action)
 {
     if (action == SB_ACTION_NONE)

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "vhost-user/vu-policy.h"
 #include "virtiofsd/base/chain.h"
 
 struct vu_dev;
@@ -37,14 +38,14 @@ struct vu_dev_ops {
 struct vu_config {
     const struct vu_dev_ops *ops;
     void *user;
-    int listen_fd;           /* listening socket, or -1 */
-    int conn_fd;             /* connected socket when there is no listening one, or -1 */
-    bool relisten;           /* serve a new connection after the front-end went away */
-    unsigned num_queues;     /* virtqueues in all, hiprio included: 1 .. VU_MAX_QUEUES */
-    unsigned hiprio;         /* queues that the pool leaves alone, from the first on */
-    unsigned max_queue_size; /* power of two, largest SET_VRING_NUM taken */
-    unsigned pool_size;    /* threads shared by the other queues; 0 = work in the queue's thread */
-    unsigned poll_us;      /* busy-poll a ring this long before sleeping; 0 = never */
+    int listen_fd;       /* listening socket, or -1 */
+    int conn_fd;         /* connected socket when there is no listening one, or -1 */
+    unsigned num_queues; /* virtqueues in all, hiprio included: 1 .. VU_MAX_QUEUES */
+    unsigned hiprio;     /* queues that the pool leaves alone, from the first on */
+    union {
+        struct vu_policy policy;
+        struct vu_policy;
+    };
     uint64_t features;     /* device feature bits offered besides the transport's own */
     const uint8_t *config; /* device configuration space, or NULL: do not offer CONFIG */
     unsigned config_len;   /* <= 256 */

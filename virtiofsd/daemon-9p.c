@@ -159,11 +159,8 @@ static void make_dev(struct daemon_9p *x)
         .user = x,
         .listen_fd = steal_fd(&x->listen_fd),
         .conn_fd = steal_fd(&x->conn_fd),
-        .relisten = o->relisten,
+        .policy = o->vu,
         .num_queues = 1,
-        .max_queue_size = o->queue_size,
-        .pool_size = o->thread_pool_size,
-        .poll_us = o->poll_us,
         .features = MOUNT_TAG,
         .config = config,
         .config_len = (unsigned)(sizeof(uint16_t) + len),
@@ -179,7 +176,7 @@ static void make_sock(struct daemon_9p *x)
     struct p9_sock_config sc = {
         .local = x->srv,
         .remote = x->remote,
-        .threads = MAX(x->o->thread_pool_size, SOCK_THREADS),
+        .threads = MAX(x->o->vu.pool_size, SOCK_THREADS),
         .group = x->group,
         .thread_start = thread_start,
         .user = x,
@@ -205,15 +202,12 @@ bool daemon_9p_make(struct daemon_9p *x, struct fs *fs, void (*start)(void *user
         return false;
     }
     /* Nothing is negotiated: mode and ACL are kept in step by the host, and by the client. */
-    fs_acl_enable(x->fs, o->posix_acl != OPT_ASK_NEVER);
+    fs_acl_enable(x->fs, o->fuse.posix_acl != FUSE_ASK_NEVER);
     struct p9_config pc = {
         .fs = x->fs,
-        .max_msize = (uint32_t)o->p9_msize,
+        .policy = o->p9,
         .max_fids = FIDS_LOCAL,
         .max_fids_all = FIDS_LOCAL,
-        .readonly = o->readonly,
-        .xattr = o->xattr,
-        .lock = o->p9_lock,
         .squash_uid = UINT32_MAX,
         .squash_gid = UINT32_MAX,
     };

@@ -18,24 +18,14 @@
 #define CARRY_MIN 0.1
 #define CARRY_MAX 1.0
 
-static const struct dax_dialect *dialect_of(const struct options *o)
-{
-    static const char *const names[] = {
-        [OPT_DIALECT_AUTO] = "auto",     [OPT_DIALECT_STANDARD] = "standard",
-        [OPT_DIALECT_QEMU] = "qemu",     [OPT_DIALECT_CROSVM] = "crosvm",
-        [OPT_DIALECT_ALIOTH] = "alioth",
-    };
-    return dax_dialect_find(names[o->dax_dialect]);
-}
-
 static bool wanted(const struct options *o)
 {
-    return o->dax_window > 0 && o->dax_policy != OPT_DAX_NEVER;
+    return o->dax.window > 0 && o->fuse.dax.policy != FUSE_DAX_NEVER;
 }
 
 static unsigned slots(const struct options *o)
 {
-    return (unsigned)CLAMP(o->dax_window / PIECE, SLOTS_MIN, G_MAXINT);
+    return (unsigned)CLAMP(o->dax.window / PIECE, SLOTS_MIN, G_MAXINT);
 }
 
 static unsigned files(const struct options *o, uint64_t nofile)
@@ -52,15 +42,15 @@ void daemon_dax_device(const struct options *o, struct vu_config *vc)
 {
     if (!wanted(o))
         return;
-    vc->shmem_size = o->dax_window;
-    vc->shmem_bit = dax_dialect_bit(dialect_of(o));
-    vc->shmem_mem_slots = dax_dialect_mem_slots(dialect_of(o));
+    vc->shmem_size = o->dax.window;
+    vc->shmem_bit = dax_dialect_bit(dax_dialect_of(o->dax.dialect));
+    vc->shmem_mem_slots = dax_dialect_mem_slots(dax_dialect_of(o->dax.dialect));
 }
 
 void daemon_dax_prepare(struct daemon_dax *x, const struct options *o, struct vu_dev *dev)
 {
     if (wanted(o))
-        x->vu = dax_vu_new(dialect_of(o), vu_dev_backend(dev));
+        x->vu = dax_vu_new(dax_dialect_of(o->dax.dialect), vu_dev_backend(dev));
 }
 
 bool daemon_dax_start(struct daemon_dax *x, const struct options *o, uint64_t nofile,
@@ -71,11 +61,11 @@ bool daemon_dax_start(struct daemon_dax *x, const struct options *o, uint64_t no
     struct dax_config cfg = {
         .ops = &dax_vu_ops,
         .user = x->vu,
-        .size = o->dax_window,
+        .size = o->dax.window,
         .granule = (uint64_t)sysconf(_SC_PAGESIZE),
         .max_slots = slots(o),
         .max_files = files(o, nofile),
-        .timeout = CLAMP(o->timeout, CARRY_MIN, CARRY_MAX),
+        .timeout = CLAMP(o->fuse.timeout, CARRY_MIN, CARRY_MAX),
         .thread_start = thread_start,
         .thread_user = user,
     };
@@ -84,23 +74,6 @@ bool daemon_dax_start(struct daemon_dax *x, const struct options *o, uint64_t no
         g_set_error(err, G_FILE_ERROR, G_FILE_ERROR_NOMEM,
                     "--dax-window: no memory files could be made for it");
     return x->window != NULL;
-}
-
-void daemon_dax_policy(const struct daemon_dax *x, const struct options *o,
-                       struct fuse_dax_config *out)
-{
-    static const enum fuse_dax_policy policy[] = {
-        [OPT_DAX_AUTO] = FUSE_DAX_AUTO,
-        [OPT_DAX_ALWAYS] = FUSE_DAX_ALWAYS,
-        [OPT_DAX_NEVER] = FUSE_DAX_NEVER,
-    };
-    *out = (struct fuse_dax_config){
-        .window = x->window,
-        .policy = policy[o->dax_policy],
-        .min_size = o->dax_min_size,
-        .include = o->dax_include->len ? (const char *const *)o->dax_include->pdata : NULL,
-        .exclude = o->dax_exclude->len ? (const char *const *)o->dax_exclude->pdata : NULL,
-    };
 }
 
 void daemon_dax_free(struct daemon_dax *x)

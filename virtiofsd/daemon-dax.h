@@ -7,7 +7,6 @@
 #include <stdint.h>
 
 #include "vhost-user/vu-dev.h"
-#include "virtiofsd/fuse/fuse-srv.h"
 #include "virtiofsd/options.h"
 
 struct dax_vu;
@@ -28,8 +27,5 @@ void daemon_dax_prepare(struct daemon_dax *x, const struct options *o, struct vu
  * Returns false with @err. */
 bool daemon_dax_start(struct daemon_dax *x, const struct options *o, uint64_t nofile,
                       void (*thread_start)(void *user), void *user, GError **err);
-/* The policy, for the FUSE server. The pattern lists belong to @o. */
-void daemon_dax_policy(const struct daemon_dax *x, const struct options *o,
-                       struct fuse_dax_config *out);
 /* Nothing else runs. */
 void daemon_dax_free(struct daemon_dax *x);

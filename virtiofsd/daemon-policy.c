@@ -29,7 +29,7 @@ static void warn_of_acls(const struct daemon_policy *p, const struct options *o)
     char buf[XATTR_NAME_MAX + 1];
     const char *host;
 
-    for (unsigned i = 0; o->posix_acl != OPT_ASK_NEVER && i < G_N_ELEMENTS(names); i++) {
+    for (unsigned i = 0; o->fuse.posix_acl != FUSE_ASK_NEVER && i < G_N_ELEMENTS(names); i++) {
         if (fs_xattrmap_to_host(p->xattrmap, names[i], buf, &host) == 0 && host == names[i])
             continue;
         log_warn("--xattrmap does not leave %s as it is: the host will not apply ACLs", names[i]);

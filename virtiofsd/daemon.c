@@ -111,22 +111,6 @@ static bool set_nofile(struct daemon *d, GError **err)
 
 /* ---- parts ---- */
 
-static bool copy_maps(const GArray *from, const char *option, struct sb_idmap *to, unsigned *n,
-                      GError **err)
-{
-    if (from->len > SB_MAX_MAPS) {
-        g_set_error(err, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
-                    "%s: at most %d ranges are allowed", option, SB_MAX_MAPS);
-        return false;
-    }
-    for (unsigned i = 0; i < from->len; i++) {
-        const struct opt_id_map *m = &g_array_index(from, struct opt_id_map, i);
-        to[i] = (struct sb_idmap){m->inside, m->outside, m->count};
-    }
-    *n = from->len;
-    return true;
-}
-
 static bool open_socket(struct daemon *d, GError **err)
 {
     const struct options *o = d->o;
@@ -152,34 +136,20 @@ static bool open_socket(struct daemon *d, GError **err)
 /* Leave everything behind but the share (sandbox/sandbox.h has the stages and their order). */
 static bool enter_sandbox(struct daemon *d, struct sb_result *out, GError **err)
 {
-    static const enum sb_mode mode[] = {
-        [OPT_SANDBOX_NAMESPACE] = SB_NAMESPACE,
-        [OPT_SANDBOX_CHROOT] = SB_CHROOT,
-        [OPT_SANDBOX_NONE] = SB_NONE,
-    };
-    static const enum sb_action action[] = {
-        [OPT_SECCOMP_KILL] = SB_ACTION_KILL,
-        [OPT_SECCOMP_LOG] = SB_ACTION_LOG,
-        [OPT_SECCOMP_TRAP] = SB_ACTION_TRAP,
-        [OPT_SECCOMP_NONE] = SB_ACTION_NONE,
-    };
     const struct options *o = d->o;
     struct sb_config sc = {
-        .mode = mode[o->sandbox],
+        .policy = o->sandbox,
         .shared_dir = o->shared_dir,
-        .file_handles = o->inode_file_handles != OPT_HANDLES_NEVER,
+        .file_handles = o->fs.handles != FS_HANDLES_NEVER,
         .files = d->files,
-        .labels = o->security_label != OPT_ASK_NEVER,
+        .labels = o->fuse.security_label != FUSE_ASK_NEVER,
         .caps_add = d->policy.caps_add,
         .caps_del = d->policy.caps_del,
     };
 
-    if (!copy_maps(o->uid_map, "--uid-map", sc.uid_map, &sc.uid_maps, err) ||
-        !copy_maps(o->gid_map, "--gid-map", sc.gid_map, &sc.gid_maps, err))
-        return false;
     if (!sb_enter(&sc, out, err) || !sb_drop_caps(&sc, err))
         return false;
-    d->seccomp = action[o->seccomp];
+    d->seccomp = o->sandbox.seccomp;
     int ret = sb_seccomp_apply(SB_THREAD_PROCESS, d->seccomp);
     if (ret) {
         g_set_error(err, G_FILE_ERROR, G_FILE_ERROR_FAILED,
@@ -218,42 +188,15 @@ static void guest_mounted(void *user)
 
 static bool make_fs(struct daemon *d, const struct sb_result *sb, GError **err)
 {
-    static const enum fs_cache cache[] = {
-        [OPT_CACHE_NEVER] = FS_CACHE_NEVER,
-        [OPT_CACHE_METADATA] = FS_CACHE_METADATA,
-        [OPT_CACHE_AUTO] = FS_CACHE_AUTO,
-        [OPT_CACHE_ALWAYS] = FS_CACHE_ALWAYS,
-    };
-    static const enum fs_handles handles[] = {
-        [OPT_HANDLES_NEVER] = FS_HANDLES_NEVER,
-        [OPT_HANDLES_PREFER] = FS_HANDLES_PREFER,
-        [OPT_HANDLES_MANDATORY] = FS_HANDLES_MANDATORY,
-    };
-    static const enum fuse_ask ask[] = {
-        [OPT_ASK_NEVER] = FUSE_ASK_NEVER,
-        [OPT_ASK_AUTO] = FUSE_ASK_AUTO,
-        [OPT_ASK_ALWAYS] = FUSE_ASK_ALWAYS,
-    };
     const struct options *o = d->o;
     uint64_t most = d->nofile - reserved_fds(d);
     struct fs_config fc = {
+        .policy = o->fs,
         .root_fd = sb->root_fd,
         .proc_self_fd = sb->proc_self_fd,
         .task_fd = MAX(sb->task_fd, 0),
         .thread_fd = MAX(sb->thread_fd, 0),
-        .handles = handles[o->inode_file_handles],
         .fenced = sb->landlock,
-        .cache = cache[o->cache],
-        .readonly = o->readonly,
-        .xattr = o->xattr,
-        .allow_direct_io = o->allow_direct_io,
-        .announce_submounts = o->announce_submounts,
-        .preserve_noatime = o->preserve_noatime,
-        .max_fds = o->max_fds ? MIN(o->max_fds, most) : most,
-        .max_inodes = o->max_inodes,
-        .max_lock_waiters = o->max_lock_waiters,
-        .max_lock_ranges = o->max_lock_ranges,
-        .lock_wait_ms = (unsigned)(o->lock_wait * 1000 + 0.999),
         .lock_thread_start = lock_thread_start,
         .statfs = d->statfs ? other_statfs : NULL,
         .user = d,
@@ -262,6 +205,7 @@ static bool make_fs(struct daemon *d, const struct sb_result *sb, GError **err)
         .gids = d->policy.gids,
     };
 
+    fc.max_fds = fc.max_fds ? MIN(fc.max_fds, most) : most;
     d->fs = fs_new(&fc, err);
     if (!d->fs)
         return false;
@@ -272,22 +216,9 @@ static bool make_fs(struct daemon *d, const struct sb_result *sb, GError **err)
         .sink_fd = d->null_fd,
         .mounted = guest_mounted,
         .user = d,
-        .cache = fc.cache,
-        .readonly = o->readonly,
-        .timeout = o->timeout,
-        .negative_timeout = o->negative_timeout,
-        .readdirplus = o->readdirplus,
-        .writeback = o->writeback,
-        .allow_mmap = o->allow_mmap,
-        .posix_lock = o->posix_lock,
-        .flock = o->flock,
-        .xattr = o->xattr,
-        .killpriv_v2 = o->killpriv_v2,
-        .announce_submounts = o->announce_submounts,
-        .posix_acl = ask[o->posix_acl],
-        .security_ctx = ask[o->security_label],
+        .window = d->dax.window,
+        .policy = o->fuse,
     };
-    daemon_dax_policy(&d->dax, o, &sc.dax);
     d->fuse = fuse_srv_new(&sc);
     return true;
 }
@@ -339,12 +270,9 @@ static void make_dev(struct daemon *d)
         .user = d,
         .listen_fd = steal_fd(&d->listen_fd),
         .conn_fd = steal_fd(&d->conn_fd),
-        .relisten = o->relisten,
+        .policy = o->vu,
         .num_queues = 1 + o->max_request_queues,
         .hiprio = 1,
-        .max_queue_size = o->queue_size,
-        .pool_size = o->thread_pool_size,
-        .poll_us = o->poll_us,
         .config = o->tag ? config : NULL,
         .config_len = o->tag ? sizeof(config) : 0,
     };
@@ -471,7 +399,7 @@ int daemon_run(const struct options *o)
 
     /* Before anything of ours is open: also the connection to syslog. */
     close_inherited(o);
-    log_init(o->log_level, o->syslog);
+    log_init(o->log.level, o->log.syslog);
     for (unsigned i = 0; i < o->notes->len; i++)
         log_warn("%s", (const char *)g_ptr_array_index(o->notes, i));
     umask(0);

@@ -17,7 +17,7 @@ enum opt_type {
     OPT_SECONDS,  /* .min .. .max with a fraction, into a double */
     OPT_STRING,   /* .min .. .max bytes, into a char * */
     OPT_TEXTS,    /* like OPT_STRING, appended to a GPtrArray */
-    OPT_ID_MAP,   /* :INSIDE:OUTSIDE:COUNT:, appended to a GArray */
+    OPT_ID_MAP,   /* :INSIDE:OUTSIDE:COUNT:, one more of a struct sb_idmaps */
     OPT_ALIAS,    /* means option .alias (with .alias_value, if there is one) */
     OPT_OLD_LIST, /* -o LIST */
     OPT_NOTHING,  /* taken, does nothing, which is logged when the option has a long name */

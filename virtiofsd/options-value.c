@@ -217,8 +217,8 @@ static bool set_id_map(struct options *out, const struct opt_def *def, const cha
     if (n[0] + n[2] > ID_MAX || n[1] + n[2] > ID_MAX)
         return false;
 
-    struct opt_id_map m = {(uint32_t)n[0], (uint32_t)n[1], (uint32_t)n[2]};
-    g_array_append_val(*(GArray **)G_STRUCT_MEMBER_P(out, def->offset), m);
+    struct sb_idmaps *maps = G_STRUCT_MEMBER_P(out, def->offset);
+    maps->map[maps->n++] = (struct sb_idmap){(uint32_t)n[0], (uint32_t)n[1], (uint32_t)n[2]};
     return true;
 }
 
@@ -258,6 +258,12 @@ bool opt_set(struct options *out, const struct opt_def *def, const char *value, 
         g_set_error(err, OPTIONS_ERROR, OPTIONS_ERROR_USAGE,
                     "%s: given twice (\"%s\" and \"%s\"); give it once", shown,
                     *(char **)G_STRUCT_MEMBER_P(out, def->offset), value);
+        return false;
+    }
+    if (def->type == OPT_ID_MAP &&
+        ((struct sb_idmaps *)G_STRUCT_MEMBER_P(out, def->offset))->n == SB_MAX_MAPS) {
+        g_set_error(err, OPTIONS_ERROR, OPTIONS_ERROR_USAGE, "%s: at most %d ranges are allowed",
+                    shown, SB_MAX_MAPS);
         return false;
     }
     return set_value(out, def, value) || not_allowed(def, value, shown, err);

@@ -44,10 +44,8 @@ static void set_defaults(struct options *o)
 {
     *o = opt_defaults;
     o->p9_listen = g_ptr_array_new_with_free_func(g_free);
-    o->dax_include = g_ptr_array_new_null_terminated(0, g_free, TRUE);
-    o->dax_exclude = g_ptr_array_new_null_terminated(0, g_free, TRUE);
-    o->uid_map = g_array_new(FALSE, FALSE, sizeof(struct opt_id_map));
-    o->gid_map = g_array_new(FALSE, FALSE, sizeof(struct opt_id_map));
+    o->fuse.dax.include = g_ptr_array_new_with_free_func(g_free);
+    o->fuse.dax.exclude = g_ptr_array_new_with_free_func(g_free);
     o->translate_uid = g_ptr_array_new_with_free_func(g_free);
     o->translate_gid = g_ptr_array_new_with_free_func(g_free);
     o->notes = g_ptr_array_new_with_free_func(g_free);
@@ -62,13 +60,11 @@ void options_free(struct options *o)
     g_free(o->socket_group);
     g_free(o->xattrmap);
     g_free(o->modcaps);
-    g_array_unref(o->uid_map);
-    g_array_unref(o->gid_map);
     g_free(o->p9_socket_path);
     g_free(o->p9_squash);
     g_ptr_array_unref(o->p9_listen);
-    g_ptr_array_unref(o->dax_include);
-    g_ptr_array_unref(o->dax_exclude);
+    g_ptr_array_unref(o->fuse.dax.include);
+    g_ptr_array_unref(o->fuse.dax.exclude);
     g_ptr_array_unref(o->translate_uid);
     g_ptr_array_unref(o->translate_gid);
     g_ptr_array_unref(o->notes);
@@ -219,25 +215,25 @@ static enum options_result check_9p(const struct options *o, GError **err)
 }
 
 /* The daemon is user and group 0 of its namespace. */
-static bool lacks_zero(const GArray *map)
+static bool lacks_zero(const struct sb_idmaps *maps)
 {
-    for (unsigned i = 0; i < map->len; i++) {
-        if (g_array_index(map, struct opt_id_map, i).inside == 0)
+    for (unsigned i = 0; i < maps->n; i++) {
+        if (maps->map[i].inside == 0)
             return false;
     }
-    return map->len > 0;
+    return maps->n > 0;
 }
 
 static enum options_result check_maps(const struct options *o, GError **err)
 {
-    bool any = o->uid_map->len > 0 || o->gid_map->len > 0;
+    bool any = o->sandbox.uid_map.n > 0 || o->sandbox.gid_map.n > 0;
 
-    if (any && o->sandbox != OPT_SANDBOX_NAMESPACE)
+    if (any && o->sandbox.mode != SB_NAMESPACE)
         return bad(err, "--uid-map and --gid-map need --sandbox=namespace: the user namespace "
                         "does the mapping");
-    if (lacks_zero(o->uid_map) || lacks_zero(o->gid_map))
+    if (lacks_zero(&o->sandbox.uid_map) || lacks_zero(&o->sandbox.gid_map))
         return bad(err, "%s: one of the ranges must begin with the id 0 inside",
-                   lacks_zero(o->uid_map) ? "--uid-map" : "--gid-map");
+                   lacks_zero(&o->sandbox.uid_map) ? "--uid-map" : "--gid-map");
     return OPTIONS_RUN;
 }
 
@@ -255,7 +251,7 @@ static enum options_result check_needed(const struct options *o, GError **err)
                    "--socket-group=%s needs --socket-path: with --fd the socket exists "
                    "already",
                    o->socket_group);
-    if (o->dax_window > 0 && !o->tag)
+    if (o->dax.window > 0 && !o->tag)
         g_ptr_array_add(o->notes, g_strdup("--dax-window without --tag: front-ends that have a "
                                            "window (QEMU's generic device) ask us for the tag, "
                                            "and without one their guests find nothing to mount"));
@@ -272,22 +268,24 @@ static bool given(const struct options *o, const char *name)
 static void resolve(struct options *o)
 {
     static const double by_policy[] = {
-        [OPT_CACHE_NEVER] = 0,
-        [OPT_CACHE_METADATA] = CACHE_SECONDS,
-        [OPT_CACHE_AUTO] = AUTO_SECONDS,
-        [OPT_CACHE_ALWAYS] = CACHE_SECONDS,
+        [FS_CACHE_NEVER] = 0,
+        [FS_CACHE_METADATA] = CACHE_SECONDS,
+        [FS_CACHE_AUTO] = AUTO_SECONDS,
+        [FS_CACHE_ALWAYS] = CACHE_SECONDS,
     };
     if (!given(o, "timeout"))
-        o->timeout = by_policy[o->cache];
+        o->fuse.timeout = by_policy[o->fs.cache];
     if (!given(o, "negative-timeout"))
-        o->negative_timeout = o->cache == OPT_CACHE_AUTO     ? MIN(o->timeout, ABSENT_SECONDS)
-                              : o->cache == OPT_CACHE_ALWAYS ? o->timeout
-                                                             : 0;
-    o->xattr |= o->xattrmap || o->posix_acl != OPT_ASK_NEVER || o->security_label != OPT_ASK_NEVER;
+        o->fuse.negative_timeout = o->fs.cache == FS_CACHE_AUTO
+                                       ? MIN(o->fuse.timeout, ABSENT_SECONDS)
+                                   : o->fs.cache == FS_CACHE_ALWAYS ? o->fuse.timeout
+                                                                    : 0;
+    o->fs.xattr |= o->xattrmap || o->fuse.posix_acl != FUSE_ASK_NEVER ||
+                   o->fuse.security_label != FUSE_ASK_NEVER;
     if (!given(o, "p9-lock"))
-        o->p9_lock = !o->readonly;
-    if (o->cache == OPT_CACHE_NEVER)
-        o->readdirplus = false; /* the guest would throw the attributes away */
+        o->p9.lock = !o->fs.readonly;
+    if (o->fs.cache == FS_CACHE_NEVER)
+        o->fuse.readdirplus = false; /* the guest would throw the attributes away */
 
     /* With a tag the front-end may read the number in our configuration space: then it is the
      * number. Without, it is the front-end's to choose. */

@@ -66,11 +66,7 @@ static const struct setup {
     bool window;                        /* of which the front-end refuses a part */
 } setups[] = {
     {{.handles = FS_HANDLES_PREFER, .cache = FS_CACHE_AUTO, .xattr = true, .max_fds = 256},
-     {.cache = FS_CACHE_AUTO,
-      .readdirplus = true,
-      .xattr = true,
-      .posix_acl = FUSE_ASK_AUTO,
-      .negative_timeout = 1}},
+     {.readdirplus = true, .posix_acl = FUSE_ASK_AUTO, .negative_timeout = 1}},
     {{.handles = FS_HANDLES_NEVER,
       .cache = FS_CACHE_ALWAYS,
       .xattr = true,
@@ -78,18 +74,18 @@ static const struct setup {
       .preserve_noatime = true,
       .max_fds = 16,
       .max_inodes = 12},
-     {.cache = FS_CACHE_ALWAYS, .readdirplus = true, .xattr = true, .writeback = true}},
+     {.readdirplus = true, .writeback = true}},
     {{.handles = FS_HANDLES_PREFER, .cache = FS_CACHE_NEVER, .readonly = true, .max_fds = 64},
-     {.cache = FS_CACHE_NEVER, .allow_mmap = true}},
+     {.allow_mmap = true}},
     {{.handles = FS_HANDLES_PREFER, .cache = FS_CACHE_METADATA, .xattr = true, .max_fds = 48},
-     {.cache = FS_CACHE_METADATA, .readdirplus = true, .xattr = true, .posix_acl = FUSE_ASK_AUTO},
+     {.readdirplus = true, .posix_acl = FUSE_ASK_AUTO},
      ":prefix:all:trusted.:user.virtiofs.::unsupported:all:user.no.:::bad:server::user.b.:"
      ":ok:all:::",
      "map:1000:5000:10",
      "squash-guest:0:7:2000",
      MORE},
     {{.handles = FS_HANDLES_PREFER, .cache = FS_CACHE_AUTO, .xattr = true, .max_fds = 256},
-     {.cache = FS_CACHE_AUTO, .readdirplus = true, .xattr = true, .writeback = true},
+     {.readdirplus = true, .writeback = true},
      .window = true},
 };
 #define WITH_WINDOW (G_N_ELEMENTS(setups) - 1)
@@ -161,14 +157,14 @@ static bool make_server(struct server *s, const struct setup *setup)
     sc.fs = s->fs;
     sc.sink_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
     sc.timeout = 1;
-    static const char *const excluded[] = {"c", NULL};
-    if (setup->window)
-        sc.dax = (struct fuse_dax_config){.window = fuse_window_new(),
-                                          .policy = FUSE_DAX_AUTO,
-                                          .min_size = 1,
-                                          .exclude = excluded};
-    sc.posix_lock = sc.flock = sc.killpriv_v2 = sc.announce_submounts = true;
-    sc.posix_acl = sc.security_ctx = FUSE_ASK_AUTO;
+    if (setup->window) {
+        sc.window = fuse_window_new();
+        sc.dax = (struct fuse_dax_config){
+            .policy = FUSE_DAX_AUTO, .min_size = 1, .exclude = g_ptr_array_new()};
+        g_ptr_array_add(sc.dax.exclude, (char *)(uintptr_t) "c");
+    }
+    sc.posix_lock = sc.flock = sc.killpriv_v2 = true;
+    sc.posix_acl = sc.security_label = FUSE_ASK_AUTO;
     s->srv = fuse_srv_new(&sc);
     return true;
 }

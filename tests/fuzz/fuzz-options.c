@@ -23,10 +23,12 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     return 0;
 }
 
-static void check_map(const GArray *map)
+static void check_map(const struct sb_idmaps *maps)
 {
-    for (unsigned i = 0; i < map->len; i++) {
-        const struct opt_id_map *m = &g_array_index(map, struct opt_id_map, i);
+    if (maps->n > SB_MAX_MAPS)
+        abort();
+    for (unsigned i = 0; i < maps->n; i++) {
+        const struct sb_idmap *m = &maps->map[i];
         if (m->count == 0 || m->inside + m->count < m->inside || m->outside + m->count < m->outside)
             abort();
     }
@@ -40,15 +42,16 @@ static void check(const struct options *o)
     if (o->tag && (strlen(o->tag) == 0 || strlen(o->tag) > OPT_TAG_MAX))
         abort();
     if (o->num_request_queues < 1 || o->max_request_queues < o->num_request_queues ||
-        o->max_request_queues > 255 || o->queue_size < 2 || (o->queue_size & (o->queue_size - 1)))
+        o->max_request_queues > 255 || o->vu.max_queue_size < 2 ||
+        (o->vu.max_queue_size & (o->vu.max_queue_size - 1)))
         abort();
-    if (o->cache > OPT_CACHE_ALWAYS || o->inode_file_handles > OPT_HANDLES_MANDATORY ||
-        o->sandbox > OPT_SANDBOX_NONE || o->seccomp > OPT_SECCOMP_NONE)
+    if (o->fs.cache > FS_CACHE_ALWAYS || o->fs.handles > FS_HANDLES_MANDATORY ||
+        o->sandbox.mode > SB_NONE || o->sandbox.seccomp > SB_ACTION_NONE)
         abort();
-    if (!(o->timeout >= 0) || !(o->negative_timeout >= 0) || !o->notes)
+    if (!(o->fuse.timeout >= 0) || !(o->fuse.negative_timeout >= 0) || !o->notes)
         abort();
-    check_map(o->uid_map);
-    check_map(o->gid_map);
+    check_map(&o->sandbox.uid_map);
+    check_map(&o->sandbox.gid_map);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

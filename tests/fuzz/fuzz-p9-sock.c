@@ -158,7 +158,6 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
                             .max_msize = MSIZE,
                             .max_fids = 32,
                             .max_fids_all = 100,
-                            .xattr = true,
                             .lock = true,
                             .squash_uid = UINT32_MAX,
                             .squash_gid = UINT32_MAX};

@@ -89,7 +89,6 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
                             .max_msize = 65536,
                             .max_fids = 32,
                             .max_fids_all = 32,
-                            .xattr = true,
                             .lock = true,
                             .squash_uid = UINT32_MAX,
                             .squash_gid = UINT32_MAX};

@@ -20,7 +20,8 @@ MAY_INCLUDE = [
     ('virtiofsd/fuse/*',
      [BASE, 'virtiofsd/fs/fs.h', 'dax/dax-window.h', 'virtiofsd/fuse/*.h']),
     ('virtiofsd/9p/*', [BASE, 'virtiofsd/fs/fs.h', 'virtiofsd/9p/*.h']),
-    ('virtiofsd/options*', [BASE, 'virtiofsd/options*.h']),
+    # The policies of all parts are what options set.
+    ('virtiofsd/options*', [BASE, 'virtiofsd/options*.h', '*-policy.h']),
     ('virtiofsd/*',
      [BASE, 'virtiofsd/options.h', 'virtiofsd/daemon*.h', 'virtiofsd/fs/fs.h',
       'virtiofsd/fs/fs-xattrmap.h', 'virtiofsd/fs/fs-idmap.h', 'virtiofsd/fuse/fuse-srv.h', 'vhost-user/vu-dev.h', 'vhost-user/vu-sock.h',

@@ -120,7 +120,6 @@ struct p9_config p9_mem_config(void)
     return (struct p9_config){.max_msize = CLIENT_MAX,
                               .max_fids = 100,
                               .max_fids_all = 400,
-                              .xattr = true,
                               .lock = true,
                               .squash_uid = UINT32_MAX,
                               .squash_gid = UINT32_MAX};

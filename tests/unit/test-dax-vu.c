@@ -39,7 +39,7 @@ static void make_file(struct fixture *f)
     assert_int_equal(write(f->fd, bytes, 4 * f->page), 4 * f->page);
 }
 
-static void up(struct fixture *f, enum fe_shmem_kind kind, const char *dialect)
+static void up(struct fixture *f, enum fe_shmem_kind kind, enum dax_dialect_name dialect)
 {
     make_file(f);
     assert_int_equal(fe_shmem_start(&f->fe, kind, WINDOW), 0);
@@ -48,7 +48,7 @@ static void up(struct fixture *f, enum fe_shmem_kind kind, const char *dialect)
     vu_backend_negotiated(&f->channel, true, true, false);
     vu_backend_asked_shmem(&f->channel);
     vu_backend_resume(&f->channel);
-    f->vu = dax_vu_new(dax_dialect_find(dialect), &f->channel);
+    f->vu = dax_vu_new(dax_dialect_of(dialect), &f->channel);
 }
 
 static void down(struct fixture *f)
@@ -69,25 +69,18 @@ static int map_page(struct fixture *f, uint64_t fd_offset, uint64_t at)
 
 static void names_and_bits(void **state)
 {
-    const char *const *name = dax_dialect_names();
-    unsigned n = 0;
-    for (; name[n]; n++)
-        assert_string_equal(name[n], *(const char *const *)dax_dialect_find(name[n]));
-    assert_int_equal(n, 5);
-    assert_null(dax_dialect_find("none"));
-    assert_null(dax_dialect_find(""));
-    assert_int_equal(dax_dialect_bit(dax_dialect_find("auto")), 22);
-    assert_int_equal(dax_dialect_bit(dax_dialect_find("alioth")), 21);
-    assert_false(dax_dialect_mem_slots(dax_dialect_find("qemu")));
-    assert_false(dax_dialect_mem_slots(dax_dialect_find("auto")));
-    assert_true(dax_dialect_mem_slots(dax_dialect_find("alioth")));
+    assert_int_equal(dax_dialect_bit(dax_dialect_of(DAX_DIALECT_AUTO)), 22);
+    assert_int_equal(dax_dialect_bit(dax_dialect_of(DAX_DIALECT_ALIOTH)), 21);
+    assert_false(dax_dialect_mem_slots(dax_dialect_of(DAX_DIALECT_QEMU)));
+    assert_false(dax_dialect_mem_slots(dax_dialect_of(DAX_DIALECT_AUTO)));
+    assert_true(dax_dialect_mem_slots(dax_dialect_of(DAX_DIALECT_ALIOTH)));
 }
 
 static void maps_what_it_is_told(void **state)
 {
     struct fixture f;
     struct dax_caps caps;
-    up(&f, FE_SHMEM_QEMU, "auto");
+    up(&f, FE_SHMEM_QEMU, DAX_DIALECT_AUTO);
     assert_int_equal(dax_vu_ops.probe(f.vu, &caps), 0);
     assert_int_equal(map_page(&f, 2 * f.page, f.page), 0);
     assert_int_equal(*fe_shmem_at(&f.fe, f.page), 3);
@@ -104,7 +97,8 @@ static void maps_what_it_is_told(void **state)
     down(&f);
 }
 
-static void probe_of(enum fe_shmem_kind kind, const char *dialect, bool readonly, bool tail)
+static void probe_of(enum fe_shmem_kind kind, enum dax_dialect_name dialect, bool readonly,
+                     bool tail)
 {
     struct fixture f;
     struct dax_caps caps;
@@ -119,15 +113,15 @@ static void probe_of(enum fe_shmem_kind kind, const char *dialect, bool readonly
 
 static void probe_finds_out(void **state)
 {
-    probe_of(FE_SHMEM_QEMU, "auto", false, false);
-    probe_of(FE_SHMEM_CROSVM, "auto", true, true);
-    probe_of(FE_SHMEM_QEMU, "standard", false, false);
-    probe_of(FE_SHMEM_CROSVM, "alioth", true, true);
+    probe_of(FE_SHMEM_QEMU, DAX_DIALECT_AUTO, false, false);
+    probe_of(FE_SHMEM_CROSVM, DAX_DIALECT_AUTO, true, true);
+    probe_of(FE_SHMEM_QEMU, DAX_DIALECT_STANDARD, false, false);
+    probe_of(FE_SHMEM_CROSVM, DAX_DIALECT_ALIOTH, true, true);
 }
 
 static void what_is_known_is_not_asked(void **state)
 {
-    static const char *const names[] = {"qemu", "crosvm"};
+    static const enum dax_dialect_name names[] = {DAX_DIALECT_QEMU, DAX_DIALECT_CROSVM};
     for (unsigned i = 0; i < 2; i++) {
         struct fixture f;
         struct dax_caps caps;
@@ -145,30 +139,30 @@ static void no_window(void **state)
     struct fixture f;
     struct dax_caps caps;
     /* It refuses all. */
-    up(&f, FE_SHMEM_QEMU, "auto");
+    up(&f, FE_SHMEM_QEMU, DAX_DIALECT_AUTO);
     fe_shmem_set_fault(&f.fe, FE_SHMEM_REFUSE, 0);
     assert_int_equal(dax_vu_ops.probe(f.vu, &caps), -EOPNOTSUPP);
     down(&f);
     /* It maps, but does not unmap. */
-    up(&f, FE_SHMEM_QEMU, "auto");
+    up(&f, FE_SHMEM_QEMU, DAX_DIALECT_AUTO);
     fe_shmem_set_fault(&f.fe, FE_SHMEM_REFUSE, 1);
     assert_int_equal(dax_vu_ops.probe(f.vu, &caps), -EIO);
     down(&f);
     /* The channel breaks while a tail is tried. */
-    up(&f, FE_SHMEM_CROSVM, "auto");
+    up(&f, FE_SHMEM_CROSVM, DAX_DIALECT_AUTO);
     fe_shmem_set_fault(&f.fe, FE_SHMEM_CLOSE, 4);
     assert_int_equal(dax_vu_ops.probe(f.vu, &caps), -EPIPE);
     assert_int_equal(map_page(&f, 0, 0), -ENOTCONN);
     down(&f);
     /* It took the feature, as QEMU's own vhost-user-fs does, and never asked for the size. */
-    up(&f, FE_SHMEM_QEMU, "auto");
+    up(&f, FE_SHMEM_QEMU, DAX_DIALECT_AUTO);
     vu_backend_negotiated(&f.channel, true, true, false);
     assert_int_equal(dax_vu_ops.probe(f.vu, &caps), -ENOTCONN);
     assert_int_equal(fe_shmem_requests(&f.fe), 0);
     down(&f);
 }
 
-static void commit_asks(enum fe_shmem_kind kind, const char *dialect, unsigned times)
+static void commit_asks(enum fe_shmem_kind kind, enum dax_dialect_name dialect, unsigned times)
 {
     struct fixture f;
     struct dax_caps caps;
@@ -181,18 +175,18 @@ static void commit_asks(enum fe_shmem_kind kind, const char *dialect, unsigned t
 
 static void commit_where_it_is_needed(void **state)
 {
-    commit_asks(FE_SHMEM_QEMU, "auto", 1);
-    commit_asks(FE_SHMEM_CROSVM, "auto", 0);
-    commit_asks(FE_SHMEM_QEMU, "qemu", 1);
-    commit_asks(FE_SHMEM_QEMU, "standard", 0);
-    commit_asks(FE_SHMEM_CROSVM, "crosvm", 0);
-    commit_asks(FE_SHMEM_CROSVM, "alioth", 0);
+    commit_asks(FE_SHMEM_QEMU, DAX_DIALECT_AUTO, 1);
+    commit_asks(FE_SHMEM_CROSVM, DAX_DIALECT_AUTO, 0);
+    commit_asks(FE_SHMEM_QEMU, DAX_DIALECT_QEMU, 1);
+    commit_asks(FE_SHMEM_QEMU, DAX_DIALECT_STANDARD, 0);
+    commit_asks(FE_SHMEM_CROSVM, DAX_DIALECT_CROSVM, 0);
+    commit_asks(FE_SHMEM_CROSVM, DAX_DIALECT_ALIOTH, 0);
 }
 
 static void commit_fails_with_the_channel(void **state)
 {
     struct fixture f;
-    up(&f, FE_SHMEM_QEMU, "qemu");
+    up(&f, FE_SHMEM_QEMU, DAX_DIALECT_QEMU);
     fe_shmem_set_fault(&f.fe, FE_SHMEM_CLOSE, 0);
     assert_int_equal(dax_vu_ops.commit(f.vu), -EPIPE);
     down(&f);
@@ -202,14 +196,14 @@ static void commit_fails_with_the_channel(void **state)
 static void mapping_of_before_a_reset(void **state)
 {
     struct fixture f;
-    up(&f, FE_SHMEM_CROSVM, "crosvm");
+    up(&f, FE_SHMEM_CROSVM, DAX_DIALECT_CROSVM);
     assert_int_equal(map_page(&f, 0, 0), 0);
     assert_int_equal(map_page(&f, f.page, 0), 0);
     assert_int_equal(*fe_shmem_at(&f.fe, 0), 2);
     assert_int_equal(fe_shmem_get(&f.fe, &f.fe.nmaps), 1);
     down(&f);
     /* QEMU drops them itself, and would be right to refuse. */
-    up(&f, FE_SHMEM_QEMU, "qemu");
+    up(&f, FE_SHMEM_QEMU, DAX_DIALECT_QEMU);
     assert_int_equal(map_page(&f, 0, 0), 0);
     assert_int_equal(map_page(&f, f.page, 0), -EIO);
     assert_int_equal(fe_shmem_get(&f.fe, &f.fe.unmaps), 0);
@@ -221,7 +215,7 @@ static void readonly_is_readonly(void **state)
     struct fixture f;
     struct fe_shmem_map m;
     char path[64];
-    up(&f, FE_SHMEM_CROSVM, "crosvm");
+    up(&f, FE_SHMEM_CROSVM, DAX_DIALECT_CROSVM);
     snprintf(path, sizeof(path), "/proc/self/fd/%d", f.fd);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     assert_int_equal(dax_vu_ops.map(f.vu, fd, 0, 0, f.page, true), -EIO);

@@ -243,7 +243,7 @@ static void test_deadline(void **state)
     static struct result r[80];
     struct timespec from, to;
     cfg.max_lock_waiters = G_N_ELEMENTS(r);
-    cfg.lock_wait_ms = 300;
+    cfg.lock_wait = 0.3;
     tree_make(&t);
     tree_open(&t, &cfg);
     tree_write(&t, "f", "x");

@@ -14,6 +14,7 @@
 
 struct fixture {
     struct fuse_srv srv;
+    struct fs_policy shared;
     struct chain chain;
     struct fuse_rq rq;
 };
@@ -29,7 +30,8 @@ static void make(struct fixture *f, uint32_t opcode)
     f->srv.se = (struct fuse_session *)f; /* INIT was done; never followed here */
     f->srv.flags = FUSE_POSIX_LOCKS;
     f->srv.minor = FUSE_WIRE_EXT_MINOR;
-    f->srv.cfg.xattr = true;
+    f->shared.xattr = true;
+    f->srv.shared = &f->shared;
     f->srv.dax.on = true;
     rq->srv = &f->srv;
     rq->chain = &f->chain;
@@ -316,7 +318,7 @@ static void test_switched_off(void **state)
 
     for (size_t i = 0; i < G_N_ELEMENTS(xattr); i++) {
         make(f, xattr[i]);
-        f->srv.cfg.xattr = false;
+        f->shared.xattr = false;
         assert_int_equal(fuse_check(&f->rq), -ENOSYS);
     }
     for (size_t i = 0; i < G_N_ELEMENTS(lock); i++) {

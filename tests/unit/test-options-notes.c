@@ -54,7 +54,7 @@ static void test_notes(void **state)
             assert_string_equal(o.notes->pdata[n], rows[i].notes[n]);
         }
         assert_int_equal(o.notes->len, n);
-        assert_true(o.thread_pool_size <= 1024);
+        assert_true(o.vu.pool_size <= 1024);
         options_free(&o);
     }
 }

@@ -34,8 +34,12 @@ static char *show(const struct options *o, const char *name)
     switch (def->type) {
     case OPT_SWITCH:
         return g_strdup(*(const bool *)field ? "on" : "off");
-    case OPT_WORD:
-        return g_strdup(def->words[*(const unsigned *)field].text);
+    case OPT_WORD: {
+        const struct opt_word *w = def->words;
+        while (w->value != *(const unsigned *)field)
+            w++;
+        return g_strdup(w->text);
+    }
     case OPT_SIZE:
     case OPT_NUMBER:
         return def->size == sizeof(uint64_t)
@@ -53,10 +57,10 @@ static char *show(const struct options *o, const char *name)
         return g_string_free(s, FALSE);
     }
     case OPT_ID_MAP: {
-        const GArray *a = *(GArray *const *)field;
+        const struct sb_idmaps *a = field;
         GString *s = g_string_new(NULL);
-        for (unsigned i = 0; i < a->len; i++) {
-            struct opt_id_map m = g_array_index(a, struct opt_id_map, i);
+        for (unsigned i = 0; i < a->n; i++) {
+            struct sb_idmap m = a->map[i];
             g_string_append_printf(s, "%u>%u*%u;", m.inside, m.outside, m.count);
         }
         return g_string_free(s, FALSE);
@@ -495,12 +499,13 @@ static void test_table(void **state)
             fail_msg("%s stands twice in the table", name);
         if (!d->help || d->group >= opt_group_count)
             fail_msg("%s lacks help or group", name);
-        bool pointer = d->type == OPT_STRING || d->type == OPT_TEXTS || d->type == OPT_ID_MAP;
-        size_t want = d->type == OPT_SWITCH                                  ? sizeof(bool)
-                      : d->type == OPT_WORD                                  ? sizeof(unsigned)
-                      : d->type == OPT_SECONDS                               ? sizeof(double)
-                      : pointer                                              ? sizeof(void *)
-                      : d->type == OPT_SIZE                                  ? sizeof(uint64_t)
+        bool pointer = d->type == OPT_STRING || d->type == OPT_TEXTS;
+        size_t want = d->type == OPT_SWITCH    ? sizeof(bool)
+                      : d->type == OPT_WORD    ? sizeof(unsigned)
+                      : d->type == OPT_SECONDS ? sizeof(double)
+                      : d->type == OPT_ID_MAP  ? sizeof(struct sb_idmaps)
+                      : pointer                ? sizeof(void *)
+                      : d->type == OPT_SIZE    ? sizeof(uint64_t)
                       : d->type == OPT_NUMBER && d->size == sizeof(uint64_t) ? sizeof(uint64_t)
                       : d->type == OPT_NUMBER                                ? sizeof(uint32_t)
                                                                              : 0;

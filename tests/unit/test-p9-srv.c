@@ -376,7 +376,7 @@ static void test_readonly(void **state)
     struct p9_mem m;
     struct fs_config fc = tree_config();
     struct p9_config cfg = p9_mem_config();
-    fc.readonly = cfg.readonly = true;
+    fc.readonly = true;
     tree_make(&m.tree);
     tree_write(&m.tree, "f", "x");
     tree_open(&m.tree, &fc);

@@ -226,7 +226,7 @@ static void test_no_share(void **state)
 
 static void test_bad_maps(void **state)
 {
-    struct sb_config cfg = {.shared_dir = dir, .uid_map = {{5, 5, 5}}, .uid_maps = 1};
+    struct sb_config cfg = {.shared_dir = dir, .uid_map = {{{5, 5, 5}}, 1}};
     expect_error(&cfg, "--uid-map must give id 0");
     cfg.mode = SB_NONE;
     expect_error(&cfg, "--sandbox=namespace");
@@ -237,8 +237,8 @@ static void test_no_user_namespaces(void **state)
 {
     pid_t pid = fork();
     if (pid == 0) {
-        struct sb_config cfg = {.shared_dir = dir, .uid_map = {{0, 0, 1}}, .uid_maps = 1};
-        cfg.gid_map[cfg.gid_maps++] = cfg.uid_map[0];
+        struct sb_config cfg = {.shared_dir = dir, .uid_map = {{{0, 0, 1}}, 1}};
+        cfg.gid_map = cfg.uid_map;
         if (unshare(CLONE_NEWUSER) < 0)
             _exit(SB_RUN_IMPOSSIBLE);
         int fd = open("/proc/sys/user/max_user_namespaces", O_WRONLY);

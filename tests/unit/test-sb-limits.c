@@ -36,48 +36,6 @@ static char dir[64];
 
 /* ---- options ---- */
 
-static void test_idmap_parse(void **state)
-{
-    static const char *const bad[] = {
-        "",
-        ":",
-        "0:0:1",
-        ":0:0:0:",
-        ":0:0:1:2:",
-        ":0:0",
-        ":0:0:1,",
-        ":a:0:1:",
-        ": 0:0:1:",
-        ":-1:0:1:",
-        ":0:4294967296:1:",
-        ":4294967295:0:1:",
-        ":0:4294967290:6:",
-        "a0a0a1a",
-        ":0::1:",
-    };
-    struct sb_idmap map[SB_MAX_MAPS];
-    unsigned n = 0;
-
-    assert_true(sb_idmap_parse(":0:100000:65536:", map, &n, NULL));
-    assert_true(sb_idmap_parse(",7,4294967280,15", map, &n, NULL));
-    assert_int_equal(n, 2);
-    assert_int_equal(map[0].inside, 0);
-    assert_int_equal(map[0].outside, 100000);
-    assert_int_equal(map[0].count, 65536);
-    assert_int_equal(map[1].inside, 7);
-    assert_int_equal(map[1].outside, 4294967280u);
-    assert_int_equal(map[1].count, 15);
-    for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
-        g_autoptr(GError) err = NULL;
-        if (sb_idmap_parse(bad[i], map, &n, &err))
-            fail_msg("'%s' was taken", bad[i]);
-        assert_non_null(err);
-    }
-    assert_int_equal(n, 2);
-    n = SB_MAX_MAPS;
-    assert_false(sb_idmap_parse(":0:0:1:", map, &n, NULL));
-}
-
 static void test_modcaps_parse(void **state)
 {
     static const char *const bad[] = {"", "chown", "+", "+nothing", "+chown:", "+chown,-mknod"};
@@ -96,22 +54,6 @@ static void test_modcaps_parse(void **state)
             fail_msg("'%s' was taken", bad[i]);
         assert_non_null(err);
     }
-}
-
-static void test_words(void **state)
-{
-    enum sb_mode mode = SB_NONE;
-    enum sb_action action = SB_ACTION_NONE;
-
-    assert_true(sb_mode_parse("namespace", &mode) && mode == SB_NAMESPACE);
-    assert_true(sb_mode_parse("chroot", &mode) && mode == SB_CHROOT);
-    assert_true(sb_mode_parse("none", &mode) && mode == SB_NONE);
-    assert_false(sb_mode_parse("jail", &mode));
-    assert_true(sb_action_parse("kill", &action) && action == SB_ACTION_KILL);
-    assert_true(sb_action_parse("log", &action) && action == SB_ACTION_LOG);
-    assert_true(sb_action_parse("trap", &action) && action == SB_ACTION_TRAP);
-    assert_true(sb_action_parse("none", &action) && action == SB_ACTION_NONE);
-    assert_false(sb_action_parse("", &action));
 }
 
 /* ---- capabilities ---- */
@@ -421,9 +363,7 @@ static void test_labels(void **state)
 int main(void)
 {
     const struct CMUnitTest options[] = {
-        cmocka_unit_test(test_idmap_parse),
         cmocka_unit_test(test_modcaps_parse),
-        cmocka_unit_test(test_words),
     };
     const struct CMUnitTest limits[] = {
         cmocka_unit_test(test_caps),    cmocka_unit_test(test_caps_of_user),

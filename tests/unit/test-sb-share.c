@@ -235,10 +235,8 @@ static struct sb_run mapped_run(bool as_user)
     return (struct sb_run){
         .cfg = {.mode = SB_NAMESPACE,
                 .shared_dir = share,
-                .uid_map = {{0, 200000, 1000}, {5000, 300000, 10}},
-                .uid_maps = 2,
-                .gid_map = {{0, 200000, 1000}},
-                .gid_maps = 1},
+                .uid_map = {{{0, 200000, 1000}, {5000, 300000, 10}}, 2},
+                .gid_map = {{{0, 200000, 1000}}, 1}},
         .as_user = as_user,
     };
 }
@@ -300,7 +298,7 @@ static void test_maps_refused(void **state)
 
     if (access("/usr/bin/newuidmap", X_OK) < 0)
         skip();
-    run.cfg.uid_map[0].outside = 0; /* the host's root */
+    run.cfg.uid_map.map[0].outside = 0; /* the host's root */
     int status = sb_run(&run, body_mapped, NULL);
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), SB_RUN_FAILED);

@@ -38,6 +38,7 @@ static const struct row {
     {"tag", ""},
     {"tag", "a-tag-of-more-than-thirty-six-characters"},
     {"inode-file-handles", "sometimes"},
+    {"statfs-from", ""},
     {"socket-path", LONG_PATH},
     {"socket", LONG_PATH},
     {"socket-group", "no-such-group"},

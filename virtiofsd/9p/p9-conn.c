@@ -112,7 +112,7 @@ int p9_do_version(struct p9_rq *rq)
     if (known && msize < P9_LEAST_MSIZE)
         return -EMSGSIZE;
     end_session(conn);
-    msize = MIN(msize, conn->srv->cfg.max_msize);
+    msize = MIN(msize, (uint32_t)conn->srv->cfg.max_msize);
     if (known) {
         conn->versioned = true;
         atomic_store(&conn->msize, msize);

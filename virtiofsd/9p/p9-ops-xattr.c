@@ -20,7 +20,7 @@
  * for the answer yet. */
 static ssize_t fetch(struct p9_rq *rq, const struct p9_fid *fid, const char *name)
 {
-    if (!rq->conn->srv->cfg.xattr)
+    if (!fs_policy_of(rq->conn->fs)->xattr)
         return -EOPNOTSUPP;
     if (*name == '\0')
         return fs_listxattr(rq->fs, fid->inode, (char *)rq->scratch, P9_SCRATCH);
@@ -107,16 +107,16 @@ static int start_value(struct p9_rq *rq, struct p9_fid *old, const char *name, u
 
 int p9_do_xattrcreate(struct p9_rq *rq)
 {
-    const struct p9_config *cfg = &rq->conn->srv->cfg;
+    const struct fs_policy *shared = fs_policy_of(rq->conn->fs);
     struct p9_fid *fid = p9_rq_fid(rq);
     const char *name = p9_get_str(&rq->in);
     uint64_t size = p9_get64(&rq->in);
     uint32_t flags = p9_get32(&rq->in);
     int rc = !fid ? -EBADF : rq->in.bad ? -EINVAL : 0;
 
-    if (rc == 0 && !cfg->xattr)
+    if (rc == 0 && !shared->xattr)
         rc = -EOPNOTSUPP;
-    if (rc == 0 && cfg->readonly)
+    if (rc == 0 && shared->readonly)
         rc = -EROFS;
     if (rc == 0)
         rc = p9_may_xattr(rq, fid->inode, name);

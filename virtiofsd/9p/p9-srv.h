@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "virtiofsd/9p/p9-policy.h"
 #include "virtiofsd/base/chain.h"
 #include "virtiofsd/fs/fs.h"
 
@@ -17,12 +18,12 @@ struct p9_conn;
 
 struct p9_config {
     struct fs *fs;         /* not owned */
-    uint32_t max_msize;    /* largest message taken, bytes; 4096 .. 16 MiB */
     unsigned max_fids;     /* per connection */
     unsigned max_fids_all; /* of all connections together */
-    bool readonly;         /* for statfs and early refusals; the core enforces it anyway */
-    bool xattr;
-    bool lock; /* pass locks on; else each is granted, and the client's kernel alone keeps them */
+    union {
+        struct p9_policy policy;
+        struct p9_policy;
+    };
     /* Everything is done as this user when not UINT32_MAX (sockets); else as the one who attached.
      */
     uint32_t squash_uid, squash_gid;

@@ -9,6 +9,12 @@
 
 enum log_level { LOG_LVL_OFF, LOG_LVL_ERROR, LOG_LVL_WARN, LOG_LVL_INFO, LOG_LVL_DEBUG };
 
+/* What the operator decides about it. */
+struct log_policy {
+    enum log_level level;
+    bool syslog;
+};
+
 /* The only mutable global of the daemon besides what is below it: read on every log call. */
 extern enum log_level log_level;
 

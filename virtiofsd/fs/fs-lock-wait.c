@@ -299,9 +299,9 @@ static int enter_locked(struct fs_locks *l, struct fs_waiter *w)
 static void start_wait(struct fs_waiter *w)
 {
     struct fs_locks *l = fs_locks_of(w->fs);
-    unsigned ms = w->fs->cfg.lock_wait_ms;
+    double seconds = w->fs->cfg.lock_wait;
 
-    w->deadline = ms ? fs_now_ns() + ms * 1000000LL : FS_NEVER;
+    w->deadline = seconds > 0 ? fs_now_ns() + (int64_t)(seconds * 1e9) : FS_NEVER;
     pthread_mutex_lock(&l->lock);
     int rc = enter_locked(l, w);
     pthread_mutex_unlock(&l->lock);

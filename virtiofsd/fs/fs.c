@@ -255,6 +255,11 @@ static void free_tree(struct fs *fs)
     g_free(fs->tree);
 }
 
+const struct fs_policy *fs_policy_of(const struct fs *fs)
+{
+    return &fs->cfg.policy;
+}
+
 void fs_free(struct fs *fs)
 {
     if (!fs)

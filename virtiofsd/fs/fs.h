@@ -19,6 +19,8 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#include "virtiofsd/fs/fs-policy.h"
+
 struct fs;
 struct fs_inode;
 struct fs_file;
@@ -28,28 +30,17 @@ struct fs_xattrmap;
 
 /* ---- configuration ---- */
 
-enum fs_cache { FS_CACHE_NEVER, FS_CACHE_METADATA, FS_CACHE_AUTO, FS_CACHE_ALWAYS };
-enum fs_handles { FS_HANDLES_NEVER, FS_HANDLES_PREFER, FS_HANDLES_MANDATORY };
-
 struct fs_config {
+    union {
+        struct fs_policy policy;
+        struct fs_policy;
+    };
     int root_fd;      /* O_PATH descriptor of the shared directory; taken over */
     int proc_self_fd; /* O_PATH descriptor of /proc/self/fd; taken over */
     /* O_PATH descriptors of /proc/self/task and of the link /proc/thread-self: where labels can be
      * made with the inode. Taken over; 0 = none. */
     int task_fd, thread_fd;
-    enum fs_handles handles;
     bool fenced; /* the kernel lets us list no directory outside of the share (landlock) */
-    enum fs_cache cache;
-    bool readonly;
-    bool xattr;
-    bool allow_direct_io; /* O_DIRECT holds on the host too */
-    bool announce_submounts;
-    bool preserve_noatime;     /* try O_NOATIME on reading */
-    uint64_t max_fds;          /* descriptors the guest may make us hold (inodes + files + locks) */
-    uint64_t max_inodes;       /* inodes remembered at once; 0 = no bound but memory */
-    unsigned max_lock_waiters; /* calls that wait for a lock at once */
-    unsigned max_lock_ranges;  /* ranges of record locks at once, of all clients */
-    unsigned lock_wait_ms;     /* how long a lock is waited for; 0 = for ever */
     /* Called by each thread that has to do with waiting for locks, first of all; may be NULL. */
     void (*lock_thread_start)(void *user);
     /* The numbers of fs_statfs(), whatever the inode: 0 or -errno. NULL: of the inode's own file
@@ -64,6 +55,8 @@ struct fs_config {
 /* Make the core over cfg->root_fd. Returns NULL with @err set to one line that says what to do. */
 struct fs *fs_new(const struct fs_config *cfg, GError **err);
 void fs_free(struct fs *fs);
+/* As it was made with. Constant. */
+const struct fs_policy *fs_policy_of(const struct fs *fs);
 
 /* Another client of the same tree: it shares the inodes, the root, the policies and the bounds of
  * descriptors, and has open files, locks and lock owners of its own. One client's fs_reset() leaves
@@ -382,7 +375,7 @@ int fs_setlk(struct fs *fs, struct fs_inode *inode, const struct fs_locker *who,
 int fs_flock(struct fs *fs, struct fs_file *file, int op);
 
 /* The waiting forms: done(user, result) is called once when the lock was taken or the wait ended
- * (-EINTR: cancelled; -ENOLCK: too many waiters, or fs_config.lock_wait_ms are over; -EDEADLK: who
+ * (-EINTR: cancelled; -ENOLCK: too many waiters, or fs_policy.lock_wait is over; -EDEADLK: who
  * holds it waits, perhaps through others, for the one who asks): from another thread after a wait,
  * from this one and before the return when the answer is known at once. Never blocks. References to
  * inode and file are taken inside. @id is for fs_lock_interrupt(). */

@@ -177,7 +177,7 @@ int fuse_check(struct fuse_rq *rq)
         return -EINVAL;
     if (!rq->srv->se && !(op->flags & FUSE_OP_NOINIT))
         return -EIO;
-    if ((op->flags & FUSE_OP_XATTR) && !rq->srv->cfg.xattr)
+    if ((op->flags & FUSE_OP_XATTR) && !rq->srv->shared->xattr)
         return -ENOSYS;
     if ((op->flags & FUSE_OP_LOCK) && !(rq->srv->flags & (FUSE_POSIX_LOCKS | FUSE_FLOCK_LOCKS)))
         return -ENOSYS;

@@ -1,6 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The DAX window as seen from FUSE: the policy, what other requests must tell the window, and
- * SETUPMAPPING and REMOVEMAPPING. */
+ * SETUPMAPPING and REMOVEMAPPING.
+ *
+ * Linux has no way back: when a mapping is refused, read() fails and an access to memory is SIGBUS.
+ * So FUSE_ATTR_DAX is shown only for files that can surely be mapped: not on layered or pseudo file
+ * systems, and open for writing where the front-end takes nothing less. A guest mounted with
+ * dax=always asks for every file; what cannot be mapped then is an error and a line in the log.
+ *
+ * While a program is mapped with a descriptor that may write, the host cannot execute it (ETXTBSY),
+ * and a program that the host is executing cannot be mapped so. */
 #include "virtiofsd/fuse/fuse-priv.h"
 
 #include <errno.h>
@@ -21,21 +29,21 @@ enum { NAME_SEEN = 1 << 0, NAME_TAKEN = 1 << 1, GRANTED = 1 << 2 };
 /* Whether the front-end lets any file of the share be mapped. */
 static bool any_file(const struct fuse_srv *srv)
 {
-    return srv->dax.readonly_fd || !srv->cfg.readonly;
+    return srv->dax.readonly_fd || !srv->shared->readonly;
 }
 
 uint64_t fuse_dax_init(struct fuse_srv *srv, uint64_t capable)
 {
-    const struct fuse_dax_config *cfg = &srv->cfg.dax;
+    struct dax_window *window = srv->cfg.window;
     struct dax_caps caps;
 
     srv->dax.on = srv->dax.show = false;
-    if (!cfg->window)
+    if (!window)
         return 0;
-    dax_unmap_all(cfg->window); /* of the guest before, if it did not say DESTROY */
-    if (cfg->policy == FUSE_DAX_NEVER || !(capable & FUSE_MAP_ALIGNMENT))
+    dax_unmap_all(window); /* of the guest before, if it did not say DESTROY */
+    if (srv->cfg.dax.policy == FUSE_DAX_NEVER || !(capable & FUSE_MAP_ALIGNMENT))
         return 0;
-    if (dax_window_start(cfg->window, &caps) != 0) /* which says why */
+    if (dax_window_start(window, &caps) != 0) /* which says why */
         return 0;
     srv->dax.on = true;
     srv->dax.readonly_fd = caps.readonly_fd;
@@ -56,7 +64,7 @@ uint16_t fuse_dax_alignment(const struct fuse_srv *srv)
 static void log_times(struct fuse_srv *srv)
 {
     struct dax_times t;
-    dax_window_times(srv->cfg.dax.window, &t);
+    dax_window_times(srv->cfg.window, &t);
     uint64_t us = atomic_exchange(&srv->dax.map_us, 0);
     if (t.maps == 0)
         return;
@@ -68,42 +76,47 @@ static void log_times(struct fuse_srv *srv)
 
 void fuse_dax_destroy(struct fuse_srv *srv)
 {
-    if (srv->cfg.dax.window) {
+    if (srv->cfg.window) {
         log_times(srv);
-        dax_unmap_all(srv->cfg.dax.window);
+        dax_unmap_all(srv->cfg.window);
     }
     srv->dax.on = srv->dax.show = false;
 }
 
 void fuse_dax_reset(struct fuse_srv *srv)
 {
-    if (srv->cfg.dax.window) {
+    if (srv->cfg.window) {
         log_times(srv);
-        dax_window_forget(srv->cfg.dax.window, true);
+        dax_window_forget(srv->cfg.window, true);
     }
     srv->dax.on = srv->dax.show = false;
 }
 
 void fuse_dax_forget(struct fuse_srv *srv, uint64_t id, uint64_t n, GArray *fds)
 {
-    if (fs_forget_of_many(srv->fs, id, n, fds) && srv->cfg.dax.window)
-        dax_unmap_file(srv->cfg.dax.window, id);
+    if (fs_forget_of_many(srv->fs, id, n, fds) && srv->cfg.window)
+        dax_unmap_file(srv->cfg.window, id);
 }
 
 /* ---- policy ---- */
 
-static bool matches(const char *const *patterns, const char *name)
+static bool any(const GPtrArray *patterns)
 {
-    for (; *patterns; patterns++)
-        if (fnmatch(*patterns, name, 0) == 0)
+    return patterns && patterns->len > 0;
+}
+
+static bool matches(const GPtrArray *patterns, const char *name)
+{
+    for (unsigned i = 0; i < patterns->len; i++)
+        if (fnmatch(g_ptr_array_index(patterns, i), name, 0) == 0)
             return true;
     return false;
 }
 
 bool fuse_dax_name_fits(const struct fuse_dax_config *cfg, const char *name)
 {
-    return (!cfg->include || matches(cfg->include, name)) &&
-           !(cfg->exclude && matches(cfg->exclude, name));
+    return (!any(cfg->include) || matches(cfg->include, name)) &&
+           !(any(cfg->exclude) && matches(cfg->exclude, name));
 }
 
 /* By the name under which the inode was found first: a renamed file keeps what it got. One that
@@ -112,12 +125,12 @@ static bool name_fits(struct fuse_srv *srv, struct fs_inode *inode, const char *
 {
     const struct fuse_dax_config *cfg = &srv->cfg.dax;
 
-    if (!cfg->include && !cfg->exclude)
+    if (!any(cfg->include) && !any(cfg->exclude))
         return true;
     unsigned mark = fs_inode_mark(inode);
     if (!(mark & NAME_SEEN)) {
         if (!name)
-            return !cfg->include;
+            return !any(cfg->include);
         mark = fuse_dax_name_fits(cfg, name) ? NAME_SEEN | NAME_TAKEN : NAME_SEEN;
         fs_inode_set_mark(inode, mark);
     }
@@ -148,7 +161,7 @@ static bool takes(struct fuse_srv *srv, struct fs_inode *inode, const char *name
         return false;
     if (granted)
         return true;
-    if (dax_crowded(srv->cfg.dax.window))
+    if (dax_crowded(srv->cfg.window))
         return false;
     fs_inode_set_mark(inode, GRANTED);
     return true;
@@ -176,14 +189,14 @@ int fuse_dax_show(struct fuse_srv *srv, struct fs_inode *inode, const char *name
     uint64_t id = fs_inode_id(inode);
     if (takes(srv, inode, name, a))
         *flags |= FUSE_ATTR_DAX;
-    if (!dax_is_mapped(srv->cfg.dax.window, id))
+    if (!dax_is_mapped(srv->cfg.window, id))
         return 0;
     struct dax_stamp stamp = {
         .size = (uint64_t)a->st.st_size,
         .mtime_ns = ns_of(&a->st.st_mtim),
         .ctime_ns = ns_of(&a->st.st_ctim),
     };
-    int err = dax_seen(srv->cfg.dax.window, id, &stamp);
+    int err = dax_seen(srv->cfg.window, id, &stamp);
     return err ? failed("attributes", id, err) : 0;
 }
 
@@ -230,7 +243,7 @@ static void bytes_of(const struct fuse_rq *rq, uint64_t *from, uint64_t *len)
 
 int fuse_dax_before(struct fuse_rq *rq)
 {
-    struct dax_window *w = rq->srv->cfg.dax.window;
+    struct dax_window *w = rq->srv->cfg.window;
     uint64_t from = rq->in->nodeid, to = changed_file(rq), pos, len;
 
     if (!touches(rq))
@@ -251,7 +264,7 @@ int fuse_dax_before(struct fuse_rq *rq)
 
 int fuse_dax_after(struct fuse_rq *rq)
 {
-    struct dax_window *w = rq->srv->cfg.dax.window;
+    struct dax_window *w = rq->srv->cfg.window;
     uint64_t id = changed_file(rq), pos, len;
 
     if (!touches(rq) || !dax_is_mapped(w, id))
@@ -266,7 +279,7 @@ int fuse_dax_after(struct fuse_rq *rq)
 /* What the guest asks for in the window is whole pages inside it. */
 static bool range_fits(const struct fuse_srv *srv, uint64_t moffset, uint64_t len)
 {
-    uint64_t size = dax_window_size(srv->cfg.dax.window);
+    uint64_t size = dax_window_size(srv->cfg.window);
 
     return len > 0 && (moffset | len) % srv->dax.granule == 0 && len <= size &&
            moffset <= size - len;
@@ -281,14 +294,14 @@ static int check_setup(const struct fuse_srv *srv, const struct fuse_setupmappin
         return -EINVAL;
     if (arg->foffset % srv->dax.granule != 0 || arg->foffset > (uint64_t)INT64_MAX - arg->len)
         return -EINVAL;
-    return (arg->flags & FUSE_SETUPMAPPING_FLAG_WRITE) && srv->cfg.readonly ? -EROFS : 0;
+    return (arg->flags & FUSE_SETUPMAPPING_FLAG_WRITE) && srv->shared->readonly ? -EROFS : 0;
 }
 
 /* Map with a descriptor of the wanted kind, or with the one that the window holds already. */
 static int map_as(struct fuse_srv *srv, struct fs_inode *inode, const struct dax_request *rq,
                   bool writable)
 {
-    struct dax_window *w = srv->cfg.dax.window;
+    struct dax_window *w = srv->cfg.window;
 
     if (dax_has_file(w, rq->file, writable)) {
         int err = dax_map(w, rq, -1, writable);
@@ -393,7 +406,7 @@ void fuse_do_removemapping(struct fuse_rq *rq)
     /* The guest uses the ranges again whatever we say, so one failure keeps no other. */
     for (size_t i = 0; i < arg.count; i++) {
         struct fuse_removemapping_one one = range_at(rq, i);
-        int rc = dax_unmap(rq->srv->cfg.dax.window, one.moffset, one.len);
+        int rc = dax_unmap(rq->srv->cfg.window, one.moffset, one.len);
         err = err ? err : rc;
     }
     fuse_rq_reply_err(rq, err);

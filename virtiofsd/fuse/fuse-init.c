@@ -30,8 +30,10 @@ void fuse_srv_drop_session(struct fuse_srv *srv)
 
 /* Every flag that a passthrough can honour, and when. A flag is granted when the guest asks for it
  * and the condition holds. */
-static uint64_t flags_wanted(const struct fuse_srv_config *cfg, bool linux_guest)
+static uint64_t flags_wanted(const struct fuse_srv *srv, bool linux_guest)
 {
+    const struct fuse_policy *cfg = &srv->cfg.policy;
+    const struct fs_policy *shared = srv->shared;
     const struct {
         uint64_t flag;
         bool when;
@@ -43,7 +45,7 @@ static uint64_t flags_wanted(const struct fuse_srv_config *cfg, bool linux_guest
         {FUSE_BIG_WRITES, true},
         {FUSE_DONT_MASK, true}, /* the host applies the umask, where there is no default ACL */
         {FUSE_FLOCK_LOCKS, cfg->flock},
-        {FUSE_AUTO_INVAL_DATA, cfg->cache != FS_CACHE_ALWAYS},
+        {FUSE_AUTO_INVAL_DATA, shared->cache != FS_CACHE_ALWAYS},
         /* To others it is no matter of what they keep: UEFI knows no other way to list. */
         {FUSE_DO_READDIRPLUS, cfg->readdirplus || !linux_guest},
         {FUSE_READDIRPLUS_AUTO, cfg->readdirplus},
@@ -51,8 +53,8 @@ static uint64_t flags_wanted(const struct fuse_srv_config *cfg, bool linux_guest
         {FUSE_WRITEBACK_CACHE, cfg->writeback},
         {FUSE_PARALLEL_DIROPS, true},
         {FUSE_MAX_PAGES, true},
-        {FUSE_CACHE_SYMLINKS, cfg->cache == FS_CACHE_ALWAYS},
-        {FUSE_SUBMOUNTS, cfg->announce_submounts},
+        {FUSE_CACHE_SYMLINKS, shared->cache == FS_CACHE_ALWAYS},
+        {FUSE_SUBMOUNTS, shared->announce_submounts},
         {FUSE_HANDLE_KILLPRIV_V2, cfg->killpriv_v2},
         {FUSE_SETXATTR_EXT, true},
         {FUSE_INIT_EXT, true},
@@ -69,17 +71,17 @@ static uint64_t flags_wanted(const struct fuse_srv_config *cfg, bool linux_guest
 
 /* Features for which flags must come together, and that a user may insist on. */
 static const struct wish {
-    size_t ask; /* offset of the enum fuse_ask in the configuration */
+    size_t ask; /* offset of the enum fuse_ask in the policy */
     uint64_t flags;
     const char *what;
 } wishes[] = {
-    {offsetof(struct fuse_srv_config, posix_acl),
-     FUSE_POSIX_ACL | FUSE_DONT_MASK | FUSE_SETXATTR_EXT, "POSIX ACLs"},
-    {offsetof(struct fuse_srv_config, security_ctx), FUSE_SECURITY_CTX, "security labels"},
+    {offsetof(struct fuse_policy, posix_acl), FUSE_POSIX_ACL | FUSE_DONT_MASK | FUSE_SETXATTR_EXT,
+     "POSIX ACLs"},
+    {offsetof(struct fuse_policy, security_label), FUSE_SECURITY_CTX, "security labels"},
 };
 
 /* Add what the guest is @capable of to *flags. False: it lacks what it must have. */
-static bool grant_wishes(const struct fuse_srv_config *cfg, uint64_t capable, uint64_t *flags)
+static bool grant_wishes(const struct fuse_policy *cfg, uint64_t capable, uint64_t *flags)
 {
     for (unsigned i = 0; i < G_N_ELEMENTS(wishes); i++) {
         const struct wish *w = &wishes[i];
@@ -133,8 +135,8 @@ void fuse_do_init(struct fuse_rq *rq)
     uint64_t capable = init.flags;
     if (capable & FUSE_INIT_EXT)
         capable |= (uint64_t)init.flags2 << 32;
-    uint64_t granted = capable & flags_wanted(&srv->cfg, fuse_guest_is_linux(&init));
-    bool welcome = grant_wishes(&srv->cfg, capable, &granted);
+    uint64_t granted = capable & flags_wanted(srv, fuse_guest_is_linux(&init));
+    bool welcome = grant_wishes(&srv->cfg.policy, capable, &granted);
 
     /* A guest that was reset does not say DESTROY. */
     fuse_srv_drop_session(srv);

@@ -25,6 +25,7 @@
 struct fuse_srv {
     struct fuse_srv_config cfg;
     struct fs *fs;
+    const struct fs_policy *shared; /* the core's, for all clients */
     /* Requests hold it for reading, INIT, DESTROY and reset for writing: the fields below are
      * constant while a request runs. */
     pthread_rwlock_t lock;

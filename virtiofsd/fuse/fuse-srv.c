@@ -110,7 +110,7 @@ void fuse_split_timeout(double t, uint64_t *sec, uint32_t *nsec)
  * it reads a file that it has written to, but not when it reads through the window. */
 static bool bits_may_go(const struct fuse_srv *srv, mode_t mode)
 {
-    return (mode & (S_ISUID | S_ISGID)) && (srv->cfg.cache != FS_CACHE_AUTO || srv->dax.on);
+    return (mode & (S_ISUID | S_ISGID)) && (srv->shared->cache != FS_CACHE_AUTO || srv->dax.on);
 }
 
 void fuse_attr_timeout(const struct fuse_srv *srv, mode_t mode, uint64_t *sec, uint32_t *nsec)
@@ -167,7 +167,7 @@ uint32_t fuse_open_flags(const struct fuse_srv *srv, bool dir, const struct fs_o
      * appended as they arrive; of one that says this, one after the other. */
     if (o->in_order)
         return FOPEN_DIRECT_IO;
-    switch (srv->cfg.cache) {
+    switch (srv->shared->cache) {
     case FS_CACHE_NEVER:
     case FS_CACHE_METADATA:
         return dir ? 0 : FOPEN_DIRECT_IO;
@@ -359,6 +359,7 @@ struct fuse_srv *fuse_srv_new(const struct fuse_srv_config *cfg)
 
     srv->cfg = *cfg;
     srv->fs = cfg->fs;
+    srv->shared = fs_policy_of(cfg->fs);
     pthread_rwlock_init(&srv->lock, NULL);
     return srv;
 }

@@ -11,33 +11,21 @@
 
 #include "virtiofsd/base/chain.h"
 #include "virtiofsd/fs/fs.h"
-#include "virtiofsd/fuse/fuse-dax.h"
+#include "virtiofsd/fuse/fuse-policy.h"
 
+struct dax_window;
 struct fuse_srv;
-
-/* Whether the guest gets a feature: no; if it offers it; or it must, else its INIT fails. */
-enum fuse_ask { FUSE_ASK_NEVER, FUSE_ASK_AUTO, FUSE_ASK_ALWAYS };
 
 struct fuse_srv_config {
     struct fs *fs; /* not owned */
     int sink_fd;   /* /dev/null, open for writing: what libfuse itself says goes there. Not owned */
     void (*mounted)(void *user); /* called after each answer to INIT, in its thread; may be NULL */
     void *user;
-    enum fs_cache cache;
-    bool readonly;           /* the core refuses all changes */
-    double timeout;          /* seconds that the guest may trust names and attributes */
-    double negative_timeout; /* seconds that the guest may trust absence; 0 = never */
-    bool readdirplus;
-    bool writeback;
-    bool allow_mmap; /* shared mmap with cache policies that use direct I/O */
-    bool posix_lock;
-    bool flock;
-    bool xattr;
-    bool killpriv_v2;
-    bool announce_submounts;
-    enum fuse_ask posix_acl;    /* only with xattr */
-    enum fuse_ask security_ctx; /* take the guest's security context for new inodes */
-    struct fuse_dax_config dax; /* pattern lists are not owned */
+    struct dax_window *window; /* NULL: none. Not owned */
+    union {
+        struct fuse_policy policy;
+        struct fuse_policy;
+    };
 };
 
 struct fuse_srv *fuse_srv_new(const struct fuse_srv_config *cfg);

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * What the operator decides about the file-system core. Options set these fields directly. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum fs_cache { FS_CACHE_NEVER, FS_CACHE_METADATA, FS_CACHE_AUTO, FS_CACHE_ALWAYS };
+enum fs_handles { FS_HANDLES_NEVER, FS_HANDLES_PREFER, FS_HANDLES_MANDATORY };
+
+struct fs_policy {
+    enum fs_handles handles;
+    enum fs_cache cache;
+    bool readonly;
+    bool xattr;
+    bool allow_direct_io; /* O_DIRECT holds on the host too */
+    bool announce_submounts;
+    bool preserve_noatime;     /* try O_NOATIME on reading */
+    uint64_t max_fds;          /* descriptors the guest may make us hold (inodes + files + locks) */
+    uint64_t max_inodes;       /* inodes remembered at once; 0 = no bound but memory */
+    unsigned max_lock_waiters; /* calls that wait for a lock at once */
+    unsigned max_lock_ranges;  /* ranges of record locks at once, of all clients */
+    double lock_wait;          /* seconds that a lock is waited for; 0 = for ever */
+};
