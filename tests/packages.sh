@@ -8,7 +8,9 @@ packages_build=(gcc libc6-dev meson ninja-build pkg-config
 packages_guest=(user-mode-linux busybox-static xz-utils)
 # shellcheck disable=SC2034
 packages_check=(acl attr btrfs-progs clang clang-format clang-tidy e2fsprogs fio git iproute2 libclang-rt-14-dev ovmf
-    procps python3 qemu-efi-aarch64 qemu-utils rsync shellcheck sqlite3 strace stress-ng uidmap)
+    procps python3 python3-yaml qemu-efi-aarch64 qemu-utils rsync shellcheck sqlite3 strace stress-ng uidmap)
+# shellcheck disable=SC2034
+packages_rpm=(cpio rpm rpmlint)
 # shellcheck disable=SC2034
 packages_bench=(busybox-static debian-archive-keyring fonts-dejavu-core librsvg2-bin python3 xz-utils)
 # shellcheck disable=SC2034
