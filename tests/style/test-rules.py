@@ -16,6 +16,8 @@ class Includes(unittest.TestCase):
         ('virtiofsd/base/iov.c', '#include "virtiofsd/base/iov.h"'),
         ('virtiofsd/fs/fs-io.c', '#include "virtiofsd/fs/fs-priv.h"'),
         ('virtiofsd/fs/fs-io.c', '#include "virtiofsd/base/log.h"'),
+        ('virtiofsd/fs/fs-io.c', '#include "virtiofsd/tree/tree.h"'),
+        ('virtiofsd/tree/host-io.c', '#include "virtiofsd/tree/host-priv.h"'),
         ('vhost-user/vu-ring.c', '#include <linux/virtio_ring.h>'),
         ('virtiofsd/fuse/fuse-srv.c', '#include <fuse_lowlevel.h>'),
         ('virtiofsd/fuse/fuse-srv.c', '#include "virtiofsd/fs/fs.h"'),
@@ -29,6 +31,9 @@ class Includes(unittest.TestCase):
     ]
     BAD = [
         ('virtiofsd/base/iov.c', '#include "virtiofsd/fs/fs.h"'),
+        ('virtiofsd/tree/host-io.c', '#include "virtiofsd/fs/fs.h"'),
+        ('virtiofsd/fs/fs-io.c', '#include "virtiofsd/tree/host-priv.h"'),
+        ('virtiofsd/fuse/fuse-srv.c', '#include "virtiofsd/tree/tree.h"'),
         ('virtiofsd/fs/fs-io.c', '#include "virtiofsd/fuse/fuse-srv.h"'),
         ('virtiofsd/fs/fs-io.c', '#include <fuse_lowlevel.h>'),
         ('virtiofsd/fs/fs-io.c', '#include <linux/fuse.h>'),

@@ -7,7 +7,7 @@
 #define BLOCK 4096
 
 struct open_tree {
-    struct tree t;
+    struct share t;
     struct fs_inode *i;
     struct fs_file *f;
     struct fs_opened o;

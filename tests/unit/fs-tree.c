@@ -35,7 +35,7 @@ void need_root(void)
         skip();
 }
 
-void tree_make(struct tree *t)
+void tree_make(struct share *t)
 {
     memset(t, 0, sizeof(*t));
     strcpy(t->dir, "/tmp/fs-test-XXXXXX");
@@ -43,7 +43,7 @@ void tree_make(struct tree *t)
     assert_ok(chmod(t->dir, 0755));
 }
 
-void tree_make_tmpfs(struct tree *t)
+void tree_make_tmpfs(struct share *t)
 {
     static bool private;
     need_root();
@@ -56,7 +56,7 @@ void tree_make_tmpfs(struct tree *t)
     assert_ok(mount("none", t->dir, "tmpfs", 0, "mode=0755"));
 }
 
-void tree_open(struct tree *t, const struct fs_config *cfg)
+void tree_open(struct share *t, const struct fs_config *cfg)
 {
     static bool started;
     struct fs_config c = *cfg;
@@ -75,34 +75,34 @@ void tree_open(struct tree *t, const struct fs_config *cfg)
     assert_non_null(t->root);
 }
 
-void tree_close(struct tree *t)
+void tree_close(struct share *t)
 {
     fs_inode_put(t->fs, t->root);
     fs_free(t->fs);
     t->fs = NULL;
 }
 
-void tree_remove(struct tree *t)
+void tree_remove(struct share *t)
 {
     while (umount2(t->dir, MNT_DETACH) == 0)
         ;
     assert_true(remove_tree(t->dir));
 }
 
-void tree_start(struct tree *t)
+void tree_start(struct share *t)
 {
     struct fs_config cfg = tree_config();
     tree_make(t);
     tree_open(t, &cfg);
 }
 
-void tree_stop(struct tree *t)
+void tree_stop(struct share *t)
 {
     tree_close(t);
     tree_remove(t);
 }
 
-const char *tree_path(const struct tree *t, const char *name)
+const char *tree_path(const struct share *t, const char *name)
 {
     static char path[4][512];
     static unsigned next;
@@ -111,7 +111,7 @@ const char *tree_path(const struct tree *t, const char *name)
     return p;
 }
 
-void tree_write(const struct tree *t, const char *name, const char *text)
+void tree_write(const struct share *t, const char *name, const char *text)
 {
     int fd = open(tree_path(t, name), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     assert_true(fd >= 0);
@@ -119,7 +119,7 @@ void tree_write(const struct tree *t, const char *name, const char *text)
     close(fd);
 }
 
-bool tree_has(const struct tree *t, const char *name)
+bool tree_has(const struct share *t, const char *name)
 {
     struct stat st;
     return lstat(tree_path(t, name), &st) == 0;
@@ -136,14 +136,14 @@ unsigned count_fds(void)
     return n;
 }
 
-struct fs_inode *tree_look(struct tree *t, struct fs_inode *parent, const char *name)
+struct fs_inode *tree_look(struct share *t, struct fs_inode *parent, const char *name)
 {
     struct fs_entry e;
     assert_ok(fs_lookup(t->fs, parent, name, &e));
     return e.inode;
 }
 
-uint64_t tree_guest_look(struct tree *t, struct fs_inode *parent, const char *name)
+uint64_t tree_guest_look(struct share *t, struct fs_inode *parent, const char *name)
 {
     struct fs_inode *i = tree_look(t, parent, name);
     uint64_t id = fs_inode_id(i);

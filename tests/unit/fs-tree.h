@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-struct tree {
+struct share {
     char dir[64];
     struct fs *fs;
     struct fs_inode *root;
@@ -20,29 +20,29 @@ struct tree {
 /* What most tests want; change it before tree_open(). */
 struct fs_config tree_config(void);
 /* Make an empty directory: below /tmp, or as a tmpfs of its own (needs root). */
-void tree_make(struct tree *t);
-void tree_make_tmpfs(struct tree *t);
+void tree_make(struct share *t);
+void tree_make_tmpfs(struct share *t);
 /* Start the core over it. */
-void tree_open(struct tree *t, const struct fs_config *cfg);
+void tree_open(struct share *t, const struct fs_config *cfg);
 /* Stop the core; checks that nothing is left over. */
-void tree_close(struct tree *t);
-void tree_remove(struct tree *t);
+void tree_close(struct share *t);
+void tree_remove(struct share *t);
 
 /* tree_make() and tree_open() with tree_config(). */
-void tree_start(struct tree *t);
-void tree_stop(struct tree *t);
+void tree_start(struct share *t);
+void tree_stop(struct share *t);
 
 /* A host file below the directory. */
-const char *tree_path(const struct tree *t, const char *name);
-void tree_write(const struct tree *t, const char *name, const char *text);
-bool tree_has(const struct tree *t, const char *name);
+const char *tree_path(const struct share *t, const char *name);
+void tree_write(const struct share *t, const char *name, const char *text);
+bool tree_has(const struct share *t, const char *name);
 /* Open descriptors of this process. */
 unsigned count_fds(void);
 
 /* Look a name up that must be there; returns a reference. */
-struct fs_inode *tree_look(struct tree *t, struct fs_inode *parent, const char *name);
+struct fs_inode *tree_look(struct share *t, struct fs_inode *parent, const char *name);
 /* The same, remembered as a guest's lookup: returns the id. */
-uint64_t tree_guest_look(struct tree *t, struct fs_inode *parent, const char *name);
+uint64_t tree_guest_look(struct share *t, struct fs_inode *parent, const char *name);
 
 void need_root(void);
 

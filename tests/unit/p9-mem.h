@@ -19,7 +19,7 @@ struct p9_msg {
 };
 
 struct p9_mem {
-    struct tree tree;
+    struct share tree;
     struct p9_srv *srv;
     struct p9_conn *conn;
     struct p9c c;    /* a client on conn */

@@ -8,14 +8,14 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-static int set(struct tree *t, struct fs_inode *i, struct fs_setattr s, struct fs_attr *a)
+static int set(struct share *t, struct fs_inode *i, struct fs_setattr s, struct fs_attr *a)
 {
     return fs_setattr(t->fs, i, NULL, &s, a);
 }
 
 static void test_getattr(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_attr a;
     struct stat st;
     tree_start(&t);
@@ -63,7 +63,7 @@ static int numbers(void *user, struct statvfs *out)
 /* Whatever the inode, the numbers are those of somebody else, and so are the errors. */
 static void test_statfs_elsewhere(void **state)
 {
-    struct tree t;
+    struct share t;
     struct statvfs st;
     int rc = 0;
     struct fs_config cfg = tree_config();
@@ -87,7 +87,7 @@ static void test_statfs_elsewhere(void **state)
 
 static void test_mode_and_size(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_attr a;
     struct fs_opened o;
     tree_start(&t);
@@ -120,7 +120,7 @@ static void test_mode_and_size(void **state)
 
 static void test_times(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_attr a;
     tree_start(&t);
     tree_write(&t, "f", "hello");
@@ -150,7 +150,7 @@ static void test_times(void **state)
 
 static void test_owner(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_attr a;
     need_root();
     tree_start(&t);
@@ -171,7 +171,7 @@ static void test_owner(void **state)
     tree_stop(&t);
 }
 
-static mode_t mode_after(struct tree *t, const char *name)
+static mode_t mode_after(struct share *t, const char *name)
 {
     struct stat st;
     assert_ok(stat(tree_path(t, name), &st));
@@ -182,7 +182,7 @@ static mode_t mode_after(struct tree *t, const char *name)
  */
 static void test_kill_suidgid(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_opened o;
     struct fs_attr a;
     need_root();
@@ -219,7 +219,7 @@ static void test_kill_suidgid(void **state)
 
 static void test_access(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_cred owner = {.uid = 5, .gid = 5}, group = {.uid = 6, .gid = 7},
                    member = {.uid = 6, .gid = 6, .ngroups = 1, .groups = {7}},
                    other = {.uid = 6, .gid = 6};
@@ -248,7 +248,7 @@ static void test_access(void **state)
 
 static void test_xattr(void **state)
 {
-    struct tree t;
+    struct share t;
     char buf[64], big[65537], name[300];
     tree_start(&t);
     tree_write(&t, "f", "x");
@@ -284,7 +284,7 @@ static void test_xattr(void **state)
 /* Attributes of a symbolic link are its own, and of a special file nothing is opened. */
 static void test_xattr_not_followed(void **state)
 {
-    struct tree t;
+    struct share t;
     char buf[8];
     need_root();
     tree_start(&t);
@@ -305,7 +305,7 @@ static void test_xattr_not_followed(void **state)
 
 static void test_xattr_off(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_config cfg = tree_config();
     char buf[8];
     cfg.xattr = false;
@@ -320,7 +320,7 @@ static void test_xattr_off(void **state)
 
 static void test_acl_kill_sgid(void **state)
 {
-    struct tree t;
+    struct share t;
     need_root();
     tree_start(&t);
     tree_write(&t, "f", "x");
@@ -340,7 +340,7 @@ static void test_capability_cleared(void **state)
 {
     /* struct vfs_cap_data, revision 2, CAP_CHOWN permitted and effective */
     static const unsigned char caps[20] = {1, 0, 0, 2, 1};
-    struct tree t;
+    struct share t;
     struct fs_opened o;
     struct fs_attr a;
     char buf[32];

@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static int create(struct tree *t, const struct fs_cred *c, const char *name, mode_t mode,
+static int create(struct share *t, const struct fs_cred *c, const char *name, mode_t mode,
                   struct stat *st)
 {
     struct fs_entry e;
@@ -39,7 +39,7 @@ static void check_self(void)
 
 static void test_owner(void **state)
 {
-    struct tree t;
+    struct share t;
     struct stat st;
     struct fs_entry e;
     need_root();
@@ -67,7 +67,7 @@ static void test_owner(void **state)
 /* The host's permissions hold for what the guest's user makes. */
 static void test_permission(void **state)
 {
-    struct tree t;
+    struct share t;
     struct stat st;
     struct fs_entry e;
     struct fs_cred member = cred_user, trusted = cred_user;
@@ -97,7 +97,7 @@ static void test_permission(void **state)
  * guest's kernel has let it write to a directory that nobody may write to. */
 static void test_override(void **state)
 {
-    struct tree t;
+    struct share t;
     struct stat st = {0};
     struct fs_entry e;
     struct fs_opened o;
@@ -137,7 +137,7 @@ static void test_override(void **state)
 
 static void test_bad_ids(void **state)
 {
-    struct tree t;
+    struct share t;
     struct stat st;
     struct fs_cred no_uid = {.uid = (uid_t)-1}, no_gid = {.gid = (gid_t)-1},
                    many = {.uid = 5, .gid = 5, .ngroups = FS_MAX_GROUPS + 1};
@@ -153,7 +153,7 @@ static void test_bad_ids(void **state)
  * of root's group. The daemon's own membership of group 0 must not let it stay. */
 static void test_sgid_dir(void **state)
 {
-    struct tree t;
+    struct share t;
     struct stat st;
     struct fs_entry e;
     struct fs_cred trusted = cred_user;
@@ -190,7 +190,7 @@ static void test_sgid_dir(void **state)
 /* A member of the directory's group may keep the bit. */
 static void test_sgid_member(void **state)
 {
-    struct tree t;
+    struct share t;
     struct stat st;
     struct fs_cred member = cred_user;
     need_root();
@@ -208,7 +208,7 @@ static void test_sgid_member(void **state)
 /* The daemon was started with supplementary groups: they are not the guest's. */
 static void test_own_groups(void **state)
 {
-    struct tree t;
+    struct share t;
     struct stat st;
     gid_t own[] = {0, 4242};
     need_root();
@@ -225,7 +225,7 @@ static void test_own_groups(void **state)
 /* Started by an ordinary user: what root of the guest makes is that user's, others are refused. */
 static int unprivileged(void)
 {
-    struct tree t;
+    struct share t;
     struct stat st;
     struct fs_cred own = {.uid = USER_ID, .gid = USER_ID}, other = {.uid = 7, .gid = 7};
     struct fs_config cfg = tree_config();
@@ -260,7 +260,7 @@ static void test_unprivileged(void **state)
 
 static void test_secctx(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_entry e;
     struct fs_cred c = {.secctx_name = "security.test", .secctx = "label", .secctx_len = 5};
     char buf[16];

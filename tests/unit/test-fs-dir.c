@@ -12,7 +12,7 @@
 #define MANY 10000
 
 struct seen {
-    struct tree *t;
+    struct share *t;
     unsigned count, dots, entries, stop_after;
     uint64_t last_off;
     unsigned char hit[MANY]; /* how often each numbered file came */
@@ -44,7 +44,7 @@ static bool see(void *user, const struct fs_dirent *d, struct fs_entry *entry)
     return true;
 }
 
-static void fill(struct tree *t, unsigned count)
+static void fill(struct share *t, unsigned count)
 {
     char name[16];
     for (unsigned n = 0; n < count; n++) {
@@ -53,7 +53,7 @@ static void fill(struct tree *t, unsigned count)
     }
 }
 
-static struct fs_file *open_dir(struct tree *t, uint64_t *fh)
+static struct fs_file *open_dir(struct share *t, uint64_t *fh)
 {
     struct fs_opened o;
     assert_ok(fs_opendir(t->fs, t->root, &o));
@@ -61,14 +61,14 @@ static struct fs_file *open_dir(struct tree *t, uint64_t *fh)
     return fs_file_get(t->fs, o.fh, t->root);
 }
 
-static void close_dir(struct tree *t, struct fs_file *f, uint64_t fh)
+static void close_dir(struct share *t, struct fs_file *f, uint64_t fh)
 {
     fs_file_put(t->fs, f);
     assert_ok(fs_release(t->fs, fh));
 }
 
 /* Read everything in calls of @budget, each from where the last one stopped. */
-static void read_all(struct tree *t, struct fs_file *f, struct seen *s, bool plus, size_t budget)
+static void read_all(struct share *t, struct fs_file *f, struct seen *s, bool plus, size_t budget)
 {
     for (;;) {
         unsigned before = s->count;
@@ -90,7 +90,7 @@ static void check_all(const struct seen *s, unsigned count, bool plus)
 
 static void test_many(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_config cfg = tree_config();
     static const size_t budgets[] = {4096, 65536, 1 << 20, 200};
     uint64_t fh;
@@ -115,7 +115,7 @@ static void test_many(void **state)
 /* The callback may stop anywhere; the entry it refused comes first next time. */
 static void test_stop(void **state)
 {
-    struct tree t;
+    struct share t;
     uint64_t fh;
     tree_start(&t);
     fill(&t, 500);
@@ -140,7 +140,7 @@ static void test_stop(void **state)
 
 static void test_seek(void **state)
 {
-    struct tree t;
+    struct share t;
     uint64_t fh;
     struct seen *s = calloc(1, sizeof(*s));
     tree_start(&t);
@@ -175,7 +175,7 @@ static void test_seek(void **state)
 static void test_without_buffers(void **state)
 {
     enum { DIRS = 1100 };
-    struct tree t;
+    struct share t;
     struct fs_config cfg = tree_config();
     uint64_t fh[DIRS];
     struct fs_file *f[DIRS];
@@ -211,7 +211,7 @@ static bool find_dotdot(void *user, const struct fs_dirent *d, struct fs_entry *
 
 static void test_root_dotdot(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_attr a;
     uint64_t fh, ino = 0;
     tree_start(&t);
@@ -225,7 +225,7 @@ static void test_root_dotdot(void **state)
 
 static void test_wrong_kind(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_opened o;
     struct seen s = {.t = &t};
     char buf[8];
@@ -253,7 +253,7 @@ static void test_wrong_kind(void **state)
 /* A directory that is removed while it is open. */
 static void test_removed(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_opened o;
     struct seen s = {.t = &t};
     tree_start(&t);
@@ -289,7 +289,7 @@ static bool take_m(void *user, const struct fs_dirent *d, struct fs_entry *entry
  * host. In the guest a walk would take the inner one for the outer, and for a loop. */
 static void test_first_directories(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_config cfg = tree_config();
     struct fs_attr top, a;
     struct fs_entry e, up;

@@ -26,14 +26,14 @@ static const char *nth(unsigned n)
     return name;
 }
 
-static void fill(struct tree *t, unsigned count)
+static void fill(struct share *t, unsigned count)
 {
     for (unsigned n = 0; n < count; n++)
         tree_write(t, nth(n), nth(n));
 }
 
 /* Read the file behind an id and compare with its name. */
-static void check_content(struct tree *t, uint64_t id, unsigned n)
+static void check_content(struct share *t, uint64_t id, unsigned n)
 {
     struct fs_opened o;
     char buf[16] = "";
@@ -49,7 +49,7 @@ static void check_content(struct tree *t, uint64_t id, unsigned n)
     fs_inode_put(t->fs, i);
 }
 
-static void many_inodes(struct tree *t)
+static void many_inodes(struct share *t)
 {
     uint64_t ids[FILES];
     struct fs_config cfg = small_config(FS_HANDLES_MANDATORY);
@@ -72,7 +72,7 @@ static void many_inodes(struct tree *t)
 }
 
 /* A looked-up file costs no descriptor until it is used as an inode; opening it is no such use. */
-static void by_name(struct tree *t)
+static void by_name(struct share *t)
 {
     uint64_t ids[FILES];
     struct fs_attr a;
@@ -100,7 +100,7 @@ static void by_name(struct tree *t)
 
 static void test_by_name(void **state)
 {
-    struct tree t;
+    struct share t;
     need_root();
     tree_make(&t);
     by_name(&t);
@@ -112,7 +112,7 @@ static void test_by_name(void **state)
 
 static void test_many(void **state)
 {
-    struct tree t;
+    struct share t;
     need_root();
     tree_make(&t);
     many_inodes(&t);
@@ -121,7 +121,7 @@ static void test_many(void **state)
 
 static void test_many_tmpfs(void **state)
 {
-    struct tree t;
+    struct share t;
     tree_make_tmpfs(&t);
     many_inodes(&t);
     tree_remove(&t);
@@ -129,7 +129,7 @@ static void test_many_tmpfs(void **state)
 
 /* A file whose number went to a new one while only its handle was kept. Returns false when no
  * number came back: another program on this file system took them. */
-static bool reuse_once(struct tree *t, unsigned wait_us)
+static bool reuse_once(struct share *t, unsigned wait_us)
 {
     uint64_t ids[FILES], inos[FILES], again;
     struct fs_config cfg = small_config(FS_HANDLES_MANDATORY);
@@ -181,7 +181,7 @@ static void reuse(unsigned wait_us)
     bool shown = false;
     need_root();
     for (unsigned i = 0; i < 10 && !shown; i++) {
-        struct tree t;
+        struct share t;
         tree_make(&t);
         shown = reuse_once(&t, wait_us);
         tree_remove(&t);
@@ -229,7 +229,7 @@ int __wrap_name_to_handle_at(int dirfd, const char *path, struct file_handle *ha
 }
 
 static struct {
-    struct tree *t;
+    struct share *t;
     mode_t mode; /* of the next holder of the number */
     bool done;
 } successor;
@@ -262,7 +262,7 @@ static void give_number_away(void)
 }
 
 /* Whatever acts on a file that was looked up as a regular one. */
-static void never_acts(struct tree *t, struct fs_inode *i)
+static void never_acts(struct share *t, struct fs_inode *i)
 {
     static const int flags[] = {O_RDWR, O_RDONLY | O_NONBLOCK, O_WRONLY | O_TRUNC | O_NONBLOCK};
     struct fs_lock lk = {.type = F_WRLCK, .end = INT64_MAX};
@@ -283,7 +283,7 @@ static void never_acts(struct tree *t, struct fs_inode *i)
 
 static bool passed_on_once(mode_t mode)
 {
-    struct tree t;
+    struct share t;
     struct fs_config cfg = tree_config();
     struct fs_entry e;
     struct stat st;
@@ -337,7 +337,7 @@ static void test_number_passed_on(void **state)
  * and found again; the first opening looks first. */
 static void test_proved_once(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_config cfg = tree_config();
     need_root();
     cfg.handles = FS_HANDLES_MANDATORY;
@@ -362,7 +362,7 @@ static void test_proved_once(void **state)
 /* Without handles the guest hears ENFILE, and no other descriptor of the process is taken. */
 static void test_enfile(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_config cfg = small_config(FS_HANDLES_NEVER);
     struct fs_entry e;
     struct fs_opened o;
@@ -404,7 +404,7 @@ static void test_enfile(void **state)
 
 static void test_open_files_take_all(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_config cfg = small_config(FS_HANDLES_PREFER);
     struct fs_opened o;
     uint64_t ids[100];
@@ -434,7 +434,7 @@ static void test_open_files_take_all(void **state)
 /* A mount below the root: other device, own mount descriptor, flagged to the guest. */
 static void test_submount(void **state)
 {
-    struct tree t, sub;
+    struct share t, sub;
     struct fs_config cfg = small_config(FS_HANDLES_PREFER);
     struct fs_entry e;
     uint64_t ids[FILES];

@@ -13,14 +13,14 @@
 #define SIZE    (4 << 20)
 #define WAIT_MS 30000 /* a second or two, on a machine that is not busy */
 
-static uint64_t blocks_free(const struct tree *t)
+static uint64_t blocks_free(const struct share *t)
 {
     struct statfs st;
     assert_ok(statfs(t->dir, &st));
     return st.f_bfree;
 }
 
-static bool becomes_free(const struct tree *t, uint64_t want)
+static bool becomes_free(const struct share *t, uint64_t want)
 {
     for (unsigned ms = 0; ms < WAIT_MS; ms += 50) {
         if (blocks_free(t) >= want)
@@ -38,7 +38,7 @@ static bool fds_become(unsigned want)
 }
 
 /* Made by the guest, written, closed; @fh stays open when it is wanted. Returns the id. */
-static uint64_t make_large(struct tree *t, uint64_t *fh)
+static uint64_t make_large(struct share *t, uint64_t *fh)
 {
     struct fs_entry e;
     struct fs_opened o;
@@ -58,7 +58,7 @@ static uint64_t make_large(struct tree *t, uint64_t *fh)
     return id;
 }
 
-static void start(struct tree *t)
+static void start(struct share *t)
 {
     struct fs_config cfg = tree_config();
     cfg.handles = FS_HANDLES_MANDATORY;
@@ -70,7 +70,7 @@ static void start(struct tree *t)
 
 static void test_space_is_freed(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_attr a;
 
     start(&t);
@@ -90,7 +90,7 @@ static void test_space_is_freed(void **state)
 /* What was let go works on, and is let go again. */
 static void test_comes_back(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_attr a;
 
     start(&t);
@@ -110,7 +110,7 @@ static void test_comes_back(void **state)
 /* An open file is a file in use, however long; then it is not. */
 static void test_open_stays(void **state)
 {
-    struct tree t;
+    struct share t;
     uint64_t fh;
     char byte;
     struct iovec iov = {&byte, 1};

@@ -64,7 +64,7 @@ static void test_table_full(void **state)
 
 static void test_root(void **state)
 {
-    struct tree t;
+    struct share t;
     tree_start(&t);
     assert_int_equal(fs_inode_id(t.root), FS_ROOT_ID);
     assert_int_equal(fs_inode_type(t.root), S_IFDIR);
@@ -78,14 +78,14 @@ static void test_root(void **state)
     tree_stop(&t);
 }
 
-static void assert_gone(struct tree *t, uint64_t id)
+static void assert_gone(struct share *t, uint64_t id)
 {
     assert_null(fs_inode_get(t->fs, id));
 }
 
 static void test_forget(void **state)
 {
-    struct tree t;
+    struct share t;
     tree_start(&t);
     tree_write(&t, "a", "x");
     uint64_t id = tree_guest_look(&t, t.root, "a");
@@ -104,7 +104,7 @@ static void test_forget(void **state)
 
 static void test_stale_id(void **state)
 {
-    struct tree t;
+    struct share t;
     tree_start(&t);
     tree_write(&t, "a", "x");
     tree_write(&t, "b", "x");
@@ -128,7 +128,7 @@ static void test_stale_id(void **state)
 /* Lookups that were taken back do not end a reference that a call in progress holds. */
 static void test_forget_while_used(void **state)
 {
-    struct tree t;
+    struct share t;
     tree_start(&t);
     tree_write(&t, "a", "x");
     uint64_t id = tree_guest_look(&t, t.root, "a");
@@ -145,7 +145,7 @@ static void test_forget_while_used(void **state)
 
 static void test_hard_links_share(void **state)
 {
-    struct tree t;
+    struct share t;
     tree_start(&t);
     tree_write(&t, "a", "x");
     assert_ok(link(tree_path(&t, "a"), tree_path(&t, "b")));
@@ -156,7 +156,7 @@ static void test_hard_links_share(void **state)
 /* While an id is held its inode number cannot go to another file. */
 static void test_replaced(void **state)
 {
-    struct tree t;
+    struct share t;
     tree_start(&t);
     tree_write(&t, "a", "x");
     uint64_t id = tree_guest_look(&t, t.root, "a");
@@ -175,7 +175,7 @@ static void test_replaced(void **state)
 
 static void test_max_inodes(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_config cfg = tree_config();
     cfg.max_inodes = 10;
     tree_make(&t);
@@ -198,7 +198,7 @@ static void test_max_inodes(void **state)
 
 static void test_reset(void **state)
 {
-    struct tree t;
+    struct share t;
     tree_start(&t);
     uint64_t ids[300];
     struct fs_opened o;
@@ -233,7 +233,7 @@ static char lookup_failed[] = "lookup failed", wrong_attr[] = "wrong attributes"
 
 static void *hammer(void *arg)
 {
-    struct tree *t = arg;
+    struct share *t = arg;
     fs_thread_start();
     for (unsigned n = 0; n < HAMMER_ROUNDS; n++) {
         char name[8];
@@ -260,7 +260,7 @@ static void *hammer(void *arg)
 
 static void run_hammer(enum fs_handles handles, uint64_t max_fds)
 {
-    struct tree t;
+    struct share t;
     struct fs_config cfg = tree_config();
     pthread_t th[HAMMER_THREADS];
     cfg.handles = handles;
@@ -306,7 +306,7 @@ static atomic_uint worker, in_hand, most;
 /* Each makes names of its own; in all no more than ROOM are known at any time. */
 static void *crowd(void *arg)
 {
-    struct tree *t = arg;
+    struct share *t = arg;
     unsigned me = atomic_fetch_add(&worker, 1);
     fs_thread_start();
     for (unsigned n = 0; n < HAMMER_ROUNDS / 16; n++) {
@@ -339,7 +339,7 @@ static void *crowd(void *arg)
  * refused, nor is any of the room lost. */
 static void test_room_is_shared(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_config cfg = tree_config();
     pthread_t th[HAMMER_THREADS];
     struct fs_entry e[ROOM + 1];

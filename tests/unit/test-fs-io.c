@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 struct open_tree {
-    struct tree t;
+    struct share t;
     struct fs_inode *i;
     struct fs_file *f;
     uint64_t fh;

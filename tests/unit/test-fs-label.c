@@ -52,7 +52,7 @@ int __wrap_linkat(int from, const char *name, int to, const char *newname, int f
 /* ---- the thread's file ---- */
 
 struct fake {
-    struct tree t;
+    struct share t;
     char dir[64];
 };
 

@@ -57,14 +57,14 @@ static bool is_waiting(struct result *r)
     return none;
 }
 
-static void wait_for(struct tree *t, struct fs_inode *i, uint64_t owner, struct fs_lock lk,
+static void wait_for(struct share *t, struct fs_inode *i, uint64_t owner, struct fs_lock lk,
                      uint64_t id, struct result *r)
 {
     struct fs_locker who = {.owner = owner};
     fs_setlk_wait(t->fs, i, &who, &lk, id, on_done, r);
 }
 
-static void setlk_wait(struct tree *t, struct fs_inode *i, uint64_t owner, short type,
+static void setlk_wait(struct share *t, struct fs_inode *i, uint64_t owner, short type,
                        struct result *r)
 {
     wait_for(t, i, owner, lock_of(type, 0, WHOLE), 0, r);
@@ -72,7 +72,7 @@ static void setlk_wait(struct tree *t, struct fs_inode *i, uint64_t owner, short
 
 static void test_wait(void **state)
 {
-    struct tree t;
+    struct share t;
     struct result free_one = RESULT_INIT, r = RESULT_INIT, bad = RESULT_INIT, un = RESULT_INIT;
     tree_start(&t);
     tree_write(&t, "f", "x");
@@ -99,7 +99,7 @@ static void test_wait(void **state)
 /* A close of the same owner while it waits must not take the later lock away. */
 static void test_flush_while_waiting(void **state)
 {
-    struct tree t;
+    struct share t;
     struct result r = RESULT_INIT;
     tree_start(&t);
     tree_write(&t, "f", "x");
@@ -118,7 +118,7 @@ static void test_flush_while_waiting(void **state)
 
 static void test_cancel(void **state)
 {
-    struct tree t;
+    struct share t;
     struct result r[5] = {RESULT_INIT, RESULT_INIT, RESULT_INIT, RESULT_INIT, RESULT_INIT};
     struct fs_opened o1, o2;
     tree_start(&t);
@@ -147,7 +147,7 @@ static void test_cancel(void **state)
 
 static void test_flock_wait(void **state)
 {
-    struct tree t;
+    struct share t;
     struct result r = RESULT_INIT;
     struct fs_opened o1, o2;
     tree_start(&t);
@@ -172,7 +172,7 @@ static void test_flock_wait(void **state)
 /* Reset in the middle of a wait ends it, and everything else. */
 static void test_reset(void **state)
 {
-    struct tree t;
+    struct share t;
     struct result r = RESULT_INIT;
     tree_start(&t);
     tree_write(&t, "f", "x");
@@ -191,7 +191,7 @@ static void test_reset(void **state)
 /* Two owners, and three, on one file and on several, that would wait for each other for ever. */
 static void test_deadlock(void **state)
 {
-    struct tree t;
+    struct share t;
     struct result a = RESULT_INIT, b = RESULT_INIT, c = RESULT_INIT;
     tree_start(&t);
     tree_write(&t, "f", "x");
@@ -238,7 +238,7 @@ static void test_deadlock(void **state)
 /* A wait ends when its time is over, with a thread of its own and in line. */
 static void test_deadline(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_config cfg = tree_config();
     static struct result r[80];
     struct timespec from, to;
@@ -266,7 +266,7 @@ static void test_deadline(void **state)
 /* More than there are threads: each gets its turn, whoever gives the lock up. */
 static void test_crowd(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_config cfg = tree_config();
     static struct result r[200];
     struct flock fl = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
@@ -311,7 +311,7 @@ static void test_crowd(void **state)
 
 static void test_interrupt(void **state)
 {
-    struct tree t;
+    struct share t;
     struct result r = RESULT_INIT, other = RESULT_INIT;
     tree_start(&t);
     tree_write(&t, "f", "x");
@@ -333,7 +333,7 @@ static void test_interrupt(void **state)
 /* What the same owner unlocks while it waits for more is not counted as held, nor kept. */
 static void test_busy_owner(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_config cfg = tree_config();
     cfg.max_lock_ranges = 3;
     cfg.max_lock_waiters = 8;

@@ -17,7 +17,7 @@
 
 static void test_owners(void **state)
 {
-    struct tree t;
+    struct share t;
     tree_start(&t);
     tree_write(&t, "f", "x");
     struct fs_inode *i = tree_look(&t, t.root, "f");
@@ -58,7 +58,7 @@ static void test_owners(void **state)
 
 static void test_bad(void **state)
 {
-    struct tree t;
+    struct share t;
     tree_start(&t);
     tree_write(&t, "f", "x");
     struct fs_inode *i = tree_look(&t, t.root, "f");
@@ -85,7 +85,7 @@ static void await_fds(unsigned want)
 /* Locks of an inode that the guest has forgotten end. */
 static void test_forgotten(void **state)
 {
-    struct tree t;
+    struct share t;
     tree_start(&t);
     tree_write(&t, "f", "x");
     unsigned fds = count_fds();
@@ -102,7 +102,7 @@ static void test_forgotten(void **state)
 
 static void test_bound(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_config cfg = tree_config();
     struct fs_attr a;
     int rc = 0;
@@ -141,7 +141,7 @@ static int host_lock(const char *path, int cmd, short type)
 
 static void test_host(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_opened o;
     tree_start(&t);
     tree_write(&t, "f", "x");
@@ -177,7 +177,7 @@ static void test_host(void **state)
 /* No more ranges than there may be, for all clients together; what becomes one counts as one. */
 static void test_ranges_bound(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_config cfg = tree_config();
     cfg.max_lock_ranges = 10;
     tree_make(&t);
@@ -215,7 +215,7 @@ static void test_ranges_bound(void **state)
  * file of it. */
 static void test_release(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_opened o1, o2;
     tree_start(&t);
     tree_write(&t, "f", "x");
@@ -248,7 +248,7 @@ static void test_release(void **state)
 /* GETLK names another owner of the same client, and nobody else. */
 static void test_holder(void **state)
 {
-    struct tree t;
+    struct share t;
     tree_start(&t);
     tree_write(&t, "f", "x");
     struct fs_inode *i = tree_look(&t, t.root, "f");
@@ -289,7 +289,7 @@ static bool was_written(int watch)
 /* A lock for reading opens for reading; one for writing then keeps what there is. */
 static void test_read_then_write(void **state)
 {
-    struct tree t;
+    struct share t;
     tree_start(&t);
     tree_write(&t, "f", "x");
     int watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
@@ -322,7 +322,7 @@ static void test_read_then_write(void **state)
 /* What cannot be opened for writing at will can be opened for appending. */
 static void test_append_only(void **state)
 {
-    struct tree t;
+    struct share t;
     need_root();
     tree_start(&t);
     tree_write(&t, "f", "x");

@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static unsigned kind_of(struct tree *t, const char *name)
+static unsigned kind_of(struct share *t, const char *name)
 {
     struct fs_inode *i = tree_look(t, t->root, name);
     unsigned kind = fs_map_kind(t->fs, i, NULL);
@@ -24,7 +24,7 @@ static unsigned kind_of(struct tree *t, const char *name)
 }
 
 /* Access mode of the descriptor, or -errno. */
-static int open_as(struct tree *t, const char *name, bool write)
+static int open_as(struct share *t, const char *name, bool write)
 {
     struct fs_inode *i = tree_look(t, t->root, name);
     int fd = fs_map_open(t->fs, i, write);
@@ -39,7 +39,7 @@ static int open_as(struct tree *t, const char *name, bool write)
 
 static void test_kinds(void **state)
 {
-    struct tree t;
+    struct share t;
 
     tree_start(&t);
     tree_write(&t, "file", "x");
@@ -60,7 +60,7 @@ static void test_kinds(void **state)
 
 static void test_readonly_share(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_config cfg = tree_config();
 
     tree_make(&t);
@@ -77,7 +77,7 @@ static void test_readonly_share(void **state)
  * started after it was judged. */
 static void test_program(void **state)
 {
-    struct tree t;
+    struct share t;
     g_autofree char *text = NULL;
     gsize len;
 
@@ -129,7 +129,7 @@ static bool set_flag(const char *path, int flag, bool on)
 static void test_fixed(void **state)
 {
     static const int flags[] = {FS_IMMUTABLE_FL, FS_APPEND_FL};
-    struct tree t;
+    struct share t;
 
     tree_start(&t);
     for (unsigned n = 0; n < 2; n++) {
@@ -149,7 +149,7 @@ static void test_fixed(void **state)
 /* In a child with mounts of its own: 0 when all is right, 77 without overlayfs. */
 static int overlay_child(void)
 {
-    struct tree t;
+    struct share t;
 
     if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
         return 77;
@@ -194,7 +194,7 @@ static void test_overlay(void **state)
  * meanwhile gets another id, though the old inode is still held by an open file. */
 static void test_forget(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_opened o;
 
     tree_start(&t);
@@ -222,7 +222,7 @@ static void test_forget(void **state)
 
 static void test_mark(void **state)
 {
-    struct tree t;
+    struct share t;
 
     tree_start(&t);
     tree_write(&t, "file", "x");

@@ -12,7 +12,7 @@
 
 /* ---- names that must never reach the host, in every verb that takes one ---- */
 
-static int v_lookup(struct tree *t, const char *name)
+static int v_lookup(struct share *t, const char *name)
 {
     struct fs_entry e;
     int rc = fs_lookup(t->fs, t->root, name, &e);
@@ -21,25 +21,25 @@ static int v_lookup(struct tree *t, const char *name)
     return rc;
 }
 
-static int v_mknod(struct tree *t, const char *name)
+static int v_mknod(struct share *t, const char *name)
 {
     struct fs_entry e;
     return fs_mknod(t->fs, &cred_root, t->root, name, S_IFREG | 0644, 0, &e);
 }
 
-static int v_mkdir(struct tree *t, const char *name)
+static int v_mkdir(struct share *t, const char *name)
 {
     struct fs_entry e;
     return fs_mkdir(t->fs, &cred_root, t->root, name, 0755, &e);
 }
 
-static int v_symlink(struct tree *t, const char *name)
+static int v_symlink(struct share *t, const char *name)
 {
     struct fs_entry e;
     return fs_symlink(t->fs, &cred_root, t->root, name, "target", &e);
 }
 
-static int v_link(struct tree *t, const char *name)
+static int v_link(struct share *t, const char *name)
 {
     struct fs_entry e;
     struct fs_inode *i = tree_look(t, t->root, "victim");
@@ -48,36 +48,36 @@ static int v_link(struct tree *t, const char *name)
     return rc;
 }
 
-static int v_create(struct tree *t, const char *name)
+static int v_create(struct share *t, const char *name)
 {
     struct fs_entry e;
     struct fs_opened o;
     return fs_create(t->fs, &cred_root, t->root, name, 0644, O_RDWR, 0, &e, &o);
 }
 
-static int v_unlink(struct tree *t, const char *name)
+static int v_unlink(struct share *t, const char *name)
 {
     return fs_unlink(t->fs, t->root, name);
 }
 
-static int v_rmdir(struct tree *t, const char *name)
+static int v_rmdir(struct share *t, const char *name)
 {
     return fs_rmdir(t->fs, t->root, name);
 }
 
-static int v_rename_from(struct tree *t, const char *name)
+static int v_rename_from(struct share *t, const char *name)
 {
     return fs_rename(t->fs, &cred_root, t->root, name, t->root, "moved", 0);
 }
 
-static int v_rename_to(struct tree *t, const char *name)
+static int v_rename_to(struct share *t, const char *name)
 {
     return fs_rename(t->fs, &cred_root, t->root, "victim", t->root, name, 0);
 }
 
 static const struct {
     const char *verb;
-    int (*call)(struct tree *t, const char *name);
+    int (*call)(struct share *t, const char *name);
     bool dots_ok;
 } verbs[] = {
     {"lookup", v_lookup, true}, {"mknod", v_mknod}, {"mkdir", v_mkdir},
@@ -88,7 +88,7 @@ static const struct {
 
 static void test_bad_names(void **state)
 {
-    struct tree t, outside;
+    struct share t, outside;
     char absolute[128], dotdot[128], long_name[NAME_MAX + 2];
 
     tree_start(&t);
@@ -127,7 +127,7 @@ static void test_bad_names(void **state)
 
 static void test_lookup(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_entry e;
     tree_start(&t);
     assert_int_equal(v_lookup(&t, "none"), -ENOENT);
@@ -155,7 +155,7 @@ static void test_lookup(void **state)
 /* Both ways of looking up give the same inode and fresh attributes. */
 static void test_lookup_both_ways(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_entry e;
     char name[8];
     tree_start(&t);
@@ -180,7 +180,7 @@ static void test_lookup_both_ways(void **state)
 
 static void test_dotdot(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_entry e;
     tree_start(&t);
     assert_ok(mkdir(tree_path(&t, "a"), 0755));
@@ -203,7 +203,7 @@ static void test_dotdot(void **state)
 /* A directory that the host moves out of the share while the guest holds it. */
 static void test_moved_out(void **state)
 {
-    struct tree t, outside;
+    struct share t, outside;
     struct fs_entry e;
     tree_start(&t);
     tree_make(&outside);
@@ -221,7 +221,7 @@ static void test_moved_out(void **state)
 
 static void test_rename(void **state)
 {
-    struct tree t;
+    struct share t;
     tree_start(&t);
     const struct fs_cred *c = &cred_root;
     tree_write(&t, "a", "a");
@@ -251,7 +251,7 @@ static void test_rename(void **state)
 
 static void test_links_and_removal(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_entry e;
     tree_start(&t);
     tree_write(&t, "a", "a");
@@ -281,7 +281,7 @@ static void test_links_and_removal(void **state)
 
 static void test_make(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_entry e;
     const struct fs_cred *c = &cred_root;
     struct fs_cred masked = {.umask = 027};
@@ -320,7 +320,7 @@ static void test_make(void **state)
 
 #define DEEP 700 /* several leaps */
 
-static void look_up(struct tree *t, struct fs_inode **dir, int want)
+static void look_up(struct share *t, struct fs_inode **dir, int want)
 {
     for (unsigned i = 1; i <= DEEP; i++) {
         struct fs_entry e;
@@ -334,7 +334,7 @@ static void look_up(struct tree *t, struct fs_inode **dir, int want)
 
 static void test_up_from_any_depth(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_inode *dir[DEEP + 1];
     char away[80];
 

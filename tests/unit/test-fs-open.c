@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static int try_open(struct tree *t, const char *name, int flags, bool *keep)
+static int try_open(struct share *t, const char *name, int flags, bool *keep)
 {
     struct fs_opened o;
     struct fs_inode *i = tree_look(t, t->root, name);
@@ -26,7 +26,7 @@ static int try_open(struct tree *t, const char *name, int flags, bool *keep)
     return rc;
 }
 
-static void make_specials(const struct tree *t)
+static void make_specials(const struct share *t)
 {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     int s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -46,7 +46,7 @@ static void test_specials(void **state)
 {
     static const char *const names[] = {"sock", "fifo", "chr", "blk"};
     static const int flags[] = {O_RDONLY, O_WRONLY, O_RDWR, O_RDWR | O_TRUNC, O_WRONLY | O_APPEND};
-    struct tree t;
+    struct share t;
     struct fs_entry e;
     struct fs_opened o;
 
@@ -81,7 +81,7 @@ static void test_specials(void **state)
 
 static void test_flags(void **state)
 {
-    struct tree t;
+    struct share t;
     tree_start(&t);
     tree_write(&t, "f", "content");
     assert_int_equal(try_open(&t, "f", O_RDWR | O_CREAT, NULL), -EINVAL);
@@ -100,7 +100,7 @@ static void test_flags(void **state)
 
 static void test_handles(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_opened o, o2;
     tree_start(&t);
     tree_write(&t, "f", "x");
@@ -133,7 +133,7 @@ static void settle(void)
     nanosleep(&ts, NULL);
 }
 
-static bool keeps(struct tree *t)
+static bool keeps(struct share *t)
 {
     bool keep = false;
     assert_ok(try_open(t, "f", O_RDONLY, &keep));
@@ -142,7 +142,7 @@ static bool keeps(struct tree *t)
 
 static void test_keep_cache_auto(void **state)
 {
-    struct tree t;
+    struct share t;
     tree_start(&t);
     tree_write(&t, "f", "one");
     uint64_t id = tree_guest_look(&t, t.root, "f");
@@ -170,7 +170,7 @@ static void test_keep_cache_auto(void **state)
 static void test_keep_cache_modes(void **state)
 {
     for (enum fs_cache c = FS_CACHE_NEVER; c <= FS_CACHE_ALWAYS; c++) {
-        struct tree t;
+        struct share t;
         struct fs_config cfg = tree_config();
         cfg.cache = c;
         tree_make(&t);
@@ -186,7 +186,7 @@ static void test_keep_cache_modes(void **state)
 
 static void test_create(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_entry e;
     struct fs_opened o;
     struct stat st;
@@ -233,7 +233,7 @@ static void test_create(void **state)
 /* Every verb that would change something, on a read-only share. */
 static void test_readonly(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_config cfg = tree_config();
     struct fs_entry e;
     struct fs_opened o;
@@ -286,7 +286,7 @@ static void test_readonly(void **state)
 
 static void test_writeback(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_config cfg = tree_config();
     struct fs_opened o;
     char buf[8] = "";

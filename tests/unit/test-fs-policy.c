@@ -13,7 +13,7 @@
 
 static struct fs_idmap *uids, *gids;
 
-static void start(struct tree *t, const char *const *uid, const char *const *gid)
+static void start(struct share *t, const char *const *uid, const char *const *gid)
 {
     struct fs_config cfg = tree_config();
     uids = uid ? fs_idmap_new() : NULL;
@@ -28,14 +28,14 @@ static void start(struct tree *t, const char *const *uid, const char *const *gid
     tree_open(t, &cfg);
 }
 
-static void stop(struct tree *t)
+static void stop(struct share *t)
 {
     tree_stop(t);
     fs_idmap_free(uids);
     fs_idmap_free(gids);
 }
 
-static void set(struct tree *t, struct fs_inode *i, const struct fs_setattr *s)
+static void set(struct share *t, struct fs_inode *i, const struct fs_setattr *s)
 {
     struct fs_attr a;
     assert_ok(fs_setattr(t->fs, i, NULL, s, &a));
@@ -48,7 +48,7 @@ static const char *const shifted_gid[] = {"map:0:30000:1000", "forbid-guest:6000
 
 static bool see(void *user, const struct fs_dirent *d, struct fs_entry *entry)
 {
-    struct tree *t = user;
+    struct share *t = user;
     if (!entry)
         return true;
     assert_int_equal(entry->attr.st.st_uid, 5);
@@ -59,7 +59,7 @@ static bool see(void *user, const struct fs_dirent *d, struct fs_entry *entry)
 
 static void test_ids_seen(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_entry e;
     struct fs_attr a;
     struct statx stx;
@@ -98,7 +98,7 @@ static void test_ids_seen(void **state)
     stop(&t);
 }
 
-static void host_is(const struct tree *t, const char *name, uid_t uid, gid_t gid)
+static void host_is(const struct share *t, const char *name, uid_t uid, gid_t gid)
 {
     struct stat st;
     assert_ok(lstat(tree_path(t, name), &st));
@@ -108,7 +108,7 @@ static void host_is(const struct tree *t, const char *name, uid_t uid, gid_t gid
 
 static void test_ids_made(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_entry e;
     struct fs_opened o;
     struct fs_cred c = {.uid = 5, .gid = 6, .strict = true};
@@ -144,7 +144,7 @@ static void test_ids_made(void **state)
 
 static void test_ids_forbidden(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_entry e;
     struct fs_attr a;
     struct fs_cred uid = {.uid = 5000, .gid = 6}, gid = {.uid = 5, .gid = 6009},
@@ -194,7 +194,7 @@ static struct acl acl_for(uint32_t uid)
 }
 
 /* A tree on a file system with ACLs, or skip. */
-static void start_acl(struct tree *t, const char *const *uid)
+static void start_acl(struct share *t, const char *const *uid)
 {
     struct acl a = acl_for(1);
     need_root();
@@ -209,7 +209,7 @@ static void start_acl(struct tree *t, const char *const *uid)
 /* A guest that does not know them neither sees nor makes any. */
 static void test_acl_off(void **state)
 {
-    struct tree t;
+    struct share t;
     struct acl a = acl_for(5), got;
     start_acl(&t, NULL);
     assert_ok(setxattr(tree_path(&t, "."), ACCESS, &a, sizeof(a), 0));
@@ -229,7 +229,7 @@ static void test_acl_off(void **state)
 
 static void test_acl_ids(void **state)
 {
-    struct tree t;
+    struct share t;
     struct acl a = acl_for(5), host = acl_for(20005), bad = acl_for(5000), got;
     start_acl(&t, shifted);
     fs_acl_enable(t.fs, true);
@@ -247,7 +247,7 @@ static void test_acl_ids(void **state)
  * something comes from an ACL too. */
 static void test_acl_default(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_entry e;
     struct acl a = acl_for(USER_ID);
     struct fs_cred c = {.uid = USER_ID, .gid = USER_ID, .umask = 077, .strict = true};
@@ -271,7 +271,7 @@ static void test_acl_default(void **state)
 static void test_acl_group(void **state)
 {
     static const char *const rules[] = {"map:0:30000:10000", NULL};
-    struct tree t;
+    struct share t;
     struct fs_entry e;
     struct acl a = acl_for(4242);
     struct fs_cred c = {.uid = USER_ID, .gid = USER_ID, .strict = true};
@@ -295,7 +295,7 @@ static void test_acl_group(void **state)
 
 static void test_acl_kill_sgid(void **state)
 {
-    struct tree t;
+    struct share t;
     struct acl a = acl_for(5);
     struct stat st;
     start_acl(&t, NULL);

@@ -20,7 +20,7 @@ static int lock_all(struct fs *fs, struct fs_inode *i, uint64_t owner, short typ
 /* The number of references and lookups is what it was. */
 static void test_same_inodes(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_entry e;
     tree_start(&t);
     tree_write(&t, "f", "x");
@@ -40,7 +40,7 @@ static void test_same_inodes(void **state)
 /* The first client may cache writes; the other one's files are opened as it says. */
 static void test_no_write_cache(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_opened o;
     struct fs_config cfg = tree_config();
     char buf[8];
@@ -70,7 +70,7 @@ static void test_no_write_cache(void **state)
 
 static void test_handles_are_private(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_opened a, b;
     tree_start(&t);
     tree_write(&t, "f", "x");
@@ -93,7 +93,7 @@ static void test_handles_are_private(void **state)
 /* The same owner number means two owners. */
 static void test_locks_exclude(void **state)
 {
-    struct tree t;
+    struct share t;
     tree_start(&t);
     tree_write(&t, "f", "x");
     struct fs *v = fs_view(t.fs);
@@ -116,7 +116,7 @@ static void test_locks_exclude(void **state)
 /* When one client's guest goes, the other keeps inodes, files and locks. */
 static void test_reset_of_first(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_opened o;
     char buf[8];
     struct iovec iov = {buf, sizeof(buf)};
@@ -172,7 +172,7 @@ static bool is_done(struct result *r)
 
 static void test_reset_of_view(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_opened o;
     struct result r = {.lock = PTHREAD_MUTEX_INITIALIZER}, w = {.lock = PTHREAD_MUTEX_INITIALIZER};
     tree_start(&t);
@@ -222,7 +222,7 @@ static void *work(void *arg)
 
 static void test_at_once(void **state)
 {
-    struct tree t;
+    struct share t;
     pthread_t th;
     tree_start(&t);
     tree_write(&t, "f", "x");

@@ -18,7 +18,7 @@
 
 static struct fs_xattrmap *xattrmap;
 
-static void start(struct tree *t, const char *map)
+static void start(struct share *t, const char *map)
 {
     struct fs_config cfg = tree_config();
     xattrmap = map ? fs_xattrmap_parse(map, NULL) : NULL;
@@ -28,7 +28,7 @@ static void start(struct tree *t, const char *map)
     tree_open(t, &cfg);
 }
 
-static void stop(struct tree *t)
+static void stop(struct share *t)
 {
     tree_stop(t);
     fs_xattrmap_free(xattrmap);
@@ -38,7 +38,7 @@ static void stop(struct tree *t)
 
 static void test_names(void **state)
 {
-    struct tree t;
+    struct share t;
     char buf[64];
     start(&t, MAP_ALL);
     tree_write(&t, "f", "x");
@@ -68,7 +68,7 @@ static void test_names(void **state)
 
 static void test_refused_names(void **state)
 {
-    struct tree t;
+    struct share t;
     char buf[64];
     start(&t, ":bad:client:user.bad:: :unsupported:client:user.no:: :ok:all:::");
     const char *dir = tree_path(&t, ".");
@@ -88,7 +88,7 @@ static void test_refused_names(void **state)
 /* The guest's buffer is measured against what it gets, not against what the host has. */
 static void test_list_size(void **state)
 {
-    struct tree t;
+    struct share t;
     char name[XATTR_NAME_MAX + 1], list[XATTR_LIST_MAX];
     start(&t, MAP_ALL);
     const char *dir = tree_path(&t, ".");
@@ -112,7 +112,7 @@ static void test_list_size(void **state)
 
 /* ---- file capabilities ---- */
 
-static struct fs_inode *capable(struct tree *t, const char *name)
+static struct fs_inode *capable(struct share *t, const char *name)
 {
     tree_write(t, name, "0123456789");
     struct fs_inode *i = tree_look(t, t->root, name);
@@ -121,13 +121,13 @@ static struct fs_inode *capable(struct tree *t, const char *name)
     return i;
 }
 
-static void check_dropped(struct tree *t, struct fs_inode *i)
+static void check_dropped(struct share *t, struct fs_inode *i)
 {
     assert_int_equal(fs_getxattr(t->fs, i, CAPS, NULL, 0), -ENODATA);
     assert_ok(fs_setxattr(t->fs, i, CAPS, "caps", 4, 0, 0));
 }
 
-static void set(struct tree *t, struct fs_inode *i, const struct fs_setattr *s)
+static void set(struct share *t, struct fs_inode *i, const struct fs_setattr *s)
 {
     struct fs_attr a;
     assert_ok(fs_setattr(t->fs, i, NULL, s, &a));
@@ -136,7 +136,7 @@ static void set(struct tree *t, struct fs_inode *i, const struct fs_setattr *s)
 /* CVE-2021-20263: they survived a write where the attribute had another name on the host. */
 static void test_caps_dropped(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_opened o, from;
     char x = 'x';
     struct iovec iov = {&x, 1};
@@ -186,7 +186,7 @@ static void test_caps_dropped(void **state)
 /* Files that cannot have the attribute can be changed all the same. */
 static void test_caps_of_others(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_entry e;
     need_root();
     start(&t, MAP_ALL);
@@ -204,7 +204,7 @@ static void test_caps_of_others(void **state)
 static void test_label(void **state)
 {
     static const char host[] = "user.virtiofs.security.selinux";
-    struct tree t;
+    struct share t;
     struct fs_entry e;
     struct fs_opened o;
     struct fs_cred c = {.secctx_name = "security.selinux", .secctx = "label", .secctx_len = 5};
@@ -234,7 +234,7 @@ static void test_label(void **state)
 /* Where a rule forbids the label, nothing is made in the first place. */
 static void test_label_refused(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_entry e;
     struct fs_opened o;
     struct fs_cred c = {.secctx_name = "security.selinux", .secctx = "label", .secctx_len = 5};
@@ -249,7 +249,7 @@ static void test_label_refused(void **state)
 /* A value that the host does not take: the new file goes again, with its inode and handle. */
 static void test_label_fails(void **state)
 {
-    struct tree t;
+    struct share t;
     struct fs_entry e;
     struct fs_opened o;
     char *big = g_malloc0(65536);

@@ -7,7 +7,7 @@
 #include "tests/unit/fs-tree.h"
 #include "virtiofsd/9p/p9-priv.h"
 
-static struct p9_fid *make(struct tree *t, uint32_t id)
+static struct p9_fid *make(struct share *t, uint32_t id)
 {
     struct p9_user user = {.uid = 5, .known = true};
     return p9_fid_new(id, fs_inode_ref(t->root), &user, t->root);
@@ -15,7 +15,7 @@ static struct p9_fid *make(struct tree *t, uint32_t id)
 
 static void test_table(void **state)
 {
-    struct tree t;
+    struct share t;
     struct p9_fids fids = {0};
     struct p9_budget all = {.max = 4};
     tree_start(&t);
@@ -54,7 +54,7 @@ static void test_table(void **state)
 
 static void test_xattr_bound(void **state)
 {
-    struct tree t;
+    struct share t;
     struct p9_fids fids = {0};
     struct p9_budget all = {.max = 4};
     struct p9_xattr *x[300];

@@ -19,7 +19,7 @@ void fs_files_fini(struct fs *fs)
     fs_table_fini(&fs->files);
 }
 
-int fs_file_add(struct fs *fs, struct fs_inode *inode, int fd, int flags, int asked, uint64_t *fh)
+int fs_file_add(struct fs *fs, struct fs_inode *inode, const struct tree_file *opened, uint64_t *fh)
 {
     pthread_mutex_lock(&fs->files_lock);
     uint32_t slot = fs_table_take(&fs->files);
@@ -28,20 +28,16 @@ int fs_file_add(struct fs *fs, struct fs_inode *inode, int fd, int flags, int as
         fs->next_file_gen = 1;
     pthread_mutex_unlock(&fs->files_lock);
     if (slot == 0) {
-        close(fd);
+        struct tree_file f = *opened;
+        fs_tree(inode)->ops->close(fs_tree(inode), &f);
         fs_fds_give(fs);
         return -ENFILE;
     }
 
     struct fs_file *f = fs_table_at(&fs->files, slot);
     f->inode = fs_inode_ref(inode);
-    f->is_dir = fs_inode_is(inode, S_IFDIR);
-    f->dir = f->is_dir ? fs_dir_new() : NULL;
-    f->fd = fd;
-    f->accmode = flags & O_ACCMODE;
-    f->kind = flags & (O_NOATIME | O_APPEND);
-    f->asked = asked & FS_ASKED_FLAGS;
-    atomic_store_explicit(&f->sides, NULL, memory_order_relaxed);
+    f->f = *opened;
+    f->f.node = &inode->node;
     f->slot = slot;
     LIST_INIT(&f->owners);
     atomic_store_explicit(&f->state, gen << 32 | FILE_OPEN, memory_order_release);
@@ -52,13 +48,10 @@ int fs_file_add(struct fs *fs, struct fs_inode *inode, int fd, int flags, int as
 /* The last hold is gone. */
 static void file_free(struct fs *fs, struct fs_file *f)
 {
-    if (f->dir)
-        fs_dir_free(fs, f->dir);
-    f->dir = NULL;
     if (G_UNLIKELY(!LIST_EMPTY(&f->owners)))
         fs_locks_file_gone(fs, f);
-    fs_sides_close(fs, f);
-    close(f->fd);
+    struct tree *tree = fs_file_tree(f);
+    tree->ops->close(tree, &f->f);
     fs_fds_give(fs);
     fs_inode_put(fs, f->inode);
     atomic_store_explicit(&f->state, 0, memory_order_release);

@@ -12,9 +12,9 @@ void fs_inode_remember(struct fs *fs, struct fs_inode *inode)
             return;
         }
     }
-    pthread_mutex_lock(&fs->tree->table_lock);
+    pthread_mutex_lock(&fs->shared->table_lock);
     n = atomic_fetch_add(&inode->nlookup, 1);
-    pthread_mutex_unlock(&fs->tree->table_lock);
+    pthread_mutex_unlock(&fs->shared->table_lock);
     if (n > 0) /* else the caller's reference is now the one that the lookups own */
         fs_inode_put(fs, inode);
 }
@@ -30,7 +30,7 @@ static bool lookups_sub(struct fs *fs, struct fs_inode *inode, uint64_t n)
                                                   memory_order_relaxed, memory_order_relaxed))
             return false;
     }
-    AUTO_LOCK(&fs->tree->table_lock);
+    AUTO_LOCK(&fs->shared->table_lock);
     have = atomic_load(&inode->nlookup);
     while (!atomic_compare_exchange_weak(&inode->nlookup, &have, have > n ? have - n : 0))
         ;
@@ -47,7 +47,7 @@ bool fs_forget_of_many(struct fs *fs, uint64_t id, uint64_t n, GArray *fds)
         return false;
     bool last = lookups_sub(fs, inode, n), mapped = last && fs_map_opened(inode);
     if (last) {
-        if (atomic_load(&inode->flags) & INODE_LOCKS)
+        if (atomic_load(&inode->node.flags) & INODE_LOCKS)
             fs_locks_forget(fs, inode);
         fs_inode_put_later(fs, inode, fds);
     }

@@ -8,6 +8,7 @@
  * let go here and come back when they are used or closed. */
 #include "virtiofsd/base/log.h"
 #include "virtiofsd/fs/fs-priv.h"
+#include "virtiofsd/tree/host.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -43,7 +44,7 @@ int fs_idle_init(struct fs *fs)
     pthread_cond_init(&q->wake, &attr);
     pthread_condattr_destroy(&attr);
     q->owner = fs;
-    fs->tree->idle = q;
+    fs->shared->idle = q;
     return 0;
 }
 
@@ -71,7 +72,7 @@ static void visit_all(struct fs *fs, struct fs_idle *q)
 static void *idle_main(void *arg)
 {
     struct fs *fs = arg;
-    struct fs_idle *q = fs->tree->idle;
+    struct fs_idle *q = fs->shared->idle;
     struct timespec until;
 
     pthread_mutex_lock(&q->lock);
@@ -99,7 +100,7 @@ static void start_locked(struct fs *fs, struct fs_idle *q)
     sigset_t all, old;
     pthread_attr_t attr;
 
-    if (fs_cred_acting()) /* it would inherit whom we act for */
+    if (host_cred_acting()) /* it would inherit whom we act for */
         return;
     sigfillset(&all);
     pthread_attr_init(&attr);
@@ -116,14 +117,14 @@ static void start_locked(struct fs *fs, struct fs_idle *q)
 
 void fs_idle_enter(struct fs *fs, struct fs_inode *inode)
 {
-    struct fs_idle *q = fs->tree->idle;
+    struct fs_idle *q = fs->shared->idle;
 
-    if (!q || atomic_load_explicit(&inode->mnt->no_handles, memory_order_relaxed) ||
-        (atomic_fetch_or(&inode->flags, INODE_QUEUED) & INODE_QUEUED))
+    if (!q || atomic_load_explicit(&inode->node.mnt->no_rest, memory_order_relaxed) ||
+        (atomic_fetch_or(&inode->node.flags, INODE_QUEUED) & INODE_QUEUED))
         return;
     AUTO_LOCK(&q->lock);
     if (q->count == QUEUE_MAX) {
-        atomic_fetch_and(&inode->flags, (uint8_t)~INODE_QUEUED);
+        atomic_fetch_and(&inode->node.flags, (uint8_t)~INODE_QUEUED);
         return;
     }
     q->ids[q->count++] = fs_inode_id(inode);
@@ -135,19 +136,19 @@ void fs_idle_enter(struct fs *fs, struct fs_inode *inode)
 
 void fs_idle_pause(struct fs *fs)
 {
-    if (fs->tree->idle)
-        pthread_mutex_lock(&fs->tree->idle->busy);
+    if (fs->shared->idle)
+        pthread_mutex_lock(&fs->shared->idle->busy);
 }
 
 void fs_idle_resume(struct fs *fs)
 {
-    if (fs->tree->idle)
-        pthread_mutex_unlock(&fs->tree->idle->busy);
+    if (fs->shared->idle)
+        pthread_mutex_unlock(&fs->shared->idle->busy);
 }
 
 void fs_idle_fini(struct fs *fs)
 {
-    struct fs_idle *q = fs->tree->idle;
+    struct fs_idle *q = fs->shared->idle;
 
     if (!q)
         return;
@@ -161,5 +162,5 @@ void fs_idle_fini(struct fs *fs)
     pthread_mutex_destroy(&q->busy);
     pthread_mutex_destroy(&q->lock);
     free(q);
-    fs->tree->idle = NULL;
+    fs->shared->idle = NULL;
 }

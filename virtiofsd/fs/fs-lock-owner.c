@@ -46,7 +46,7 @@ static struct fs_book *book_make_locked(struct fs_locks *l, struct fs *fs, struc
     b->owners = g_hash_table_new(id_hash, g_int64_equal);
     b->next = g_hash_table_lookup(l->books, inode);
     g_hash_table_insert(l->books, inode, b);
-    atomic_fetch_or(&inode->flags, INODE_LOCKS);
+    atomic_fetch_or(&inode->node.flags, INODE_LOCKS);
     return b;
 }
 
@@ -64,7 +64,7 @@ static void book_detach_locked(struct fs_locks *l, struct fs_book *b)
         g_hash_table_insert(l->books, b->inode, first);
     } else {
         g_hash_table_remove(l->books, b->inode);
-        atomic_fetch_and(&b->inode->flags, (uint8_t)~INODE_LOCKS);
+        atomic_fetch_and(&b->inode->node.flags, (uint8_t)~INODE_LOCKS);
     }
 }
 
@@ -144,25 +144,19 @@ static struct fs_owner *find_locked(struct fs *fs, const struct fs_inode *inode,
 
 struct fs_owner *fs_owner_find(struct fs *fs, struct fs_inode *inode, uint64_t id)
 {
-    if (!(atomic_load(&inode->flags) & INODE_LOCKS))
+    if (!(atomic_load(&inode->node.flags) & INODE_LOCKS))
         return NULL;
     AUTO_LOCK(&fs_locks_of(fs)->lock);
     return find_locked(fs, inode, id);
 }
 
-/* A description that can hold locks of @type. Those for reading leave the file's writers alone:
- * whoever watches it, or runs it, would notice an open for writing. What is append-only can be
- * opened for that. Returns it or -errno; EBADF where fcntl(2) has it. */
-static int open_for(struct fs *fs, struct fs_inode *inode, short type)
+int fs_lock_open(struct fs *fs, struct fs_inode *inode, short type)
 {
-    if (type != F_WRLCK)
-        return fs_inode_open(fs, inode, O_RDONLY);
-    if (fs->cfg.readonly || fs_inode_is(inode, S_IFDIR))
+    struct tree *t = fs_tree(inode);
+
+    if (type == F_WRLCK && fs->cfg.readonly)
         return -EBADF;
-    int fd = fs_inode_open(fs, inode, O_RDWR | O_APPEND);
-    if (fd == -EACCES)
-        fd = fs_inode_open(fs, inode, O_WRONLY | O_APPEND);
-    return fd == -EACCES || fd == -EPERM || fd == -EROFS || fd == -ETXTBSY ? -EBADF : fd;
+    return t->ops->lock_open ? t->ops->lock_open(t, &inode->node, type) : -ENOLCK;
 }
 
 /* A new owner, in no book yet. NULL with *rc = -errno. */
@@ -174,7 +168,7 @@ static struct fs_owner *owner_make(struct fs *fs, struct fs_inode *inode, uint64
     *rc = atomic_load(&l->n_owners) < OWNERS_MAX ? fs_fds_take(fs) : -ENOLCK;
     if (*rc < 0)
         return NULL;
-    int fd = open_for(fs, inode, type);
+    int fd = fs_lock_open(fs, inode, type);
     if (fd < 0) {
         fs_fds_give(fs);
         *rc = fd;
@@ -286,7 +280,7 @@ static int take_all_again(const struct fs_owner *o, int fd)
  * old one held before that ends. */
 static int make_writable(struct fs_owner *o)
 {
-    AUTO_FD int fd = open_for(o->fs, o->inode, F_WRLCK);
+    AUTO_FD int fd = fs_lock_open(o->fs, o->inode, F_WRLCK);
     if (fd < 0)
         return fd;
     int rc = take_all_again(o, fd);

@@ -45,11 +45,20 @@ struct fs_book {
 
 static inline struct fs_locks *fs_locks_of(struct fs *fs)
 {
-    return &fs->tree->locks;
+    return &fs->shared->locks;
+}
+
+/* flock(2) with @op as it is. 0 or -errno. */
+static inline int fs_flock_call(struct fs_file *file, int op)
+{
+    struct tree *t = fs_file_tree(file);
+    return t->ops->flock ? t->ops->flock(t, &file->f, op) : -ENOLCK;
 }
 
 /* ---- fs-lock-owner.c ---- */
 
+/* A description that can hold locks of @type. Returns it or -errno; EBADF where fcntl(2) has it. */
+int fs_lock_open(struct fs *fs, struct fs_inode *inode, short type);
 /* The owner, or NULL; with a reference. */
 struct fs_owner *fs_owner_find(struct fs *fs, struct fs_inode *inode, uint64_t id);
 /* Find, or make one that can hold locks of @type. NULL with *rc = -errno. */

@@ -81,7 +81,7 @@ static int try_once(struct fs_waiter *w)
 static int block_once(struct fs_waiter *w)
 {
     if (w->file)
-        return flock(w->file->fd, w->op) == 0 ? 0 : -errno;
+        return fs_flock_call(w->file, w->op);
     unsigned turns = fs_owner_turns(w->owner);
     int rc = fs_owner_block(w->owner, &w->lk);
     return rc < 0 ? rc : fs_owner_note(w->owner, &w->lk, turns);

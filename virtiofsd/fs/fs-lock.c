@@ -66,7 +66,7 @@ int fs_getlk(struct fs *fs, struct fs_inode *inode, uint64_t owner, struct fs_lo
         return rc;
     /* The owner's own locks are no conflict; if it has none, any description will do. */
     struct fs_owner *o = fs_owner_find(fs, inode, owner);
-    AUTO_FD int own = o ? -1 : fs_inode_open(fs, inode, O_RDONLY);
+    AUTO_FD int own = o ? -1 : fs_lock_open(fs, inode, F_RDLCK);
     int fd = o ? o->fd : own;
     if (fd < 0)
         return fd;
@@ -113,7 +113,7 @@ int fs_flush(struct fs *fs, struct fs_inode *inode, uint64_t owner)
 {
     static const struct fs_lock all = {.type = F_UNLCK, .start = 0, .end = INT64_MAX};
 
-    if (G_LIKELY(!(atomic_load_explicit(&inode->flags, memory_order_relaxed) & INODE_LOCKS)))
+    if (G_LIKELY(!(atomic_load_explicit(&inode->node.flags, memory_order_relaxed) & INODE_LOCKS)))
         return 0;
     return unlock_range(fs, inode, owner, &all);
 }
@@ -124,7 +124,7 @@ int fs_flock(struct fs *fs, struct fs_file *file, int op)
 {
     if (op != LOCK_SH && op != LOCK_EX && op != LOCK_UN)
         return -EINVAL;
-    int rc = flock(file->fd, op | LOCK_NB) == 0 ? 0 : -errno;
+    int rc = fs_flock_call(file, op | LOCK_NB);
     if (rc == 0 && op != LOCK_EX)
         fs_clerk_stir(fs_locks_of(fs));
     return rc;
@@ -132,12 +132,12 @@ int fs_flock(struct fs *fs, struct fs_file *file, int op)
 
 /* ---- start and end ---- */
 
-int fs_locks_init(struct fs_tree *tree, const struct fs_config *cfg)
+int fs_locks_init(struct fs_shared *s, const struct fs_config *cfg)
 {
-    struct fs_locks *l = &tree->locks;
+    struct fs_locks *l = &s->locks;
 
     pthread_mutex_init(&l->lock, NULL);
-    fs_clerk_init(l, cfg, &tree->inode_fds);
+    fs_clerk_init(l, cfg, &s->inode_fds);
     l->books = g_hash_table_new(g_direct_hash, g_direct_equal);
     return fs_waits_init(l);
 }
@@ -148,9 +148,9 @@ void fs_locks_reset(struct fs *fs)
     fs_owners_drop(fs);
 }
 
-void fs_locks_fini(struct fs_tree *tree)
+void fs_locks_fini(struct fs_shared *s)
 {
-    struct fs_locks *l = &tree->locks;
+    struct fs_locks *l = &s->locks;
 
     fs_waits_fini(l);
     fs_clerk_fini(l);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Files that somebody else maps for the guest (the DAX window): which, and how they are opened.
+ * Files that somebody else maps for the guest (the DAX window).
  *
  * A mapping needs a descriptor of the file itself, and with most front-ends one that may write. So
  * it is found out once for each inode whether it can be opened so, without doing it: an open and a
@@ -7,98 +7,26 @@
  * only an open tells that one is being run (ETXTBSY). */
 #include "virtiofsd/fs/fs-priv.h"
 
-#include <sys/vfs.h>
-
-#define MNT_KNOWN (1u << 31)
-
+/* Of tree_node.map. */
 enum {
-    MAP_JUDGED = 1 << 0, /* MAP_WRITE is known */
-    MAP_WRITE = 1 << 1,
-    MAP_OPENED = 1 << 2, /* by fs_map_open(), at least once */
-    MAP_MARK = 4,        /* from this bit on: fs_inode_mark() */
+    MAP_OPENED = 1 << NODE_MAP_CORE, /* by fs_map_open(), at least once */
+    MAP_MARK = 4,                    /* from this bit on: fs_inode_mark() */
 };
-
-/* File systems of which something is different; local ones on a disk or in memory are not here. A
- * layered one opens another file for writing than for reading (and copies it, which nothing but a
- * write should cause). Pseudo file systems have no pages to map, or those of a device. */
-static const struct {
-    uint32_t magic;
-    unsigned kind;
-} odd[] = {
-    {0x794c7630, 0},                    /* overlayfs */
-    {0x61756673, 0},                    /* aufs */
-    {0x0000f15f, 0},                    /* ecryptfs */
-    {0x00009fa0, 0},                    /* proc */
-    {0x62656572, 0},                    /* sysfs */
-    {0x0027e0eb, 0},                    /* cgroup */
-    {0x63677270, 0},                    /* cgroup2 */
-    {0x64626720, 0},                    /* debugfs */
-    {0x74726163, 0},                    /* tracefs */
-    {0x73636673, 0},                    /* securityfs */
-    {0x62656570, 0},                    /* configfs */
-    {0xde5e81e4, 0},                    /* efivarfs */
-    {0xcafe4a11, 0},                    /* bpf */
-    {0x6165676c, 0},                    /* pstore */
-    {0x00001cd1, 0},                    /* devpts */
-    {0x958458f6, 0},                    /* hugetlbfs: its pages are not of the usual size */
-    {0x00006969, FS_MAP | FS_MAP_SLOW}, /* NFS */
-    {0xff534d42, FS_MAP | FS_MAP_SLOW}, /* CIFS */
-    {0xfe534d42, FS_MAP | FS_MAP_SLOW}, /* SMB 2 */
-    {0x0000517b, FS_MAP | FS_MAP_SLOW}, /* SMB */
-    {0x00c36400, FS_MAP | FS_MAP_SLOW}, /* Ceph */
-    {0x01021997, FS_MAP | FS_MAP_SLOW}, /* 9P */
-    {0x65735546, FS_MAP | FS_MAP_SLOW}, /* FUSE */
-    {0x5346414f, FS_MAP | FS_MAP_SLOW}, /* AFS */
-    {0x6b414653, FS_MAP | FS_MAP_SLOW}, /* AFS, the kernel's own */
-    {0x01161970, FS_MAP | FS_MAP_SLOW}, /* GFS2 */
-    {0x7461636f, FS_MAP | FS_MAP_SLOW}, /* OCFS2 */
-    {0x0bd00bd0, FS_MAP | FS_MAP_SLOW}, /* Lustre */
-    {0x47504653, FS_MAP | FS_MAP_SLOW}, /* GPFS */
-    {0x73757245, FS_MAP | FS_MAP_SLOW}, /* Coda */
-    {0x786f4256, FS_MAP | FS_MAP_SLOW}, /* VirtualBox */
-    {0xbacbacbc, FS_MAP | FS_MAP_SLOW}, /* VMware */
-};
-
-static unsigned kind_of_fs(uint32_t magic)
-{
-    for (unsigned i = 0; i < G_N_ELEMENTS(odd); i++)
-        if (odd[i].magic == magic)
-            return odd[i].kind;
-    return FS_MAP;
-}
 
 unsigned fs_mount_kind(struct fs *fs, struct fs_inode *inode)
 {
-    struct fs_mnt *mnt = inode->mnt;
-    struct statfs st;
-    uint32_t kind = atomic_load_explicit(&mnt->map, memory_order_relaxed);
+    struct tree *t = fs_tree(inode);
+    unsigned kind = t->ops->mount_kind ? t->ops->mount_kind(t, &inode->node) : 0;
 
-    if (kind & MNT_KNOWN)
-        return kind & ~MNT_KNOWN;
-    int fd = atomic_load(&mnt->fd);
-    if (fd < 0)
-        fd = fs_inode_fd(fs, inode);
-    if (fd < 0 || fstatfs(fd, &st) != 0)
-        return 0;
-    kind = kind_of_fs((uint32_t)st.f_type);
-    if (kind && !fs->cfg.readonly && !(st.f_flags & ST_RDONLY))
-        kind |= FS_MAP_WRITE;
-    atomic_store_explicit(&mnt->map, kind | MNT_KNOWN, memory_order_relaxed);
-    return kind;
+    return fs->cfg.readonly ? kind & ~(unsigned)FS_MAP_WRITE : kind;
 }
 
 /* Whether an open for writing would succeed. */
-static bool may_write(struct fs *fs, struct fs_inode *inode, int fd, const struct fs_attr *attr)
+static bool may_write(struct fs_inode *inode, const struct fs_attr *attr)
 {
-    char num[FD_NAME_LEN];
-
-    if (attr->fixed)
-        return false;
-    if (attr->st.st_mode & 0111) {
-        AUTO_FD int real = fs_inode_open(fs, inode, O_RDWR | O_NONBLOCK);
-        return real >= 0;
-    }
-    return faccessat(fs->cfg.proc_self_fd, fs_fd_name(num, fd), W_OK, AT_EACCESS) == 0;
+    struct tree *t = fs_tree(inode);
+    return t->ops->may_map_write &&
+           t->ops->may_map_write(t, &inode->node, attr->st.st_mode, attr->fixed);
 }
 
 unsigned fs_map_kind(struct fs *fs, struct fs_inode *inode, const struct fs_attr *attr)
@@ -110,68 +38,56 @@ unsigned fs_map_kind(struct fs *fs, struct fs_inode *inode, const struct fs_attr
     unsigned kind = fs_mount_kind(fs, inode);
     if (!(kind & FS_MAP_WRITE))
         return kind;
-    uint8_t known = atomic_load_explicit(&inode->map, memory_order_relaxed);
-    if (!(known & MAP_JUDGED)) {
-        int fd = fs_inode_fd(fs, inode);
-        if (fd < 0 || (!attr && fs_getattr(fs, inode, NULL, &own) < 0))
+    uint8_t known = atomic_load_explicit(&inode->node.map, memory_order_relaxed);
+    if (!(known & NODE_MAP_KNOWN)) {
+        if (!attr && fs_getattr(fs, inode, NULL, &own) < 0)
             return 0;
-        known = may_write(fs, inode, fd, attr ? attr : &own) ? MAP_JUDGED | MAP_WRITE : MAP_JUDGED;
-        atomic_fetch_or(&inode->map, known);
+        bool may = may_write(inode, attr ? attr : &own);
+        known = may ? NODE_MAP_KNOWN | NODE_MAP_WRITE : NODE_MAP_KNOWN;
+        atomic_fetch_or(&inode->node.map, known);
     }
-    return known & MAP_WRITE ? kind : kind & ~(unsigned)FS_MAP_WRITE;
+    return known & NODE_MAP_WRITE ? kind : kind & ~(unsigned)FS_MAP_WRITE;
 }
 
 int fs_map_open(struct fs *fs, struct fs_inode *inode, bool write)
 {
+    struct tree *t = fs_tree(inode);
+
     if (!fs_inode_is(inode, S_IFREG))
         return fs_inode_is(inode, S_IFDIR) ? -EISDIR : -EINVAL;
     if (write && fs->cfg.readonly)
         return -EROFS;
+    if (!t->ops->map_open)
+        return -ENODEV;
     /* Before: a FORGET must not miss it. */
-    atomic_fetch_or(&inode->map, MAP_OPENED);
-    int fd = fs_inode_open(fs, inode, write ? O_RDWR : O_RDONLY);
+    atomic_fetch_or(&inode->node.map, MAP_OPENED);
+    int fd = t->ops->map_open(t, &inode->node, write);
     if (write && (fd == -EACCES || fd == -EPERM || fd == -EROFS || fd == -ETXTBSY)) {
-        atomic_fetch_and(&inode->map, (uint8_t)~MAP_WRITE);
-        atomic_fetch_or(&inode->map, MAP_JUDGED);
+        atomic_fetch_and(&inode->node.map, (uint8_t)~NODE_MAP_WRITE);
+        atomic_fetch_or(&inode->node.map, NODE_MAP_KNOWN);
     }
     return fd;
 }
 
-/* No system call of ours stores, so none clears the set-id bits: as write(2) does it. */
-static int clear_set_id(struct fs *fs, int fd)
-{
-    char num[FD_NAME_LEN];
-    struct stat st;
-    if (fstat(fd, &st) != 0)
-        return -errno;
-    mode_t gone = (st.st_mode & S_ISUID) | (st.st_mode & S_IXGRP ? st.st_mode & S_ISGID : 0);
-    if (G_LIKELY(gone == 0))
-        return 0;
-    return fchmodat(fs->cfg.proc_self_fd, fs_fd_name(num, fd), st.st_mode & 07777 & ~gone, 0) == 0
-               ? 0
-               : -errno;
-}
-
 int fs_map_store(struct fs *fs, struct fs_inode *inode, unsigned how)
 {
-    if (G_LIKELY(!fs->cap_name && !(how & FS_WRITE_KILL_SUIDGID)))
-        return 0;
-    int fd = fs_inode_fd(fs, inode);
-    int rc = fd < 0 ? fd : fs_caps_drop(fs, inode, fd);
-    return rc == 0 && (how & FS_WRITE_KILL_SUIDGID) ? clear_set_id(fs, fd) : rc;
+    struct tree *t = fs_tree(inode);
+
+    (void)fs;
+    return t->ops->map_store ? t->ops->map_store(t, &inode->node, how) : 0;
 }
 
 bool fs_map_opened(const struct fs_inode *inode)
 {
-    return atomic_load(&inode->map) & MAP_OPENED;
+    return atomic_load(&inode->node.map) & MAP_OPENED;
 }
 
 unsigned fs_inode_mark(const struct fs_inode *inode)
 {
-    return atomic_load_explicit(&inode->map, memory_order_relaxed) >> MAP_MARK;
+    return atomic_load_explicit(&inode->node.map, memory_order_relaxed) >> MAP_MARK;
 }
 
 void fs_inode_set_mark(struct fs_inode *inode, unsigned mark)
 {
-    atomic_fetch_or(&inode->map, (uint8_t)(mark << MAP_MARK));
+    atomic_fetch_or(&inode->node.map, (uint8_t)(mark << MAP_MARK));
 }

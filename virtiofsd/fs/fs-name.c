@@ -1,18 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Names: lookup, and the verbs that remove or move them.
  *
- * A known inode costs one system call: statx by name, and the table has its key. A new one costs
- * one more for its handle; where handles do not serve (fs-handle.c), openat and a statx of what was
- * opened, since the name may mean another file by then. Which of the two is tried first there is
- * remembered per directory: where the last lookups found new inodes, the next one probably is
- * new too. */
+ * Which of two ways a tree tries first is remembered per directory: where the last lookups found
+ * new inodes, the next one probably is new, too. */
 #include "virtiofsd/fs/fs-priv.h"
 
 #include <limits.h>
 #include <linux/fs.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <sys/syscall.h>
 
 #define FRESH_MAX 3 /* how many known inodes turn a directory back to statx-first */
 
@@ -30,57 +25,39 @@ int fs_name_check(const char *name)
 
 /* ---- lookup ---- */
 
-int fs_lookup_open(struct fs *fs, struct fs_inode *parent, const char *name, struct fs_entry *out,
-                   bool *isnew, bool *room)
+/* What was found becomes an inode; found again, when only something that is held can tell whether
+ * it is a known one. */
+static int enter(struct fs *fs, struct fs_inode *parent, const char *name, struct tree_found *found,
+                 struct fs_entry *out, bool *isnew)
 {
-    int dir = fs_inode_fd(fs, parent);
-    if (dir < 0)
-        return dir;
-    AUTO_FD int fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0)
-        return fs_open_errno();
-    struct statx stx;
-    int rc = fs_statx_at(fd, "", &stx);
-    if (rc == 0)
-        rc = fs_inode_intern(fs, parent, &fd, &stx, &out->inode, isnew, room);
-    if (rc == 0)
-        fs_attr_for_child(fs, parent, &stx, &out->attr);
+    struct tree *t = fs_tree(parent);
+    int rc = fs_inode_intern(fs, parent, found, &out->inode, isnew, NULL);
+
+    if (rc == -EAGAIN) {
+        rc = t->ops->complete(t, &parent->node, name, true, found);
+        if (rc == 0)
+            rc = fs_inode_intern(fs, parent, found, &out->inode, isnew, NULL);
+    }
     return rc;
 }
 
-/* Make the inode that @stx describes from the handle of the name. -EAGAIN: it takes a descriptor.
- */
-static int new_by_handle(struct fs *fs, struct fs_inode *parent, int dir, const char *name,
-                         const struct statx *stx, struct fs_inode **out)
+int fs_lookup_name(struct fs *fs, struct fs_inode *parent, const char *name, bool fresh,
+                   struct fs_entry *out, bool *isnew)
 {
-    struct file_handle *handle = NULL;
-    const struct fs_mnt *mnt = fs_mnt_find(fs, parent, stx);
-
-    if (!mnt || !fs_handles_by_name(fs, mnt))
-        return -EAGAIN;
-    int rc = fs_handle_of_name(mnt, dir, name, stx, &handle);
-    if (rc == 0)
-        rc = fs_inode_intern_handle(fs, parent, &handle, stx, out);
-    free(handle);
-    return rc;
-}
-
-int fs_lookup_stat(struct fs *fs, struct fs_inode *parent, const char *name, struct fs_entry *out,
-                   bool *isnew)
-{
-    int dir = fs_inode_fd(fs, parent);
-    if (dir < 0)
-        return dir;
-    struct statx stx;
-    int rc = fs_statx_at(dir, name, &stx);
+    struct tree *t = fs_tree(parent);
+    struct tree_found found;
+    int rc = t->ops->lookup(t, &parent->node, name, fresh, &found);
     if (rc < 0)
         return rc;
-    out->inode = fs_inode_find(fs, parent, &stx);
+    out->inode = found.complete ? NULL : fs_inode_find(fs, parent, &found);
     *isnew = !out->inode;
-    if (!out->inode && new_by_handle(fs, parent, dir, name, &stx, &out->inode) < 0)
-        return fs_lookup_open(fs, parent, name, out, isnew, NULL);
-    fs_attr_for_child(fs, parent, &stx, &out->attr);
-    return 0;
+    if (!out->inode && !found.complete)
+        rc = t->ops->complete(t, &parent->node, name, false, &found);
+    if (!out->inode && rc == 0)
+        rc = enter(fs, parent, name, &found, out, isnew);
+    if (rc == 0)
+        fs_attr_for_child(fs, parent, &found.stx, &out->attr);
+    return rc;
 }
 
 /* A new child makes the directory "fresh" for the next FRESH_MAX known ones. */
@@ -88,7 +65,24 @@ static void note_fresh(struct fs_inode *parent, uint8_t fresh, bool isnew)
 {
     uint8_t want = isnew ? FRESH_MAX : (fresh > 0 ? (uint8_t)(fresh - 1) : 0);
     if (want != fresh)
-        atomic_store_explicit(&parent->fresh, want, memory_order_relaxed);
+        atomic_store_explicit(&parent->node.fresh, want, memory_order_relaxed);
+}
+
+/* The directory above @inode, which is not the root; -ESTALE when it is not of the share (any
+ * more), -ENOTDIR. */
+static int lookup_up(struct fs *fs, struct fs_inode *inode, struct fs_entry *out)
+{
+    struct tree *t = fs_tree(inode);
+    struct tree_found found;
+
+    if (!fs_inode_is(inode, S_IFDIR))
+        return -ENOTDIR;
+    int rc = t->ops->up ? t->ops->up(t, &inode->node, &found) : -ENOENT;
+    if (rc == 0)
+        rc = fs_inode_intern(fs, inode, &found, &out->inode, NULL, NULL);
+    if (rc == 0)
+        fs_attr_from_statx(fs, &found.stx, &out->attr);
+    return rc;
 }
 
 static int lookup_self(struct fs *fs, struct fs_inode *inode, struct fs_entry *out)
@@ -105,18 +99,15 @@ int fs_lookup(struct fs *fs, struct fs_inode *parent, const char *name, struct f
         if (strcmp(name, ".") == 0)
             return lookup_self(fs, parent, out);
         if (strcmp(name, "..") == 0)
-            return parent == fs->root ? lookup_self(fs, parent, out)
-                                      : fs_lookup_up(fs, parent, out);
+            return parent == fs->root ? lookup_self(fs, parent, out) : lookup_up(fs, parent, out);
     }
     int rc = fs_name_check(name);
     if (rc < 0)
         return rc;
 
-    uint8_t fresh = atomic_load_explicit(&parent->fresh, memory_order_relaxed);
+    uint8_t fresh = atomic_load_explicit(&parent->node.fresh, memory_order_relaxed);
     bool isnew;
-    bool open_first = fresh > 0 && !fs_handles_by_name(fs, parent->mnt);
-    rc = open_first ? fs_lookup_open(fs, parent, name, out, &isnew, NULL)
-                    : fs_lookup_stat(fs, parent, name, out, &isnew);
+    rc = fs_lookup_name(fs, parent, name, fresh > 0, out, &isnew);
     if (rc == 0)
         note_fresh(parent, fresh, isnew);
     return rc;
@@ -124,40 +115,35 @@ int fs_lookup(struct fs *fs, struct fs_inode *parent, const char *name, struct f
 
 /* ---- other verbs on names ---- */
 
-/* Descriptor of a directory in which @name is to be changed, or -errno. */
-static int dir_for_change(struct fs *fs, struct fs_inode *parent, const char *name)
+/* Whether @name may be changed at all. 0 or -errno. */
+static int check_change(const struct fs *fs, const char *name)
 {
     int rc = fs_name_check(name);
     if (rc < 0)
         return rc;
-    if (fs->cfg.readonly)
-        return -EROFS;
-    return fs_inode_fd(fs, parent);
+    return fs->cfg.readonly ? -EROFS : 0;
 }
 
 int fs_link(struct fs *fs, struct fs_inode *inode, struct fs_inode *parent, const char *name,
             struct fs_entry *out)
 {
-    int dir = dir_for_change(fs, parent, name);
-    if (dir < 0)
-        return dir;
-    int fd = fs_inode_fd(fs, inode);
-    if (fd < 0)
-        return fd;
-    /* The link of /proc/self/fd leads to the inode itself, a symbolic link too, and needs no
-     * capability, unlike AT_EMPTY_PATH. */
-    char num[FD_NAME_LEN];
-    if (linkat(fs->cfg.proc_self_fd, fs_fd_name(num, fd), dir, name, AT_SYMLINK_FOLLOW) != 0)
-        return -errno;
-    return lookup_self(fs, inode, out);
+    struct tree *t = fs_tree(parent);
+    int rc = check_change(fs, name);
+    if (rc < 0)
+        return rc;
+    if (fs_tree(inode) != t)
+        return -EXDEV;
+    rc = t->ops->link ? t->ops->link(t, &inode->node, &parent->node, name) : -EROFS;
+    return rc < 0 ? rc : lookup_self(fs, inode, out);
 }
 
 static int remove_name(struct fs *fs, struct fs_inode *parent, const char *name, int flags)
 {
-    int dir = dir_for_change(fs, parent, name);
-    if (dir < 0)
-        return dir;
-    return unlinkat(dir, name, flags) == 0 ? 0 : -errno;
+    struct tree *t = fs_tree(parent);
+    int rc = check_change(fs, name);
+    if (rc < 0)
+        return rc;
+    return t->ops->unlink ? t->ops->unlink(t, &parent->node, name, flags) : -EROFS;
 }
 
 int fs_unlink(struct fs *fs, struct fs_inode *parent, const char *name)
@@ -173,28 +159,28 @@ int fs_rmdir(struct fs *fs, struct fs_inode *parent, const char *name)
 int fs_rename(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent, const char *name,
               struct fs_inode *newparent, const char *newname, unsigned flags)
 {
+    struct tree *t = fs_tree(parent);
+
     (void)cred; /* a whiteout belongs to us, as the host's overlayfs would make it */
     if (flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT))
         return -EINVAL;
-    int from = dir_for_change(fs, parent, name);
-    if (from < 0)
-        return from;
-    int to = dir_for_change(fs, newparent, newname);
-    if (to < 0)
-        return to;
-    return syscall(SYS_renameat2, from, name, to, newname, flags) == 0 ? 0 : -errno;
+    int rc = check_change(fs, name);
+    if (rc == 0)
+        rc = check_change(fs, newname);
+    if (rc < 0)
+        return rc;
+    if (fs_tree(newparent) != t)
+        return -EXDEV;
+    return t->ops->rename ? t->ops->rename(t, &parent->node, name, &newparent->node, newname, flags)
+                          : -EROFS;
 }
 
 ssize_t fs_readlink(struct fs *fs, struct fs_inode *inode, char *buf, size_t size)
 {
-    if (!fs_inode_is(inode, S_IFLNK))
+    struct tree *t = fs_tree(inode);
+
+    (void)fs;
+    if (!fs_inode_is(inode, S_IFLNK) || !t->ops->readlink)
         return -EINVAL;
-    int fd = fs_inode_fd(fs, inode);
-    if (fd < 0)
-        return fd;
-    ssize_t n = readlinkat(fd, "", buf, size);
-    if (n < 0)
-        return -errno;
-    /* A full buffer may be a cut one: the kernel does not say. Targets are below PATH_MAX. */
-    return (size_t)n == size && size < PATH_MAX ? -ENAMETOOLONG : n;
+    return t->ops->readlink(t, &inode->node, buf, size);
 }

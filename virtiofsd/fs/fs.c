@@ -5,31 +5,13 @@
 #include "virtiofsd/base/errno-text.h"
 #include "virtiofsd/fs/fs-idmap.h"
 #include "virtiofsd/fs/fs-priv.h"
+#include "virtiofsd/tree/host.h"
 
-#include <stdlib.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #define SOFT_INODE_FDS 4096u
 #define SUBVOLUME_INO  256u
-
-const char *fs_fd_name(char buf[FD_NAME_LEN], int fd)
-{
-    char *p = buf + FD_NAME_LEN;
-    unsigned v = (unsigned)fd;
-
-    *--p = '\0';
-    do {
-        *--p = (char)('0' + v % 10);
-        v /= 10;
-    } while (v);
-    return p;
-}
-
-int fs_statx_at(int fd, const char *name, struct statx *stx)
-{
-    int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | (*name ? 0 : AT_EMPTY_PATH);
-    return statx(fd, name, flags, FS_STATX_MASK, stx) == 0 ? 0 : -errno;
-}
 
 static struct timespec ts_from_statx(const struct statx_timestamp *t)
 {
@@ -80,14 +62,15 @@ void fs_attr_for_child(const struct fs *fs, const struct fs_inode *parent, const
                        struct fs_attr *out)
 {
     fs_attr_from_statx(fs, stx, out);
-    out->submount = fs->submounts && S_ISDIR(stx->stx_mode) &&
-                    (out->mnt_id != parent->mnt->mnt_id || out->st.st_dev != parent->mnt->dev);
+    out->submount =
+        fs->submounts && S_ISDIR(stx->stx_mode) &&
+        (out->mnt_id != parent->node.mnt->mnt_id || out->st.st_dev != parent->node.mnt->dev);
 }
 
 int fs_fds_take(struct fs *fs)
 {
-    uint64_t other = atomic_fetch_add_explicit(&fs->tree->other_fds, 1, memory_order_relaxed);
-    uint64_t inodes = atomic_load_explicit(&fs->tree->inode_fds, memory_order_relaxed);
+    uint64_t other = atomic_fetch_add_explicit(&fs->shared->other_fds, 1, memory_order_relaxed);
+    uint64_t inodes = atomic_load_explicit(&fs->shared->inode_fds, memory_order_relaxed);
 
     if (G_LIKELY(other < fs->other_fds_hard && other + inodes < fs->cfg.max_fds))
         return 0;
@@ -97,7 +80,7 @@ int fs_fds_take(struct fs *fs)
 
 void fs_fds_give(struct fs *fs)
 {
-    atomic_fetch_sub_explicit(&fs->tree->other_fds, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&fs->shared->other_fds, 1, memory_order_relaxed);
 }
 
 /* Whether a number of the file system that @stx is of may be taken for one of another: where they
@@ -105,7 +88,7 @@ void fs_fds_give(struct fs *fs)
  * which the guest sees from outside first. */
 static bool ambiguous(const struct fs *fs, const struct statx *stx)
 {
-    if (G_LIKELY(makedev(stx->stx_dev_major, stx->stx_dev_minor) == fs->tree->dev))
+    if (G_LIKELY(makedev(stx->stx_dev_major, stx->stx_dev_minor) == fs->shared->dev))
         return false;
     return !fs->submounts ||
            (S_ISDIR(stx->stx_mode) &&
@@ -120,28 +103,103 @@ uint64_t fs_shown_ino(const struct fs *fs, const struct statx *stx)
     return stx->stx_ino ^ ((dev * 0x9e3779b97f4a7c15u >> 48 | 1) << 32);
 }
 
+/* ---- what a tree asks of us ---- */
+
+static void tree_gone(void *user, struct tree_node *node)
+{
+    fs_inode_unhash(user, fs_inode_of(node));
+}
+
+static int tree_node_fd_room(void *user)
+{
+    struct fs *fs = user;
+    uint64_t fds = atomic_load_explicit(&fs->shared->inode_fds, memory_order_relaxed);
+    uint64_t other = atomic_load_explicit(&fs->shared->other_fds, memory_order_relaxed);
+
+    if (G_LIKELY(fds < fs->inode_fds_hard && fds + other < fs->cfg.max_fds))
+        return 0;
+    fs_sweep(fs);
+    fds = atomic_load_explicit(&fs->shared->inode_fds, memory_order_relaxed);
+    return fds < fs->inode_fds_hard ? 0 : -ENFILE;
+}
+
+static void tree_node_fd_added(void *user)
+{
+    struct fs *fs = user;
+
+    atomic_fetch_add_explicit(&fs->shared->inode_fds, 1, memory_order_relaxed);
+    fs_sweep(fs);
+}
+
+static int tree_file_fd_take(void *user)
+{
+    return fs_fds_take(user);
+}
+
+static void tree_file_fd_give(void *user)
+{
+    fs_fds_give(user);
+}
+
+/* ---- start and end ---- */
+
+/* The tree of the host, by what the configuration gives. */
+static struct tree *make_host(struct fs *fs, struct tree_found *root, GError **err)
+{
+    const struct fs_config *cfg = &fs->cfg;
+    g_autofree char *cap_name = fs_xattr_cap_name(fs);
+    struct host_config host = {
+        .root_fd = cfg->root_fd,
+        .proc_self_fd = cfg->proc_self_fd,
+        .task_fd = cfg->task_fd,
+        .thread_fd = cfg->thread_fd,
+        .handles = cfg->handles != FS_HANDLES_NEVER,
+        .handles_must = cfg->handles == FS_HANDLES_MANDATORY,
+        .fenced = cfg->fenced,
+        .allow_direct_io = cfg->allow_direct_io,
+        .preserve_noatime = cfg->preserve_noatime,
+        .cap_name = cap_name,
+    };
+    struct tree_core core = {
+        .user = fs,
+        .gone = tree_gone,
+        .node_fd_room = tree_node_fd_room,
+        .node_fd_added = tree_node_fd_added,
+        .file_fd_take = tree_file_fd_take,
+        .file_fd_give = tree_file_fd_give,
+    };
+
+    return host_new(&host, &core, root, err);
+}
+
+/* What a tree would have taken over. */
+static void close_given(const struct fs_config *cfg)
+{
+    const int fds[] = {cfg->root_fd, cfg->proc_self_fd};
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(fds); i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+    if (cfg->task_fd > 0)
+        close(cfg->task_fd);
+    if (cfg->thread_fd > 0)
+        close(cfg->thread_fd);
+}
+
 static int open_root(struct fs *fs, GError **err)
 {
-    struct statx stx;
-    int rc = fs_statx_at(fs->cfg.root_fd, "", &stx);
-    if (rc == 0 && !S_ISDIR(stx.stx_mode))
-        rc = -ENOTDIR;
-    if (rc < 0) {
-        g_set_error(err, G_FILE_ERROR, g_file_error_from_errno(-rc), "shared directory: %s",
-                    errno_text(-rc));
-        return rc;
-    }
-    rc = fs_handles_init(fs, fs->cfg.root_fd, err);
-    if (rc < 0)
-        return rc;
-    fs->tree->dev = makedev(stx.stx_dev_major, stx.stx_dev_minor);
-    fs->tree->root_is_mount = (stx.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
-    if (fs->handles && (rc = fs_proofs_init(fs)) == 0)
-        rc = fs_idle_init(fs);
+    struct tree_found root;
+    struct tree *t = make_host(fs, &root, err);
+    if (!t)
+        return -EIO;
+    fs->shared->tree = t;
+    fs->shared->dev = makedev(root.stx.stx_dev_major, root.stx.stx_dev_minor);
+    fs->rests = t->rests;
+    int rc = t->rests ? fs_idle_init(fs) : 0;
     if (rc == 0)
-        rc = fs_inodes_add_root(fs, steal_fd(&fs->cfg.root_fd), &stx);
-    if (rc == 0 && fs->handles)
-        rc = fs_mnt_anchor(fs, fs->root, fs_inode_fd(fs, fs->root));
+        rc = fs_inodes_add_root(fs, &root);
+    else
+        t->ops->drop(t, root.fd, root.own);
     if (rc < 0)
         g_set_error(err, G_FILE_ERROR, g_file_error_from_errno(-rc), "shared directory: %s",
                     errno_text(-rc));
@@ -150,26 +208,22 @@ static int open_root(struct fs *fs, GError **err)
 
 struct fs *fs_new(const struct fs_config *cfg, GError **err)
 {
-    static atomic_uint serial;
     struct fs *fs = g_new0(struct fs, 1);
 
-    fs->tree = g_new0(struct fs_tree, 1);
+    fs->shared = g_new0(struct fs_shared, 1);
     fs->cfg = *cfg;
-    fs->uid = geteuid();
-    fs->gid = getegid();
     fs->ids = cfg->uids || cfg->gids;
     fs->submounts = cfg->announce_submounts;
-    fs_xattr_init(fs);
-    fs->serial = atomic_fetch_add(&serial, 1) + 1;
     /* Neither inodes nor files may take everything from the other. */
     fs->inode_fds_hard = fs->other_fds_hard = MAX(cfg->max_fds - cfg->max_fds / 8, 2);
     fs->inode_fds_soft = MIN(MAX(cfg->max_fds / 4, 1), SOFT_INODE_FDS);
-    pthread_mutex_init(&fs->tree->table_lock, NULL);
+    pthread_mutex_init(&fs->shared->table_lock, NULL);
     pthread_mutex_init(&fs->files_lock, NULL);
 
-    if (fs_locks_init(fs->tree, cfg) < 0 || fs_inodes_init(fs) < 0 || fs_files_init(fs) < 0) {
+    if (fs_locks_init(fs->shared, cfg) < 0 || fs_inodes_init(fs) < 0 || fs_files_init(fs) < 0) {
         g_set_error(err, G_FILE_ERROR, G_FILE_ERROR_NOMEM,
                     "no address space for the inode table: raise the limit (ulimit -v)");
+        close_given(cfg);
         fs_free(fs);
         return NULL;
     }
@@ -186,23 +240,18 @@ struct fs *fs_view(struct fs *first)
 
     *fs = (struct fs){
         .cfg = first->cfg,
-        .handles = first->handles,
+        .rests = first->rests,
         .ids = first->ids,
-        .uid = first->uid,
-        .gid = first->gid,
-        .cap_name = g_strdup(first->cap_name),
-        .serial = first->serial,
         .inode_fds_soft = first->inode_fds_soft,
         .inode_fds_hard = first->inode_fds_hard,
         .other_fds_hard = first->other_fds_hard,
-        .tree = first->tree,
+        .shared = first->shared,
         .view = true,
         .submounts = true, /* its protocol's numbers are of one device each */
         .root = first->root,
     };
-    fs->cfg.root_fd = -1;
     pthread_mutex_init(&fs->files_lock, NULL);
-    atomic_fetch_add(&fs->tree->views, 1);
+    atomic_fetch_add(&fs->shared->views, 1);
     if (fs_files_init(fs) == 0)
         return fs;
     fs_free(fs);
@@ -237,22 +286,17 @@ void fs_reset(struct fs *fs)
     fs_idle_resume(fs);
 }
 
-static void free_tree(struct fs *fs)
+static void free_shared(struct fs *fs)
 {
+    struct tree *t = fs->shared->tree;
+
     fs_idle_fini(fs);
-    fs_locks_fini(fs->tree);
+    fs_locks_fini(fs->shared);
     fs_inodes_fini(fs);
-    fs_proofs_fini(fs);
-    if (fs->cfg.root_fd >= 0)
-        close(fs->cfg.root_fd);
-    if (fs->cfg.proc_self_fd >= 0)
-        close(fs->cfg.proc_self_fd);
-    if (fs->cfg.task_fd > 0)
-        close(fs->cfg.task_fd);
-    if (fs->cfg.thread_fd > 0)
-        close(fs->cfg.thread_fd);
-    pthread_mutex_destroy(&fs->tree->table_lock);
-    g_free(fs->tree);
+    if (t)
+        t->ops->free(t);
+    pthread_mutex_destroy(&fs->shared->table_lock);
+    g_free(fs->shared);
 }
 
 const struct fs_policy *fs_policy_of(const struct fs *fs)
@@ -268,10 +312,9 @@ void fs_free(struct fs *fs)
         fs_reset(fs);
     fs_files_fini(fs);
     if (fs->view)
-        atomic_fetch_sub(&fs->tree->views, 1);
+        atomic_fetch_sub(&fs->shared->views, 1);
     else
-        free_tree(fs);
+        free_shared(fs);
     pthread_mutex_destroy(&fs->files_lock);
-    g_free(fs->cap_name);
     g_free(fs);
 }

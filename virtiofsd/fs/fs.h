@@ -11,6 +11,8 @@
  * opened, only O_PATH references to them are held. */
 #pragma once
 
+#include "virtiofsd/tree/tree-types.h"
+
 #include <glib.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -86,23 +88,6 @@ void fs_thread_start(void);
 
 /* ---- who asks ----
  * All ids on this side of the core are the guest's: requests, attributes, ACLs. */
-
-#define FS_MAX_GROUPS 32
-
-struct fs_cred {
-    uid_t uid;
-    gid_t gid;
-    mode_t umask;     /* applied by the host kernel, only where there is no default ACL */
-    unsigned ngroups; /* supplementary groups that matter for this request */
-    gid_t groups[FS_MAX_GROUPS];
-    /* Nobody has judged yet whether this user may: the host's kernel does. Else a guest's kernel
-     * has, by rules of its own (groups it did not send, capabilities of a user namespace), and what
-     * the host would refuse for its permissions is done all the same. */
-    bool strict;
-    const char *secctx_name; /* security xattr to give to a new inode, or NULL */
-    const void *secctx;
-    size_t secctx_len;
-};
 
 /* Where nobody else judges what @cred may do: be that user in this thread until fs_act_done(), so
  * that the host's kernel judges each call as that user's, in the moment of the call and by the
@@ -186,27 +171,6 @@ int fs_getstat(struct fs *fs, struct fs_inode *inode, struct fs_file *file, stru
 int fs_statx(struct fs *fs, struct fs_inode *inode, struct fs_file *file, unsigned flags,
              unsigned mask, struct statx *out);
 
-enum {
-    FS_SET_MODE = 1 << 0,
-    FS_SET_UID = 1 << 1,
-    FS_SET_GID = 1 << 2,
-    FS_SET_SIZE = 1 << 3,
-    FS_SET_ATIME = 1 << 4,
-    FS_SET_MTIME = 1 << 5,
-    FS_SET_ATIME_NOW = 1 << 6,
-    FS_SET_MTIME_NOW = 1 << 7,
-    FS_SET_KILL_SUIDGID = 1 << 8, /* clear suid/sgid as the kernel does for an unprivileged user */
-};
-
-struct fs_setattr {
-    unsigned valid; /* FS_SET_* */
-    mode_t mode;
-    uid_t uid;
-    gid_t gid;
-    off_t size;
-    struct timespec atime, mtime;
-};
-
 /* Change and return the new attributes. @file (may be NULL) is used for the size. */
 int fs_setattr(struct fs *fs, struct fs_inode *inode, struct fs_file *file,
                const struct fs_setattr *set, struct fs_attr *out);
@@ -224,10 +188,6 @@ int fs_statfs(struct fs *fs, struct fs_inode *inode, struct statvfs *out);
 struct fs_file *fs_file_get(struct fs *fs, uint64_t fh, const struct fs_inode *inode);
 void fs_file_put(struct fs *fs, struct fs_file *file);
 uint64_t fs_file_id(const struct fs_file *file);
-
-enum {
-    FS_OPEN_KILL_SUIDGID = 1 << 0, /* with O_TRUNC: clear suid/sgid */
-};
 
 struct fs_opened {
     uint64_t fh;
@@ -255,18 +215,7 @@ int fs_close_error(struct fs *fs, struct fs_file *file);
 /* Whether it may ever say something in this share. (Of mounts below it nothing is known yet.) */
 bool fs_close_speaks(struct fs *fs);
 
-/* How one transfer is done: a file's flags may change from one to the next. */
-enum {
-    FS_WRITE_KILL_SUIDGID = 1 << 0, /* clear suid/sgid (the writer lacks CAP_FSETID) */
-    FS_WRITE_CACHE = 1 << 1,        /* delayed write from the guest's cache: @file may be any */
-    FS_WRITE_APPEND = 1 << 2,       /* at the end, wherever the offset is */
-    FS_WRITE_SYNC = 1 << 3,         /* durable before it returns, with all attributes */
-    FS_WRITE_DSYNC = 1 << 4,        /* the same with those that are needed to find the data */
-    FS_IO_DIRECT = 1 << 5,          /* past the host's page cache, if fs_config allows it */
-    FS_IO_NOATIME = 1 << 6, /* leaves the time of access, if fs_config and the owner allow */
-};
-
-/* The same of open(2) flags. */
+/* How a transfer is done (FS_WRITE_*, FS_IO_*) by open(2) flags. */
 unsigned fs_io_how(int flags);
 /* Those of the guest's open(2), as fs_io_how() gives them. */
 unsigned fs_file_how(const struct fs_file *file);
@@ -291,12 +240,6 @@ int fs_fsync(struct fs *fs, struct fs_file *file, bool datasync);
 int fs_syncfs(struct fs *fs, struct fs_inode *inode);
 
 /* ---- files mapped by somebody else ---- */
-
-enum {
-    FS_MAP = 1 << 0,       /* a mapping shows the file as the host sees it */
-    FS_MAP_WRITE = 1 << 1, /* it can be opened for writing: share, mount, permission allow it */
-    FS_MAP_SLOW = 1 << 2,  /* on a network or in another process: faults take long */
-};
 
 /* What can be done with @inode: FS_MAP_*; 0: not to be mapped at all (no regular file, layered and
  * pseudo file systems). Found out once for each inode. @attr: its attributes, if they are at hand,
@@ -343,9 +286,7 @@ ssize_t fs_getxattr(struct fs *fs, struct fs_inode *inode, const char *name, voi
                     size_t size);
 ssize_t fs_listxattr(struct fs *fs, struct fs_inode *inode, char *buf, size_t size);
 
-enum {
-    FS_XATTR_ACL_KILL_SGID = 1 << 0, /* FUSE_SETXATTR_ACL_KILL_SGID */
-};
+/* @how: FS_XATTR_*. */
 int fs_setxattr(struct fs *fs, struct fs_inode *inode, const char *name, const void *value,
                 size_t size, int flags, unsigned how);
 int fs_removexattr(struct fs *fs, struct fs_inode *inode, const char *name);

@@ -4,11 +4,11 @@
  *
  * That file belongs to one thread, and none but that may write to it. Threads come long after the
  * sandbox: so the directory of our threads and the link that names the calling one are held open
- * since before it (fs_config.task_fd, thread_fd), and each thread opens its own file when it needs
- * it first. Numbers of threads are those of that proc, not of our namespace. */
+ * since before it (host_config.task_fd, thread_fd), and each thread opens its own file when it
+ * needs it first. Numbers of threads are those of that proc, not of our namespace. */
 #include "virtiofsd/base/errno-text.h"
 #include "virtiofsd/base/log.h"
-#include "virtiofsd/fs/fs-priv.h"
+#include "virtiofsd/tree/host-priv.h"
 
 #include <stdlib.h>
 
@@ -30,10 +30,10 @@ static void file_free(gpointer p)
 static GPrivate label_file = G_PRIVATE_INIT(file_free);
 
 /* The calling thread's fscreate, opened for writing, or -errno. */
-static int open_own(struct fs *fs)
+static int open_own(struct host *h)
 {
     char link[64], name[96];
-    ssize_t n = readlinkat(fs->cfg.thread_fd, "", link, sizeof(link) - 1);
+    ssize_t n = readlinkat(h->thread_fd, "", link, sizeof(link) - 1);
 
     if (n < 0)
         return -errno;
@@ -42,36 +42,36 @@ static int open_own(struct fs *fs)
     if (!tid)
         return -ENOENT;
     g_snprintf(name, sizeof(name), "%s/attr/fscreate", tid + 1);
-    int fd = openat(fs->cfg.task_fd, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+    int fd = openat(h->task_fd, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
     return fd < 0 ? -errno : fd;
 }
 
-static int own_file(struct fs *fs)
+static int own_file(struct host *h)
 {
     struct label_file *f = g_private_get(&label_file);
 
-    if (G_LIKELY(f && f->serial == fs->serial))
+    if (G_LIKELY(f && f->serial == h->serial))
         return f->fd;
-    int fd = open_own(fs);
+    int fd = open_own(h);
     if (fd < 0)
         return fd;
     f = g_new(struct label_file, 1);
-    *f = (struct label_file){.serial = fs->serial, .fd = fd};
+    *f = (struct label_file){.serial = h->serial, .fd = fd};
     g_private_replace(&label_file, f);
     return fd;
 }
 
-bool fs_label_native(struct fs *fs, const struct fs_cred *cred)
+bool host_label_native(struct host *h, const struct fs_cred *cred)
 {
-    return cred && cred->secctx_name && fs->cfg.task_fd > 0 && cred->secctx_len > 0 &&
-           cred->secctx_len <= LABEL_MAX && fs_secctx_native(fs, cred);
+    return cred && cred->secctx_name && h->task_fd > 0 && cred->secctx_len > 0 &&
+           cred->secctx_len <= LABEL_MAX && host_secctx_native(cred);
 }
 
-int fs_label_begin(struct fs *fs, const struct fs_cred *cred)
+int host_label_begin(struct host *h, const struct fs_cred *cred)
 {
-    if (G_LIKELY(!fs_label_native(fs, cred)))
+    if (G_LIKELY(!host_label_native(h, cred)))
         return 0;
-    int fd = own_file(fs);
+    int fd = own_file(h);
     int rc = fd < 0 ? fd : write(fd, cred->secctx, cred->secctx_len) < 0 ? -errno : 1;
     if (rc == 1 || (fd >= 0 && rc == -EINVAL)) /* the host's policy has no such label */
         return rc;
@@ -79,7 +79,7 @@ int fs_label_begin(struct fs *fs, const struct fs_cred *cred)
     return 0;
 }
 
-void fs_label_end(int begun)
+void host_label_end(int begun)
 {
     struct label_file *f = g_private_get(&label_file);
     int keep = errno;

@@ -13,7 +13,7 @@
  *
  * On a mount of a part of a file system the kernel looks at all levels above for each level that it
  * goes up. So the time of the last way is bounded, not the depth. */
-#include "virtiofsd/fs/fs-priv.h"
+#include "virtiofsd/tree/host-priv.h"
 
 #include <time.h>
 
@@ -53,7 +53,7 @@ static int leap(int fd, unsigned levels, struct statx *stx)
     static const char path[] = UP512;
     AUTO_FD int up = openat(fd, levels ? path + sizeof(path) - 1 - 3 * (size_t)levels : ".",
                             O_PATH | O_DIRECTORY | O_CLOEXEC);
-    int rc = up < 0 ? fs_open_errno() : fs_statx_at(up, "", stx);
+    int rc = up < 0 ? host_open_errno() : host_statx_at(up, "", stx);
     return rc < 0 ? rc : steal_fd(&up);
 }
 
@@ -80,7 +80,7 @@ static int levels_within(const struct climb *c, int fd, unsigned most)
     AUTO_FD int at = dup(fd);
 
     if (at < 0)
-        return fs_open_errno();
+        return host_open_errno();
     while (most - low > 1) {
         struct statx here;
         unsigned mid = low + (most - low) / 2;
@@ -109,7 +109,7 @@ static int count_levels(const struct climb *c, int *fd, const struct statx *stx,
 
     *below = 0;
     if (at < 0)
-        return fs_open_errno();
+        return host_open_errno();
     for (;;) {
         unsigned levels = step;
         before = here;
@@ -124,7 +124,7 @@ static int count_levels(const struct climb *c, int *fd, const struct statx *stx,
         *fd = dup(at);
         *below += levels;
         if (*fd < 0)
-            return fs_open_errno();
+            return host_open_errno();
     }
 }
 
@@ -135,7 +135,7 @@ static int find_root(const struct climb *c, int fd, unsigned levels)
     AUTO_FD int at = dup(fd);
 
     if (at < 0)
-        return fs_open_errno();
+        return host_open_errno();
     for (unsigned step = LEAP_MIN, n; levels > 0; levels -= n) {
         n = MIN(step, levels);
         unsigned now = n;
@@ -167,7 +167,7 @@ static int find_top(struct climb *c, int root_fd)
         }
         here = above;
     }
-    return fs_open_errno();
+    return host_open_errno();
 }
 
 static int far_below_root(struct climb *c, int root_fd, int fd, const struct statx *stx)
@@ -176,7 +176,7 @@ static int far_below_root(struct climb *c, int root_fd, int fd, const struct sta
 
     for (unsigned i = 0; i < TRIES && rc == -ESTALE && cpu_ns() < c->end; i++) {
         AUTO_FD int at = dup(fd);
-        int high = at < 0 ? fs_open_errno() : find_top(c, root_fd);
+        int high = at < 0 ? host_open_errno() : find_top(c, root_fd);
         unsigned below = 0;
         int low = high < 0 ? high : count_levels(c, &at, stx, &below);
         if (low < 0)
@@ -190,23 +190,23 @@ static int far_below_root(struct climb *c, int root_fd, int fd, const struct sta
 }
 
 /* Whether the kernel's own limit lets us list @fd: then it is of the share. */
-static bool inside_fence(const struct fs *fs, int fd)
+static bool inside_fence(const struct host *h, int fd)
 {
-    AUTO_FD int real = fs->cfg.fenced ? openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    AUTO_FD int real = h->fenced ? openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
     return real >= 0;
 }
 
 /* Whether directory @fd, whose attributes are @stx, lies below the root or is it. */
-static int check_below_root(struct fs *fs, int fd, const struct statx *stx)
+static int check_below_root(struct host *h, int fd, const struct statx *stx)
 {
     struct climb c = {.end = cpu_ns() + BUDGET_NS};
     struct statx here = *stx, above;
-    int root_fd = fs_inode_fd(fs, fs->root);
-    int rc = root_fd < 0 ? root_fd : fs_statx_at(root_fd, "", &c.root);
+    int root_fd = host_fd(h, h->root);
+    int rc = root_fd < 0 ? root_fd : host_statx_at(root_fd, "", &c.root);
     AUTO_FD int at = rc < 0 ? -1 : dup(fd);
 
     if (at < 0)
-        return rc < 0 ? rc : fs_open_errno();
+        return rc < 0 ? rc : host_open_errno();
     for (unsigned level = 0; level < NEAR; level++) {
         if (same_place(&here, &c.root))
             return 0;
@@ -222,33 +222,29 @@ static int check_below_root(struct fs *fs, int fd, const struct statx *stx)
     return same_place(&here, &c.root) ? 0 : far_below_root(&c, root_fd, at, &here);
 }
 
-static bool on_roots_mount(const struct fs *fs, const struct statx *stx)
+static bool on_roots_mount(const struct host *h, const struct statx *stx)
 {
-    return fs->tree->root_is_mount && (stx->stx_mask & STATX_MNT_ID) &&
-           stx->stx_mnt_id == fs->root->mnt->mnt_id;
+    return h->root_is_mount && (stx->stx_mask & STATX_MNT_ID) &&
+           stx->stx_mnt_id == h->root->mnt->mnt_id;
 }
 
-int fs_lookup_up(struct fs *fs, struct fs_inode *inode, struct fs_entry *out)
+int host_up(struct tree *t, struct tree_node *dir, struct tree_found *out)
 {
-    if (!fs_inode_is(inode, S_IFDIR))
-        return -ENOTDIR;
-    int dir = fs_inode_fd(fs, inode);
-    if (dir < 0)
-        return dir;
+    struct host *h = host_of(t);
+    int from = host_fd(h, dir);
+    if (from < 0)
+        return from;
     struct statx stx;
-    AUTO_FD int fd = leap(dir, 1, &stx);
+    AUTO_FD int fd = leap(from, 1, &stx);
     if (fd < 0)
         return fd;
     int rc = 0;
-    if (!on_roots_mount(fs, &stx) && !inside_fence(fs, fd)) {
-        bool search = fs_search_begin(); /* on the way to the root nobody has asked for anything */
-        rc = check_below_root(fs, fd, &stx);
+    if (!on_roots_mount(h, &stx) && !inside_fence(h, fd)) {
+        bool search =
+            host_search_begin(); /* on the way to the root nobody has asked for anything */
+        rc = check_below_root(h, fd, &stx);
         if (search)
-            fs_search_end();
+            host_search_end();
     }
-    if (rc == 0)
-        rc = fs_inode_intern(fs, inode, &fd, &stx, &out->inode, NULL, NULL);
-    if (rc == 0)
-        fs_attr_from_statx(fs, &stx, &out->attr);
-    return rc;
+    return rc < 0 ? rc : host_found_stx(h, steal_fd(&fd), &stx, out);
 }

@@ -6,7 +6,7 @@
  * file's own descriptor would change what other queues are doing with it, and the delayed writes
  * that come by any handle of the inode. So each combination that is asked for has a descriptor of
  * its own, opened when it is first needed and closed with the file. */
-#include "virtiofsd/fs/fs-priv.h"
+#include "virtiofsd/tree/host-priv.h"
 
 #include <sys/vfs.h>
 
@@ -16,7 +16,7 @@ enum { SIDE_DIRECT = 1 << 0, SIDE_NOATIME = 1 << 1, SIDE_APPEND = 1 << 2, SIDES 
 #define REFUSED     (-2) /* and it will be again: not tried a second time */
 #define SECTOR_SIZE 512
 
-struct fs_sides {
+struct host_sides {
     _Atomic int fd[SIDES];
     atomic_uint block; /* what offsets and lengths of direct transfers are multiples of */
 };
@@ -28,9 +28,10 @@ static unsigned side_of(int flags)
 }
 
 /* The file's set, made at the first call; NULL without memory. */
-static struct fs_sides *sides_of(struct fs_file *f)
+static struct host_sides *sides_of(struct tree_file *f)
 {
-    struct fs_sides *s = atomic_load_explicit(&f->sides, memory_order_acquire), *none = NULL;
+    struct host_sides *s = atomic_load_explicit(&f->own, memory_order_acquire);
+    void *none = NULL;
 
     if (s)
         return s;
@@ -40,7 +41,7 @@ static struct fs_sides *sides_of(struct fs_file *f)
     for (unsigned i = 0; i < SIDES; i++)
         atomic_init(&s->fd[i], NOT_YET);
     atomic_init(&s->block, SECTOR_SIZE);
-    if (atomic_compare_exchange_strong(&f->sides, &none, s))
+    if (atomic_compare_exchange_strong(&f->own, &none, s))
         return s;
     free(s); /* another queue was faster */
     return none;
@@ -48,7 +49,7 @@ static struct fs_sides *sides_of(struct fs_file *f)
 
 /* Kernels before 6.1 do not tell: then the smallest that any device has, and where that does not do
  * the transfer itself says so. */
-static void learn_blocks(struct fs_sides *s, int fd)
+static void learn_blocks(struct host_sides *s, int fd)
 {
 #ifdef STATX_DIOALIGN
     struct statx stx;
@@ -64,18 +65,18 @@ static void learn_blocks(struct fs_sides *s, int fd)
 }
 
 /* Open the file once more with @want. Returns the descriptor or -errno. */
-static int open_side(struct fs *fs, struct fs_file *f, struct fs_sides *s, int want)
+static int open_side(struct host *h, struct tree_file *f, struct host_sides *s, int want)
 {
     char num[FD_NAME_LEN];
-    int none = NOT_YET, rc = fs_fds_take(fs);
+    int none = NOT_YET, rc = host_file_fd_take(h);
 
     if (rc < 0)
         return rc;
     AUTO_FD int fd =
-        openat(fs->cfg.proc_self_fd, fs_fd_name(num, f->fd), f->accmode | want | O_CLOEXEC);
+        openat(h->proc_self_fd, host_fd_name(num, f->fd), f->accmode | want | O_CLOEXEC);
     if (fd < 0) {
-        rc = fs_open_errno();
-        fs_fds_give(fs);
+        rc = host_open_errno();
+        host_file_fd_give(h);
         /* No such transfers on this file system; not our file. */
         if ((rc == -EINVAL && (want & O_DIRECT)) || (rc == -EPERM && (want & O_NOATIME)))
             atomic_compare_exchange_strong(&s->fd[side_of(want)], &none, REFUSED);
@@ -85,56 +86,56 @@ static int open_side(struct fs *fs, struct fs_file *f, struct fs_sides *s, int w
         learn_blocks(s, fd);
     if (atomic_compare_exchange_strong(&s->fd[side_of(want)], &none, fd))
         return steal_fd(&fd);
-    fs_fds_give(fs);
+    host_file_fd_give(h);
     return none == REFUSED ? -EINVAL : none;
 }
 
 /* The descriptor that has exactly @want, or -errno. */
-static int side(struct fs *fs, struct fs_file *f, int want)
+static int side(struct host *h, struct tree_file *f, int want)
 {
-    struct fs_sides *s = sides_of(f);
+    struct host_sides *s = sides_of(f);
     if (!s)
         return -ENOMEM;
     int fd = atomic_load_explicit(&s->fd[side_of(want)], memory_order_acquire);
     if (fd == REFUSED)
         return -EINVAL;
-    return fd >= 0 ? fd : open_side(fs, f, s, want);
+    return fd >= 0 ? fd : open_side(h, f, s, want);
 }
 
-int fs_side(struct fs *fs, struct fs_file *f, int want, int matters, int *got)
+int host_side(struct host *h, struct tree_file *f, int want, int matters, int *got)
 {
     *got = want;
     if (G_LIKELY(((want ^ f->kind) & matters) == 0))
         return f->fd;
-    int fd = side(fs, f, want);
+    int fd = side(h, f, want);
     if (fd < 0 && (want & O_DIRECT)) /* it was never more than a wish */
-        return fs_side(fs, f, want & ~O_DIRECT, matters, got);
+        return host_side(h, f, want & ~O_DIRECT, matters, got);
     if (fd < 0 && (want & O_NOATIME))
-        return fs_side(fs, f, want & ~O_NOATIME, matters, got);
+        return host_side(h, f, want & ~O_NOATIME, matters, got);
     if (fd < 0 && (matters & O_NOATIME)) /* opened so, and now without */
         return f->fd;
     return fd;
 }
 
-unsigned fs_side_block(struct fs_file *f)
+unsigned host_side_block(struct tree_file *f)
 {
-    struct fs_sides *s = atomic_load_explicit(&f->sides, memory_order_acquire);
+    struct host_sides *s = atomic_load_explicit(&f->own, memory_order_acquire);
     return s ? atomic_load_explicit(&s->block, memory_order_relaxed) : SECTOR_SIZE;
 }
 
-void fs_sides_close(struct fs *fs, struct fs_file *f)
+void host_sides_close(struct host *h, struct tree_file *f)
 {
-    struct fs_sides *s = atomic_load(&f->sides);
+    struct host_sides *s = atomic_load(&f->own);
 
     for (unsigned i = 0; s && i < SIDES; i++) {
         int fd = atomic_load(&s->fd[i]);
         if (fd < 0)
             continue;
         close(fd);
-        fs_fds_give(fs);
+        host_file_fd_give(h);
     }
     free(s);
-    atomic_store(&f->sides, NULL);
+    atomic_store(&f->own, NULL);
 }
 
 /* ---- who needs what from the start ---- */
@@ -157,13 +158,13 @@ static bool weak_append(uint32_t magic)
     return false;
 }
 
-bool fs_appends_by_fd(struct fs *fs, const struct fs_file *f)
+bool host_appends_by_fd(struct host *h, const struct tree_file *f)
 {
-    struct fs_mnt *mnt = f->inode->mnt;
+    struct host_mnt *mnt = host_mnt(f->node);
     struct statfs st;
     uint8_t known = atomic_load_explicit(&mnt->append, memory_order_relaxed);
 
-    if (atomic_load_explicit(&fs->no_rwf, memory_order_relaxed))
+    if (atomic_load_explicit(&h->no_rwf, memory_order_relaxed))
         return true;
     if (known == APPEND_UNKNOWN && fstatfs(f->fd, &st) == 0) {
         known = weak_append((uint32_t)st.f_type) ? APPEND_BY_FD : APPEND_BY_FLAG;
@@ -172,27 +173,27 @@ bool fs_appends_by_fd(struct fs *fs, const struct fs_file *f)
     return known == APPEND_BY_FD;
 }
 
-bool fs_sides_asked(struct fs *fs, const struct fs_inode *inode, int asked)
+bool host_sides_asked(struct host *h, const struct tree_node *node, int asked)
 {
-    if ((asked & O_DIRECT) && fs->cfg.allow_direct_io)
+    if ((asked & O_DIRECT) && h->allow_direct_io)
         return true;
     if (!(asked & O_APPEND) || (asked & O_ACCMODE) == O_RDONLY)
         return false;
-    return atomic_load_explicit(&inode->mnt->append, memory_order_relaxed) != APPEND_BY_FLAG ||
-           atomic_load_explicit(&fs->no_rwf, memory_order_relaxed);
+    return atomic_load_explicit(&host_mnt(node)->append, memory_order_relaxed) != APPEND_BY_FLAG ||
+           atomic_load_explicit(&h->no_rwf, memory_order_relaxed);
 }
 
-int fs_sides_ready(struct fs *fs, struct fs_file *f)
+int host_sides_ready(struct host *h, struct tree_file *f)
 {
     int rc = 0;
 
-    if ((f->asked & O_DIRECT) && fs->cfg.allow_direct_io)
-        rc = side(fs, f, O_DIRECT | (f->kind & O_APPEND));
+    if ((f->asked & O_DIRECT) && h->allow_direct_io)
+        rc = side(h, f, O_DIRECT | (f->kind & O_APPEND));
     /* A file system without them says so at open(2), and that is where a program expects it. */
     if (rc == -EINVAL || rc == -ENFILE)
         return rc;
     if ((f->asked & O_APPEND) && f->accmode != O_RDONLY && !(f->kind & O_APPEND) &&
-        fs_appends_by_fd(fs, f))
-        rc = side(fs, f, O_APPEND);
+        host_appends_by_fd(h, f))
+        rc = side(h, f, O_APPEND);
     return rc == -ENFILE ? rc : 0;
 }

@@ -10,7 +10,7 @@
  * What was proved is remembered beyond the inode, so that a guest which forgets files and comes
  * back to them does not pay again: a word for each, in a table that later ones overwrite. The word
  * is a digest with secret multipliers, since a guest has a say in what is in handles. */
-#include "virtiofsd/fs/fs-priv.h"
+#include "virtiofsd/tree/host-priv.h"
 
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -21,27 +21,27 @@
 #define WORDS     (4 + MAX_HANDLE_SZ / 4)
 #define TYPE_MASK UINT64_C(15)
 
-struct fs_proofs {
+struct host_proofs {
     uint64_t key[2][WORDS + 1];
     _Atomic uint64_t word[PROOFS]; /* digest, its low bits the type; 0 = none */
 };
 
-int fs_proofs_init(struct fs *fs)
+int host_proofs_init(struct host *h)
 {
     /* Its pages come with their use. */
-    struct fs_proofs *p = mmap(NULL, sizeof(*p), PROT_READ | PROT_WRITE,
-                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    struct host_proofs *p = mmap(NULL, sizeof(*p), PROT_READ | PROT_WRITE,
+                                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED)
         return -ENOMEM;
-    fs->tree->proofs = p;
+    h->proofs = p;
     return getrandom(p->key, sizeof(p->key), 0) == (ssize_t)sizeof(p->key) ? 0 : -EIO;
 }
 
-void fs_proofs_fini(struct fs *fs)
+void host_proofs_fini(struct host *h)
 {
-    if (fs->tree->proofs)
-        munmap(fs->tree->proofs, sizeof(*fs->tree->proofs));
-    fs->tree->proofs = NULL;
+    if (h->proofs)
+        munmap(h->proofs, sizeof(*h->proofs));
+    h->proofs = NULL;
 }
 
 /* The top half of a sum of products with secret factors: two inputs rarely have the same. */
@@ -53,57 +53,57 @@ static uint64_t half_digest(const uint64_t key[WORDS + 1], const uint32_t *v, un
     return sum >> 32;
 }
 
-/* The word that says that the handle of @inode leads to a file of its type. */
-static uint64_t word_of(const struct fs_proofs *p, const struct fs_inode *inode)
+/* The word that says that the handle of @node leads to a file of its type. */
+static uint64_t word_of(const struct host_proofs *p, const struct tree_node *node)
 {
-    const struct file_handle *h = inode->handle;
-    uint32_t v[WORDS] = {(uint32_t)inode->mnt->dev, (uint32_t)(inode->mnt->dev >> 32),
+    const struct file_handle *h = node->own;
+    uint32_t v[WORDS] = {(uint32_t)node->mnt->dev, (uint32_t)(node->mnt->dev >> 32),
                          (uint32_t)h->handle_type, h->handle_bytes};
     unsigned n = 4 + (h->handle_bytes + 3) / 4;
 
     memcpy(v + 4, h->f_handle, h->handle_bytes);
     uint64_t d = half_digest(p->key[0], v, n) << 32 | half_digest(p->key[1], v, n);
-    return (d & ~TYPE_MASK) | inode->type;
+    return (d & ~TYPE_MASK) | node->type;
 }
 
 /* Its place: numbers in a row lie in a row, as those of one directory mostly do. */
-static _Atomic uint64_t *place_of(struct fs_proofs *p, const struct fs_inode *inode)
+static _Atomic uint64_t *place_of(struct host_proofs *p, const struct tree_node *node)
 {
-    return &p->word[(inode->ino + inode->mnt->salt) % PROOFS];
+    return &p->word[(node->ino + node->mnt->salt) % PROOFS];
 }
 
-void fs_proof_recall(struct fs *fs, struct fs_inode *inode)
+void host_proof_recall(struct host *h, struct tree_node *node)
 {
-    struct fs_proofs *p = fs->tree->proofs;
+    struct host_proofs *p = h->proofs;
 
-    if (p && atomic_load_explicit(place_of(p, inode), memory_order_relaxed) == word_of(p, inode))
-        atomic_fetch_or(&inode->flags, INODE_PROVED);
+    if (p && atomic_load_explicit(place_of(p, node), memory_order_relaxed) == word_of(p, node))
+        atomic_fetch_or(&node->flags, NODE_PROVED);
 }
 
-static bool same_file(const struct fs_inode *inode, const struct statx *stx)
+static bool same_file(const struct tree_node *node, const struct statx *stx)
 {
-    return inode->type == (stx->stx_mode & S_IFMT) >> 12 && inode->ino == stx->stx_ino &&
-           inode->mnt->dev == makedev(stx->stx_dev_major, stx->stx_dev_minor) &&
-           inode->btime_ns == fs_btime(stx);
+    return node->type == (stx->stx_mode & S_IFMT) >> 12 && node->ino == stx->stx_ino &&
+           node->mnt->dev == makedev(stx->stx_dev_major, stx->stx_dev_minor) &&
+           node->btime_ns == tree_btime(stx);
 }
 
-int fs_proof_take(struct fs *fs, struct fs_inode *inode, int fd)
+int host_proof_take(struct host *h, struct tree_node *node, int fd)
 {
-    struct fs_proofs *p = fs->tree->proofs;
+    struct host_proofs *p = h->proofs;
     struct statx stx;
-    int rc = fs_statx_at(fd, "", &stx);
+    int rc = host_statx_at(fd, "", &stx);
 
     if (rc < 0)
         return rc;
-    if (!same_file(inode, &stx)) {
-        fs_inode_unhash(fs, inode);
+    if (!same_file(node, &stx)) {
+        h->tree.core.gone(h->tree.core.user, node);
         return -ESTALE;
     }
     /* Where handles are of an unknown form they may have no generation: again each time. */
-    if (!fs_layout_known(inode->mnt))
+    if (!host_layout_known(host_mnt(node)))
         return 0;
-    atomic_fetch_or(&inode->flags, INODE_PROVED);
+    atomic_fetch_or(&node->flags, NODE_PROVED);
     if (p)
-        atomic_store_explicit(place_of(p, inode), word_of(p, inode), memory_order_relaxed);
+        atomic_store_explicit(place_of(p, node), word_of(p, node), memory_order_relaxed);
     return 0;
 }

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * A bound on descriptors of inodes, where the tree can do without them.
+ *
+ * With more of them open than the soft limit, a clock sweep closes those that were not used since
+ * its last round and that nobody but the guest's lookups refers to. */
+#include "virtiofsd/fs/fs-priv.h"
+
+#include <unistd.h>
+
+#define SWEEP_LOOK  64 /* inodes looked at for one that may go */
+#define SWEEP_CLOSE 4  /* descriptors closed in one go, so that one request pays little */
+
+static bool may_go(const struct fs *fs, struct fs_inode *i)
+{
+    uint64_t s = atomic_load_explicit(&i->node.state, memory_order_acquire);
+
+    if (fs_state_refs(s) != 1 || fs_state_fd(s) < 0 || atomic_load(&i->nlookup) == 0 ||
+        i == fs->root || atomic_load_explicit(&i->node.mnt->no_rest, memory_order_relaxed))
+        return false;
+    return !(atomic_fetch_and(&i->node.flags, (uint8_t)~NODE_USED) & NODE_USED);
+}
+
+/* How far the hand goes in one move. It passes every inode, with a descriptor or without, and lets
+ * each go at its second visit: twice around must take fewer moves than there are descriptors
+ * between the limits, however many inodes are known. */
+static uint64_t reach(const struct fs *fs)
+{
+    uint64_t moves =
+        fs->inode_fds_hard > fs->inode_fds_soft ? fs->inode_fds_hard - fs->inode_fds_soft : 1;
+    return SWEEP_LOOK + 4 * (uint64_t)fs->shared->n_inodes / moves;
+}
+
+/* Move the hand to the next inode that may go and take a reference on it. */
+static struct fs_inode *pick(struct fs *fs)
+{
+    AUTO_LOCK(&fs->shared->table_lock);
+    uint32_t high = atomic_load(&fs->shared->inodes.high);
+    uint64_t look = reach(fs);
+
+    for (uint64_t n = 0; n < look; n++) {
+        if (fs->shared->hand >= high)
+            fs->shared->hand = FS_ROOT_ID + 1;
+        if (fs->shared->hand >= high)
+            return NULL;
+        struct fs_inode *i = fs_table_at(&fs->shared->inodes, fs->shared->hand++);
+        if (may_go(fs, i))
+            return fs_inode_ref(i);
+    }
+    return NULL;
+}
+
+/* Close the descriptor of an inode from pick() and drop that reference, unless somebody else has
+ * come to use it: then only the latter. */
+static void close_picked(struct fs *fs, struct fs_inode *inode)
+{
+    struct tree *tree = fs_tree(inode);
+    int fd = tree_node_fd(&inode->node);
+    void *own = NULL;
+    bool closed = false;
+
+    if (fd >= 0 && tree->ops->rest && tree->ops->rest(tree, &inode->node, fd, &own) == 0) {
+        AUTO_LOCK(&fs->shared->table_lock);
+        /* Nobody but us and, since they cannot end without the lock, the guest's lookups. */
+        uint64_t alone = 2 * INODE_REF | (uint32_t)fd;
+        if (!inode->node.own)
+            inode->node.own = g_steal_pointer(&own);
+        if (atomic_load(&inode->nlookup) > 0)
+            closed = atomic_compare_exchange_strong(&inode->node.state, &alone,
+                                                    INODE_REF | (uint32_t)TREE_NO_FD);
+    }
+    if (!closed)
+        fd = TREE_NO_FD;
+    tree->ops->drop(tree, fd, own);
+    if (!closed) {
+        fs_inode_put(fs, inode);
+        return;
+    }
+    atomic_fetch_sub_explicit(&fs->shared->inode_fds, 1, memory_order_relaxed);
+}
+
+void fs_sweep(struct fs *fs)
+{
+    if (!fs->rests)
+        return;
+    for (int n = 0; n < SWEEP_CLOSE; n++) {
+        if (atomic_load_explicit(&fs->shared->inode_fds, memory_order_relaxed) <=
+            fs->inode_fds_soft)
+            return;
+        struct fs_inode *inode = pick(fs);
+        if (!inode)
+            return;
+        close_picked(fs, inode);
+    }
+}
+
+struct fs_inode *fs_sweep_one(struct fs *fs, uint64_t id)
+{
+    struct fs_inode *inode = fs_inode_get(fs, id);
+
+    if (!inode)
+        return NULL;
+    atomic_fetch_and(&inode->node.flags, (uint8_t)~INODE_QUEUED);
+    uint64_t s = atomic_load(&inode->node.state);
+    bool used = atomic_fetch_and(&inode->node.flags, (uint8_t)~NODE_USED) & NODE_USED;
+    if (fs_state_fd(s) >= 0 && (used || tree_node_is_young(&inode->node)))
+        return inode;
+    if (fs_state_fd(s) >= 0 && fs_state_refs(s) == 2)
+        close_picked(fs, inode);
+    else
+        fs_inode_put_later(fs, inode, NULL); /* without entering it into the queue again */
+    return NULL;
+}

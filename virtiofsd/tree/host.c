@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The host's directory: its table of verbs, start, end, and the small things that all share. */
+#include "virtiofsd/base/errno-text.h"
+#include "virtiofsd/tree/host-priv.h"
+
+#include <stdlib.h>
+
+const char *host_fd_name(char buf[FD_NAME_LEN], int fd)
+{
+    char *p = buf + FD_NAME_LEN;
+    unsigned v = (unsigned)fd;
+
+    *--p = '\0';
+    do {
+        *--p = (char)('0' + v % 10);
+        v /= 10;
+    } while (v);
+    return p;
+}
+
+int host_statx_at(int fd, const char *name, struct statx *stx)
+{
+    int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | (*name ? 0 : AT_EMPTY_PATH);
+    return statx(fd, name, flags, TREE_STATX_MASK, stx) == 0 ? 0 : -errno;
+}
+
+static void close_if(int fd, int none)
+{
+    if (fd > none)
+        close(fd);
+}
+
+static void host_free(struct tree *t)
+{
+    struct host *h = host_of(t);
+
+    host_proofs_fini(h);
+    close_if(h->proc_self_fd, -1);
+    close_if(h->task_fd, 0);
+    close_if(h->thread_fd, 0);
+    g_free(h->cap_name);
+    g_free(h);
+}
+
+static const struct tree_ops host_ops = {
+    .mnt_new = host_mnt_new,
+    .mnt_free = host_mnt_free,
+    .same = host_same,
+    .same_for_sure = host_same_for_sure,
+    .enter = host_enter,
+    .settle = host_settle,
+    .adopt = host_adopt,
+    .rest = host_rest,
+    .drop = host_drop,
+    .free = host_free,
+    .act_as = host_act_as,
+    .act_done = host_act_done,
+    .lookup = host_lookup,
+    .complete = host_complete,
+    .up = host_up,
+    .make = host_make,
+    .link = host_link,
+    .unlink = host_unlink,
+    .rename = host_rename,
+    .readlink = host_readlink,
+    .statx = host_statx,
+    .stat = host_stat,
+    .setattr = host_setattr,
+    .statfs = host_statfs,
+    .open = host_open,
+    .create = host_create,
+    .close = host_close,
+    .close_error = host_close_error,
+    .read = host_read,
+    .write = host_write,
+    .lseek = host_lseek,
+    .fallocate = host_fallocate,
+    .copy = host_copy,
+    .fsync = host_fsync,
+    .syncfs = host_syncfs,
+    .readdir = host_readdir,
+    .mount_kind = host_mount_kind,
+    .may_map_write = host_may_map_write,
+    .map_open = host_map_open,
+    .map_store = host_map_store,
+    .getxattr = host_getxattr,
+    .listxattr = host_listxattr,
+    .setxattr = host_setxattr,
+    .removexattr = host_removexattr,
+    .kill_sgid = host_kill_sgid,
+    .lock_open = host_lock_open,
+    .flock = host_flock,
+};
+
+static int start(struct host *h, const struct host_config *cfg, struct tree_found *root,
+                 GError **err)
+{
+    int root_fd = cfg->root_fd;
+
+    *root = (struct tree_found){.complete = true, .fd = root_fd};
+    int rc = host_statx_at(root_fd, "", &root->stx);
+
+    if (rc == 0 && !S_ISDIR(root->stx.stx_mode))
+        rc = -ENOTDIR;
+    if (rc == 0) {
+        h->root_is_mount = (root->stx.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+        rc = cfg->handles ? host_handles_init(h, root_fd, err) : 0;
+        if (rc < 0)
+            return rc; /* which has said why */
+        h->tree.rests = h->handles;
+        rc = h->handles ? host_proofs_init(h) : 0;
+    }
+    if (rc < 0)
+        g_set_error(err, G_FILE_ERROR, g_file_error_from_errno(-rc), "shared directory: %s",
+                    errno_text(-rc));
+    return rc;
+}
+
+struct tree *host_new(const struct host_config *cfg, const struct tree_core *core,
+                      struct tree_found *root, GError **err)
+{
+    static atomic_uint serial;
+    struct host *h = g_new0(struct host, 1);
+
+    *h = (struct host){
+        .tree = {.ops = &host_ops, .core = *core},
+        .proc_self_fd = cfg->proc_self_fd,
+        .task_fd = cfg->task_fd,
+        .thread_fd = cfg->thread_fd,
+        .handles_must = cfg->handles_must,
+        .fenced = cfg->fenced,
+        .allow_direct_io = cfg->allow_direct_io,
+        .preserve_noatime = cfg->preserve_noatime,
+        .uid = geteuid(),
+        .gid = getegid(),
+        .serial = atomic_fetch_add(&serial, 1) + 1,
+        .cap_name = g_strdup(cfg->cap_name),
+    };
+    if (start(h, cfg, root, err) == 0)
+        return &h->tree;
+    close_if(cfg->root_fd, -1);
+    host_free(&h->tree);
+    return NULL;
+}
