@@ -32,6 +32,7 @@
 #include <stdint.h>
 
 #include "sandbox/sb-policy.h"
+#include "virtiofsd/base/notify.h"
 #include <sys/statvfs.h>
 
 struct sb_config {
@@ -46,6 +47,9 @@ struct sb_config {
     /* struct sock_files of the daemon's sockets, or NULL. The keeper removes them at the end; the
      * daemon itself keeps no way to them, and where there is no keeper no more than their lock. */
     GPtrArray *files;
+    /* Of notify_open(), or 0. The keeper's, where there is one: it is the process that the service
+     * manager knows; else it stays the caller's. */
+    int notify_fd;
 };
 
 struct sb_result {
@@ -71,11 +75,11 @@ void sb_close_inherited(const int *keep, unsigned n);
  * whichever process failed: the caller prints it and exits with a failure. */
 bool sb_enter(const struct sb_config *cfg, struct sb_result *out, GError **err);
 
-/* Tell the keeper that something has begun: a front-end has connected, a guest has mounted. It
- * looks then, and some times in the ten seconds after, whether it was moved to other control
+/* Tell the keeper how far the daemon is; it tells the service manager. When something has begun it
+ * also looks, and again some times in the ten seconds after, whether it was moved to other control
  * groups, and moves the daemon there: managers know only the process that they started. Any thread;
- * never waits. -1: nothing. */
-void sb_keeper_tell(int keeper_fd);
+ * never waits. */
+void sb_keeper_tell(int keeper_fd, enum notify what);
 
 /* ---- capabilities ---- */
 

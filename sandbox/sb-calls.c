@@ -96,7 +96,7 @@ const struct sb_call sb_calls[] = {
     {"recvmsg", C | W, "messages with descriptors; a worker: the back-end channel"},
     {"sendmsg", C | W, "the same"},
     {"recvfrom", C | W, "the same without descriptors"},
-    {"sendto", C | W | L, "log lines to syslog"},
+    {"sendto", C | W | L | K, "log lines to syslog, word to the service manager"},
     {"accept4", C, "the front-end connects"},
     {"accept", C, "the same"},
     {"shutdown", C, "hang up on the front-end"},

@@ -69,7 +69,7 @@ static bool enter_namespace(const struct sb_config *cfg, int share_fd, struct sb
                        "cannot make a pid namespace (no CAP_SYS_ADMIN? then use --sandbox=chroot, "
                        "or --sandbox=none inside a container)");
     }
-    if (sb_keeper_fork(&keeper, cfg->files, err) < 0)
+    if (sb_keeper_fork(&keeper, cfg, err) < 0)
         return false;
     if (cfg->files)
         g_ptr_array_set_size(cfg->files, 0);

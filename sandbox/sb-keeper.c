@@ -38,6 +38,9 @@ struct keeper {
     int64_t deaf_ms; /* no mail until then */
     int64_t word_ms; /* when the daemon sent word; looks done since */
     unsigned looks;
+    int notify_fd;   /* 0: nobody is to be told */
+    unsigned untold; /* bit n: enum notify n is still to be sent */
+    bool stopping;
 };
 
 static void remove_files(const struct keeper *k)
@@ -50,6 +53,8 @@ static void remove_files(const struct keeper *k)
 static G_NORETURN void end_like(const struct keeper *k, int status)
 {
     remove_files(k);
+    if (!k->stopping) /* the daemon had no time to say so, or its words are not read yet */
+        notify_send(k->notify_fd, NOTIFY_STOPPING, 0);
     if (!WIFSIGNALED(status))
         _exit(WEXITSTATUS(status));
 
@@ -63,16 +68,17 @@ static G_NORETURN void end_like(const struct keeper *k, int status)
     _exit(128 + sig); /* the signal of a stop, or one that this process may not die of */
 }
 
-/* Close all descriptors but the mailbox, whose end tells the daemon of our death, and those of the
- * files. */
+/* Close all descriptors but the mailbox, whose end tells the daemon of our death, those of the
+ * files and the service manager's. */
 static void close_others(const struct keeper *k)
 {
-    unsigned len = k->files ? k->files->len : 0, n = 1 + SOCK_FILES_FDS * len;
+    unsigned len = k->files ? k->files->len : 0, n = 2 + SOCK_FILES_FDS * len;
     g_autofree int *keep = g_new(int, n);
 
     keep[0] = k->mail_fd;
+    keep[1] = k->notify_fd;
     for (unsigned i = 0; i < len; i++)
-        sock_files_fds(g_ptr_array_index(k->files, i), keep + 1 + (gsize)SOCK_FILES_FDS * i);
+        sock_files_fds(g_ptr_array_index(k->files, i), keep + 2 + (gsize)SOCK_FILES_FDS * i);
     sb_close_inherited(keep, n);
 }
 
@@ -162,25 +168,62 @@ static bool ends_daemon(int sig)
     return sig == SIGTERM || sig == SIGINT || sig == SIGHUP || sig == SIGQUIT;
 }
 
+/* Send what is to be sent, READY=1 first, the latest state after it. What the manager has no room
+ * for is sent when we wake up next, which is soon then. */
+static void tell_manager(struct keeper *k)
+{
+    for (unsigned i = 0; i < NOTIFY_COUNT; i++) {
+        if (!(k->untold & 1u << i))
+            continue;
+        if (!notify_send(k->notify_fd, (enum notify)i, 0)) {
+            k->deaf_ms = now_ms() + DEAF_MS;
+            return;
+        }
+        k->untold &= ~(1u << i);
+    }
+}
+
+/* @what is the daemon's last word, or ours. A state takes the place of the one before. */
+static void note(struct keeper *k, enum notify what)
+{
+    if (k->stopping)
+        return;
+    if (what != NOTIFY_READY)
+        k->untold &= 1u << NOTIFY_READY;
+    k->untold |= 1u << what;
+    k->stopping = what == NOTIFY_STOPPING;
+}
+
 static void pass_on(struct keeper *k, int sig)
 {
     if (ends_daemon(sig) && k->end_ms)
         end_hard(k);
     kill(k->child, sig);
-    if (ends_daemon(sig))
-        k->end_ms = now_ms() + GRACE_MS;
+    if (!ends_daemon(sig))
+        return;
+    k->end_ms = now_ms() + GRACE_MS;
+    note(k, NOTIFY_STOPPING);
+    tell_manager(k);
 }
 
-/* What the bytes are does not matter, nor how many: something has begun. */
+/* Each byte is an enum notify, or nonsense. */
 static void read_mail(struct keeper *k)
 {
-    char words[64];
+    uint8_t words[64];
+    ssize_t n = read(k->mail_fd, words, sizeof(words));
 
-    if (read(k->mail_fd, words, sizeof(words)) <= 0)
+    if (n <= 0)
         return;
-    k->word_ms = now_ms();
-    k->deaf_ms = k->word_ms + DEAF_MS;
-    k->looks = 0;
+    for (ssize_t i = 0; i < n; i++) {
+        if (words[i] < NOTIFY_COUNT)
+            note(k, (enum notify)words[i]);
+        if (words[i] == NOTIFY_FRONT_END || words[i] == NOTIFY_MOUNTED) {
+            k->word_ms = now_ms();
+            k->looks = 0;
+        }
+    }
+    k->deaf_ms = now_ms() + DEAF_MS;
+    tell_manager(k);
 }
 
 /* What is due now. */
@@ -190,8 +233,10 @@ static void do_due(struct keeper *k)
 
     if (k->end_ms && now >= k->end_ms)
         end_hard(k);
-    if (k->deaf_ms && now >= k->deaf_ms)
+    if (k->deaf_ms && now >= k->deaf_ms) {
         k->deaf_ms = 0;
+        tell_manager(k);
+    }
     if (look && now >= look) {
         sb_cgroup_follow(k->root_fd, k->child);
         k->looks++;
@@ -213,9 +258,9 @@ static G_NORETURN void keep(struct keeper *k)
     }
 }
 
-int sb_keeper_fork(struct sb_keeper *link, const GPtrArray *files, GError **err)
+int sb_keeper_fork(struct sb_keeper *link, const struct sb_config *cfg, GError **err)
 {
-    struct keeper k = {.files = files};
+    struct keeper k = {.files = cfg->files, .notify_fd = cfg->notify_fd};
     sigset_t caller_mask;
     int mail[2];
 
@@ -237,6 +282,8 @@ int sb_keeper_fork(struct sb_keeper *link, const GPtrArray *files, GError **err)
     k.child = fork();
     if (k.child == 0) {
         close(mail[0]);
+        if (cfg->notify_fd > 0)
+            close(cfg->notify_fd);
         sigprocmask(SIG_SETMASK, &caller_mask, NULL);
         return 0;
     }
@@ -263,10 +310,8 @@ bool sb_keeper_bind(const struct sb_keeper *link, GError **err)
     return true;
 }
 
-void sb_keeper_tell(int mail_fd)
+void sb_keeper_tell(int keeper_fd, enum notify what)
 {
-    char word = 0;
-
-    if (mail_fd >= 0)
-        (void)!write(mail_fd, &word, 1);
+    uint8_t word = (uint8_t)what;
+    (void)!write(keeper_fd, &word, 1);
 }

@@ -27,9 +27,9 @@ struct sb_keeper {
     int mail_fd; /* a pipe to the keeper, which has no reader when that has ended */
 };
 
-/* Fork. Returns 0 in the child with @link filled, never in the parent, which removes @files (struct
- * sock_files; may be NULL) in the end; -1 with @err set when there is no child. */
-int sb_keeper_fork(struct sb_keeper *link, const GPtrArray *files, GError **err);
+/* Fork. Returns 0 in the child with @link filled, never in the parent, which removes @cfg->files in
+ * the end and sends on @cfg->notify_fd; -1 with @err set when there is no child. */
+int sb_keeper_fork(struct sb_keeper *link, const struct sb_config *cfg, GError **err);
 /* In the child, once its ids no longer change: die with the keeper. */
 bool sb_keeper_bind(const struct sb_keeper *link, GError **err);
 

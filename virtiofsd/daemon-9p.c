@@ -39,6 +39,7 @@ struct daemon_9p {
     GThread *dev_thread, *sock_thread;
     atomic_bool failed; /* it was logged */
     void (*thread_start)(void *user);
+    void (*session)(void *user, bool begins);
     void *user;
 };
 
@@ -137,6 +138,12 @@ static void dev_reset(void *user)
     p9_conn_reset(x->conn);
 }
 
+static void dev_session(void *user, bool begins)
+{
+    struct daemon_9p *x = user;
+    x->session(x->user, begins);
+}
+
 static void thread_start(void *user)
 {
     struct daemon_9p *x = user;
@@ -146,7 +153,8 @@ static void thread_start(void *user)
 /* VIRTIO's device 9: le16 tag_len, u8 tag[tag_len]; one queue. */
 static void make_dev(struct daemon_9p *x)
 {
-    static const struct vu_dev_ops ops = {dev_handle, dev_drain, dev_reset, NULL, thread_start};
+    static const struct vu_dev_ops ops = {dev_handle, dev_drain, dev_reset, dev_session,
+                                          thread_start};
     const struct options *o = x->o;
     uint8_t config[sizeof(uint16_t) + OPT_TAG_MAX];
     size_t len = MIN(strlen(o->tag), (size_t)OPT_TAG_MAX);
@@ -188,12 +196,13 @@ static void make_sock(struct daemon_9p *x)
     g_array_set_size(x->endpoints, 0);
 }
 
-bool daemon_9p_make(struct daemon_9p *x, struct fs *fs, void (*start)(void *user), void *user,
-                    GError **err)
+bool daemon_9p_make(struct daemon_9p *x, struct fs *fs, void (*start)(void *user),
+                    void (*session)(void *user, bool begins), void *user, GError **err)
 {
     const struct options *o = x->o;
 
     x->thread_start = start;
+    x->session = session;
     x->user = user;
     x->fs = fs_view(fs);
     if (!x->fs) {

@@ -22,9 +22,10 @@ struct daemon_9p *daemon_9p_open(const struct options *o, int *listen_fd, int *c
                                  GPtrArray *files, GError **err);
 
 /* The servers over a view of @fs, inside the sandbox. @thread_start gets @user first of all in
- * every thread that works on requests. Returns false with @err. */
+ * every thread that works on requests, and @session as struct vu_dev_ops has it. Returns false with
+ * @err. */
 bool daemon_9p_make(struct daemon_9p *x, struct fs *fs, void (*thread_start)(void *user),
-                    void *user, GError **err);
+                    void (*session)(void *user, bool begins), void *user, GError **err);
 
 /* Serve in threads. Returns false with @err. */
 bool daemon_9p_begin(struct daemon_9p *x, GError **err);

@@ -17,6 +17,7 @@
 #include "virtiofsd/base/errno-text.h"
 #include "virtiofsd/base/fd-kind.h"
 #include "virtiofsd/base/log.h"
+#include "virtiofsd/base/notify.h"
 #include "virtiofsd/base/sock-files.h"
 #include "virtiofsd/base/trim.h"
 #include "virtiofsd/daemon-9p.h"
@@ -25,6 +26,8 @@
 #include "virtiofsd/daemon-signal.h"
 #include "virtiofsd/fs/fs.h"
 #include "virtiofsd/fuse/fuse-srv.h"
+
+#define NOTIFY_WAIT_MS 5000 /* for room at the service manager's */
 
 /* Owns everything. Lock order, outermost first: ring -> FUSE negotiation -> DAX window (three:
  * dax/dax-window.h) -> open-file table -> inode table -> one open directory. None is held across a
@@ -38,7 +41,9 @@ struct daemon {
     int null_fd;      /* opened while there is a /dev */
     uint64_t nofile;  /* the limit in force */
     enum sb_action seccomp;
-    int keeper_fd; /* as of struct sb_result */
+    int keeper_fd;  /* as of struct sb_result */
+    bool announced; /* a service manager wants to know how far we are */
+    int notify_fd;  /* and is told here, unless the keeper does it */
     struct daemon_policy policy;
     struct sb_statfs *statfs; /* NULL: the share's own numbers */
     struct fs *fs;
@@ -145,6 +150,7 @@ static bool enter_sandbox(struct daemon *d, struct sb_result *out, GError **err)
         .labels = o->fuse.security_label != FUSE_ASK_NEVER,
         .caps_add = d->policy.caps_add,
         .caps_del = d->policy.caps_del,
+        .notify_fd = d->notify_fd,
     };
 
     if (!sb_enter(&sc, out, err) || !sb_drop_caps(&sc, err))
@@ -174,6 +180,15 @@ static void lock_thread_start(void *user)
         log_guest_warn("a wait for a lock runs with the filter of the whole process");
 }
 
+/* How far we are, for the service manager; the keeper also looks where it is. */
+static void tell(const struct daemon *d, enum notify what)
+{
+    if (d->keeper_fd < 0)
+        notify_send(d->notify_fd, what, what == NOTIFY_READY ? NOTIFY_WAIT_MS : 0);
+    else if (d->announced || what == NOTIFY_FRONT_END || what == NOTIFY_MOUNTED)
+        sb_keeper_tell(d->keeper_fd, what);
+}
+
 /* When the first guest has mounted, what start, handshake and negotiation needed is not needed
  * again soon. */
 static void guest_mounted(void *user)
@@ -181,7 +196,7 @@ static void guest_mounted(void *user)
     static atomic_flag done = ATOMIC_FLAG_INIT;
     const struct daemon *d = user;
 
-    sb_keeper_tell(d->keeper_fd);
+    tell(d, NOTIFY_MOUNTED);
     if (!atomic_flag_test_and_set(&done))
         trim_startup_pages();
 }
@@ -245,7 +260,9 @@ static void dev_session(void *user, bool begins)
 {
     const struct daemon *d = user;
     if (begins)
-        sb_keeper_tell(d->keeper_fd);
+        tell(d, NOTIFY_FRONT_END);
+    else if (d->o->vu.relisten)
+        tell(d, NOTIFY_WAITING);
 }
 
 static void dev_thread_start(void *user)
@@ -313,7 +330,7 @@ static int start(struct daemon *d, GError **err)
         (d->dev && !daemon_dax_start(&d->dax, d->o, d->nofile, dev_thread_start, d, err)) ||
         !make_fs(d, &sb, err))
         return -1;
-    return !d->p9 || daemon_9p_make(d->p9, d->fs, dev_thread_start, d, err) ? 0 : -1;
+    return !d->p9 || daemon_9p_make(d->p9, d->fs, dev_thread_start, dev_session, d, err) ? 0 : -1;
 }
 
 /* Serve until the front-ends are gone, or a signal. Returns whether all went well. */
@@ -340,6 +357,9 @@ static void say_ready(const struct daemon *d)
     if (d->awaits)
         log_awaited("Waiting for vhost-user socket connection on %s...",
                     o->socket_path ? o->socket_path : fd);
+    tell(d, NOTIFY_READY);
+    if (d->awaits)
+        tell(d, NOTIFY_WAITING);
 }
 
 /* A signal came. */
@@ -347,6 +367,7 @@ static void stop_serving(void *user)
 {
     struct daemon *d = user;
 
+    tell(d, NOTIFY_STOPPING);
     if (d->dev)
         vu_dev_stop(d->dev);
     if (d->p9)
@@ -400,6 +421,8 @@ int daemon_run(const struct options *o)
     /* Before anything of ours is open: also the connection to syslog. */
     close_inherited(o);
     log_init(o->log.level, o->log.syslog);
+    d.notify_fd = notify_open();
+    d.announced = d.notify_fd > 0;
     for (unsigned i = 0; i < o->notes->len; i++)
         log_warn("%s", (const char *)g_ptr_array_index(o->notes, i));
     umask(0);
@@ -409,6 +432,7 @@ int daemon_run(const struct options *o)
         say_ready(&d);
         if (serve(&d, &err))
             code = 0;
+        tell(&d, NOTIFY_STOPPING);
     }
     if (err) {
         log_error("%s", err->message);
