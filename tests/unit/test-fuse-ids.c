@@ -19,6 +19,7 @@ static void ask(uint32_t opcode, uint32_t uid, uint32_t gid, uint64_t granted)
     head = (struct fuse_in_header){.opcode = opcode, .uid = uid, .gid = gid};
     srv.flags = granted;
     rq->srv = &srv;
+    rq->op = &fuse_ops[opcode];
     rq->in = &head;
 }
 

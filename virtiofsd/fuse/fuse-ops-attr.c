@@ -37,8 +37,8 @@ static void read_setattr(const struct fuse_setattr_in *in, struct fs_setattr *ou
         out->valid |= in->valid & bits[i].wire ? bits[i].ours : 0;
 }
 
-static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *unused, int to_set,
-                       struct fuse_file_info *fi)
+void fuse_op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *unused, int to_set,
+                     struct fuse_file_info *fi)
 {
     struct fs *fs = srv_of(req)->fs;
     struct fuse_setattr_in in;
@@ -60,7 +60,7 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *unused, int 
     fs_inode_put(fs, inode);
 }
 
-static void op_readlink(fuse_req_t req, fuse_ino_t ino)
+void fuse_op_readlink(fuse_req_t req, fuse_ino_t ino)
 {
     struct fs *fs = srv_of(req)->fs;
     struct fuse_rq *rq = fuse_rq_current();
@@ -77,7 +77,7 @@ static void op_readlink(fuse_req_t req, fuse_ino_t ino)
         fuse_answer_buf(req, rq->scratch, (size_t)n);
 }
 
-static void op_statfs(fuse_req_t req, fuse_ino_t ino)
+void fuse_op_statfs(fuse_req_t req, fuse_ino_t ino)
 {
     struct fs *fs = srv_of(req)->fs;
     struct statvfs st;
@@ -103,7 +103,7 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
     fuse_answer_buf(req, &out, sizeof(out));
 }
 
-static void op_access(fuse_req_t req, fuse_ino_t ino, int mask)
+void fuse_op_access(fuse_req_t req, fuse_ino_t ino, int mask)
 {
     struct fs *fs = srv_of(req)->fs;
     struct fuse_rq *rq = fuse_rq_current();
@@ -137,7 +137,7 @@ static size_t xattr_room(size_t size)
     return MIN(MIN(size, (size_t)FUSE_SCRATCH), fuse_rq_space(fuse_rq_current()));
 }
 
-static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+void fuse_op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
     struct fs *fs = srv_of(req)->fs;
     struct fs_inode *inode = fs_inode_get(fs, ino);
@@ -150,7 +150,7 @@ static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t
     reply_xattr(req, n, size);
 }
 
-static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+void fuse_op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
     struct fs *fs = srv_of(req)->fs;
     struct fs_inode *inode = fs_inode_get(fs, ino);
@@ -163,7 +163,7 @@ static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
     reply_xattr(req, n, size);
 }
 
-static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+void fuse_op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
     struct fs *fs = srv_of(req)->fs;
     struct fs_inode *inode = fs_inode_get(fs, ino);
@@ -174,15 +174,4 @@ static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
         fs_inode_put(fs, inode);
     }
     fuse_answer_err(req, err);
-}
-
-void fuse_ops_attr_init(struct fuse_lowlevel_ops *ops)
-{
-    ops->setattr = op_setattr;
-    ops->readlink = op_readlink;
-    ops->statfs = op_statfs;
-    ops->access = op_access;
-    ops->getxattr = op_getxattr;
-    ops->listxattr = op_listxattr;
-    ops->removexattr = op_removexattr;
 }

@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* fsync and fsyncdir. */
-static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+void fuse_op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
     struct fs *fs = srv_of(req)->fs;
     struct fs_file *file = fs_file_get(fs, fi->fh, NULL);
@@ -20,8 +20,7 @@ static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_f
     fuse_answer_err(req, err);
 }
 
-static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
-                     struct fuse_file_info *fi)
+void fuse_op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi)
 {
     struct fs *fs = srv_of(req)->fs;
     struct fs_file *file = fs_file_get(fs, fi->fh, NULL);
@@ -38,8 +37,8 @@ static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
         fuse_answer_buf(req, &out, sizeof(out));
 }
 
-static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
-                         struct fuse_file_info *fi)
+void fuse_op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
+                       struct fuse_file_info *fi)
 {
     struct fs *fs = srv_of(req)->fs;
     struct fs_file *file = fs_file_get(fs, fi->fh, NULL);
@@ -50,12 +49,4 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
         fs_file_put(fs, file);
     }
     fuse_answer_err(req, err);
-}
-
-void fuse_ops_file_init(struct fuse_lowlevel_ops *ops)
-{
-    ops->fsync = op_fsync;
-    ops->fsyncdir = op_fsync;
-    ops->lseek = op_lseek;
-    ops->fallocate = op_fallocate;
 }

@@ -30,7 +30,7 @@ static void make_end(fuse_req_t req, struct make *m, int err, const char *name, 
     fuse_answer_entry(req, err, name, e);
 }
 
-static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
+void fuse_op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
 {
     struct make m;
     struct fs_entry e;
@@ -41,7 +41,7 @@ static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
     make_end(req, &m, err, name, &e);
 }
 
-static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+void fuse_op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
     struct make m;
     struct fs_entry e;
@@ -52,7 +52,7 @@ static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
     make_end(req, &m, err, name, &e);
 }
 
-static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
+void fuse_op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
 {
     struct make m;
     struct fs_entry e;
@@ -63,8 +63,8 @@ static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, co
     make_end(req, &m, err, name, &e);
 }
 
-static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
-                      struct fuse_file_info *fi)
+void fuse_op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+                    struct fuse_file_info *fi)
 {
     struct fuse_srv *srv = srv_of(req);
     struct fuse_create_in arg;
@@ -82,7 +82,7 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
     fuse_answer_create(req, err, name, &e, &opened);
 }
 
-static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
+void fuse_op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
 {
     struct fs *fs = srv_of(req)->fs;
     struct fs_entry e;
@@ -114,18 +114,18 @@ static void remove_name(fuse_req_t req, fuse_ino_t parent, const char *name,
     fuse_answer_err(req, err);
 }
 
-static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+void fuse_op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     remove_name(req, parent, name, fs_unlink);
 }
 
-static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+void fuse_op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     remove_name(req, parent, name, fs_rmdir);
 }
 
-static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
-                      const char *newname, unsigned flags)
+void fuse_op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
+                    const char *newname, unsigned flags)
 {
     struct fs *fs = srv_of(req)->fs;
     int err, err_to;
@@ -141,16 +141,4 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
     if (to)
         fs_inode_put(fs, to);
     fuse_answer_err(req, err);
-}
-
-void fuse_ops_name_init(struct fuse_lowlevel_ops *ops)
-{
-    ops->mknod = op_mknod;
-    ops->mkdir = op_mkdir;
-    ops->symlink = op_symlink;
-    ops->create = op_create;
-    ops->link = op_link;
-    ops->unlink = op_unlink;
-    ops->rmdir = op_rmdir;
-    ops->rename = op_rename;
 }

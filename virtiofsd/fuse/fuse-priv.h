@@ -81,15 +81,31 @@ enum {
     FUSE_OP_SURPLUS = 1 << 13,
 };
 
-/* One row per opcode. */
+/* Which operations look at user and group in the header, and what -1 means there (fuse-ids.c).
+ * SETATTR's new owner, record locks' owners, groups and labels behind a request are not meant.
+ * RENAME2 with a whiteout carries ids, but the whiteout is made by us: see fs_rename(). */
+enum fuse_op_ids {
+    IDS_FORGOTTEN, /* a row that does not say it */
+    IDS_UNUSED,    /* who asks does not matter: the guest's kernel has judged */
+    IDS_MAKER,     /* the new inode is theirs: -1 is EINVAL */
+    IDS_JUDGED,    /* we judge; -1: the guest's kernel does, so only what nobody may is refused */
+    IDS_RIGHTS,    /* whether set-id bits go; -1: they do, as for who lacks CAP_FSETID */
+};
+
+/* One row per opcode: fuse-table.c. */
 struct fuse_op {
     const char *name;
     uint16_t fixed;   /* bytes of the fixed part behind the header */
     uint16_t strings; /* NUL-terminated strings behind it */
     uint16_t flags;   /* FUSE_OP_* */
     uint16_t reply;   /* bytes of the answer's payload that must fit before anything is done */
+    enum fuse_op_ids ids;
     /* Our own handler; NULL: libfuse dispatches it. */
     void (*handle)(struct fuse_rq *rq);
+    struct {
+        size_t slot; /* in struct fuse_lowlevel_ops */
+        void (*callback)(void);
+    } libfuse;
 };
 
 extern const struct fuse_op fuse_ops[FUSE_WIRE_OPS];
@@ -246,7 +262,31 @@ int fuse_dax_after(struct fuse_rq *rq);
 bool fuse_dax_kind_fits(const struct fuse_srv *srv, unsigned kind);
 bool fuse_dax_name_fits(const struct fuse_dax_config *cfg, const char *name);
 
-/* fuse-ops-*.c: fill in libfuse's table of callbacks. */
-void fuse_ops_name_init(struct fuse_lowlevel_ops *ops);
-void fuse_ops_file_init(struct fuse_lowlevel_ops *ops);
-void fuse_ops_attr_init(struct fuse_lowlevel_ops *ops);
+/* fuse-ops-attr.c: called by libfuse. */
+void fuse_op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *unused, int to_set,
+                     struct fuse_file_info *fi);
+void fuse_op_readlink(fuse_req_t req, fuse_ino_t ino);
+void fuse_op_statfs(fuse_req_t req, fuse_ino_t ino);
+void fuse_op_access(fuse_req_t req, fuse_ino_t ino, int mask);
+void fuse_op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
+void fuse_op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
+void fuse_op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
+
+/* fuse-ops-file.c: called by libfuse. */
+void fuse_op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
+void fuse_op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
+                   struct fuse_file_info *fi);
+void fuse_op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
+                       struct fuse_file_info *fi);
+
+/* fuse-ops-name.c: called by libfuse. */
+void fuse_op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev);
+void fuse_op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode);
+void fuse_op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name);
+void fuse_op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+                    struct fuse_file_info *fi);
+void fuse_op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name);
+void fuse_op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
+void fuse_op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
+void fuse_op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
+                    const char *newname, unsigned flags);

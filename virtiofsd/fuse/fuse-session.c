@@ -10,6 +10,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "virtiofsd/base/log.h"
@@ -62,9 +63,10 @@ struct fuse_session *fuse_session_make(struct fuse_srv *srv, uint32_t minor)
     struct fuse_args args = FUSE_ARGS_INIT(1, argv);
 
     fuse_set_log_func(session_log);
-    fuse_ops_name_init(&ops);
-    fuse_ops_file_init(&ops);
-    fuse_ops_attr_init(&ops);
+    for (unsigned i = 0; i < FUSE_WIRE_OPS; i++)
+        if (fuse_ops[i].libfuse.callback)
+            memcpy((char *)&ops + fuse_ops[i].libfuse.slot, &fuse_ops[i].libfuse.callback,
+                   sizeof(fuse_ops[i].libfuse.callback));
     struct fuse_session *se = fuse_session_new(&args, &ops, sizeof(ops), srv);
     fuse_opt_free_args(&args);
     if (!se)
