@@ -56,7 +56,9 @@ static int lock_once(struct sock_files *f)
     return rc;
 }
 
-/* Through a descriptor of its own: the one that is kept is for reading. */
+/* Through a descriptor of its own: the one that is kept is for reading. What an earlier daemon has
+ * left is written over, not cut first: to ext4 and others a file that is cut to nothing and written
+ * is the replacement of another, and goes to the disk at once. */
 static int write_pid(const struct sock_files *f)
 {
     struct stat mine, st;
@@ -68,9 +70,10 @@ static int write_pid(const struct sock_files *f)
         return -errno;
     if (!same(&st, &mine))
         return -EEXIST;
-    if ((st.st_size > 0 && ftruncate(fd, 0) < 0) || write(fd, text, (size_t)len) != len)
-        return errno ? -errno : -EIO;
-    return 0;
+    ssize_t done = write(fd, text, (size_t)len);
+    if (done != len)
+        return done < 0 ? -errno : -EIO;
+    return st.st_size > len && ftruncate(fd, len) < 0 ? -errno : 0;
 }
 
 static pid_t read_pid(const struct sock_files *f)
