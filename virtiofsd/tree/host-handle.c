@@ -17,6 +17,8 @@
 
 #include <stdlib.h>
 
+#define FILEID_INO32_GEN 1 /* as Linux names it: number, generation, 4 bytes each */
+
 union handle_room {
     struct file_handle h;
     char room[sizeof(struct file_handle) + MAX_HANDLE_SZ];
@@ -77,6 +79,14 @@ static bool holds_number(const struct file_handle *h, struct host_layout l, uint
     return GUINT64_FROM_LE(there) == ino;
 }
 
+/* Whether the root's handle is as telling as that of the first file that is looked up: of the
+ * generic form, which is one for files and directories, and with a number that nothing else in it
+ * happens to be. */
+static bool root_tells(const struct file_handle *h, uint64_t ino)
+{
+    return h->handle_type == FILEID_INO32_GEN && h->handle_bytes == 8 && ino > UINT16_MAX;
+}
+
 void host_layout_learn(struct host *h, struct tree_node *node, int fd)
 {
     /* ext4 and others of the generic form, tmpfs, XFS; btrfs and others with longer ones. */
@@ -90,9 +100,9 @@ void host_layout_learn(struct host *h, struct tree_node *node, int fd)
     struct host_layout found = {.state = LAYOUT_NONE};
     int mount_fd = atomic_load(&host_mnt(node)->fd);
 
-    if (!h->handles || layout_of(host_mnt(node)).state != 0 || node == h->root || mount_fd < 0)
+    if (!h->handles || layout_of(host_mnt(node)).state != 0 || mount_fd < 0)
         return;
-    if (get_handle(fd, "", &u) < 0)
+    if (get_handle(fd, "", &u) < 0 || (node == h->root && !root_tells(&u.h, node->ino)))
         return;
     /* A server elsewhere may use a number again without another generation. */
     bool local = !(host_mount_kind(&h->tree, node) & FS_MAP_SLOW);
