@@ -69,6 +69,7 @@ static void push_locked(struct vu_chain *ch, size_t len)
 /* The common case: the worker answers before it takes the next. */
 static void complete_here(struct vu_queue *q, struct vu_chain *ch, size_t len)
 {
+    bool at_once = ch->c.at_once;
     pthread_mutex_lock(&q->lock);
     push_locked(ch, len);
     pthread_mutex_unlock(&q->lock);
@@ -76,7 +77,7 @@ static void complete_here(struct vu_queue *q, struct vu_chain *ch, size_t len)
     ch->next = q->free_own;
     q->free_own = ch;
     q->done_here++;
-    if (++q->unsignalled >= SIGNAL_BATCH)
+    if (++q->unsignalled >= SIGNAL_BATCH || G_UNLIKELY(at_once))
         signal_batch(q);
 }
 

@@ -251,6 +251,7 @@ static void chain_start(struct vu_chain *ch, uint16_t head)
     ch->c.in_cnt = ch->c.out_cnt = 0;
     ch->c.in_len = ch->c.out_len = 0;
     ch->c.unmapped = false;
+    ch->c.at_once = false;
 }
 
 int vu_avail_pop(struct vu_avail *a, struct vu_chain *ch, const char **why)

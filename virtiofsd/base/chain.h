@@ -31,6 +31,7 @@ struct chain {
     /* Some segment lies outside the memory we have mapped; such segments are left out of the
      * lists and the sums, so the only right answer is an error. */
     bool unmapped;
+    bool at_once;   /* set by the server: work follows the answer, which shall not wait for more */
     unsigned queue; /* index of the virtqueue (virtio-fs: 0 = hiprio); 0 for sockets */
     unsigned ring;  /* entries of the virtqueue; 0 for sockets */
 };

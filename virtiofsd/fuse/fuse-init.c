@@ -177,6 +177,7 @@ void fuse_do_init(struct fuse_rq *rq)
         out.max_pages = max_pages();
     log_guest(LOG_LVL_INFO, "guest mounted: FUSE %u.%u, flags %#" G_GINT64_MODIFIER "x%s",
               init.major, init.minor, srv->flags, srv->linux_guest ? "" : ", not Linux");
+    rq->chain->at_once = true;
     fuse_rq_reply_buf(rq, &out, sizeof(out));
     if (srv->cfg.mounted)
         srv->cfg.mounted(srv->cfg.user);
