@@ -7,6 +7,8 @@ packages_build=(gcc libc6-dev meson ninja-build pkg-config
 # shellcheck disable=SC2034
 packages_guest=(user-mode-linux busybox-static xz-utils)
 # shellcheck disable=SC2034
+packages_libvirt=(attr libvirt-clients libvirt-daemon libvirt-daemon-driver-qemu qemu-system-x86)
+# shellcheck disable=SC2034
 packages_check=(acl attr btrfs-progs clang clang-format clang-tidy e2fsprogs fio git iproute2 libclang-rt-14-dev ovmf
     procps python3 python3-yaml qemu-efi-aarch64 qemu-utils rsync shellcheck sqlite3 strace stress-ng uidmap)
 # shellcheck disable=SC2034

@@ -1,0 +1,201 @@
+# shellcheck shell=bash
+# A libvirtd of a test's own, with nothing of the host's: the test runs once more in mount, process and cgroup
+# namespaces, where all that was there is read-only, tmpfs lies over what libvirt and QEMU write to, and the test's
+# data is on a tmpfs, too. No systemd, no dbus, no network. Nothing is bound but read-only files of our own.
+# Sourced after lib.sh. A test calls `libvirt_world "$0" "$@"` after setup, which returns in the world alone, with $T
+# there; then libvirt_start.
+
+# lacks WHAT PACKAGE: a skip, but in continuous integration, where all is installed, a failure.
+lacks() {
+    [ "${CI:-}" != true ] || { echo "not ok - no $1 (Debian package $2)"; exit 1; }
+    skip "no $1 (Debian package $2)"
+}
+# libvirt_tools PACKAGE PROGRAM…: they are there.
+libvirt_tools() {
+    local package=$1 p
+    shift
+    for p in "$@"; do type -P "$p" >/dev/null || [ -e "$p" ] || [ -x "/usr/sbin/$p" ] || lacks "$p" "$package"; done
+}
+
+# ---- the world ----
+
+# libvirt_world PROGRAM ARGUMENT…: the outer half waits for the inner one, and ends with its code.
+libvirt_world() {
+    local d code cgroup
+    if [ -n "${LIBVIRT_WORLD:-}" ]; then
+        T=$LIBVIRT_WORLD
+        world_build || { echo "not ok - no world for libvirt"; exit 1; }
+        trap world_end EXIT
+        return
+    fi
+    for d in "${WORLD_TMPFS[@]}"; do
+        [ -d "$d" ] || lacks "folder $d" libvirt-daemon
+    done
+    mkdir "$T/world"
+    cgroup=$(world_cgroup)
+    LIBVIRT_WORLD=$T/world WORLD_CGROUP=$cgroup WORLD_TEST=$T bash -c '
+        [ -z "$WORLD_CGROUP" ] || echo $$ >"$WORLD_CGROUP/cgroup.procs"
+        exec unshare --mount --pid --fork --kill-child --mount-proc --cgroup "$@"' x "$@"
+    code=$?
+    # Groups of nobody, each only after those in it.
+    [ -z "$cgroup" ] || await_host "the groups to be empty" 10 eval \
+        "find '$cgroup' -depth -type d -exec rmdir {} + && [ ! -e '$cgroup' ]"
+    exit "$code"
+}
+# What libvirt and QEMU write to.
+WORLD_TMPFS=(/run /etc/libvirt /var/lib/libvirt /var/cache/libvirt /var/log/libvirt /dev/shm)
+
+# A group of our own in a hierarchy that libvirt can use, so that two tests do not meet; nothing where there is none.
+world_cgroup() {
+    local dir=/sys/fs/cgroup/freezer
+    mkdir "$dir/${T##*/}" 2>/dev/null && echo "$dir/${T##*/}"
+}
+
+# In the new namespaces: the order matters. Nothing that is mounted here reaches the host, all of the host's is
+# read-only, and only then something is made.
+world_build() {
+    local point d
+    mount --make-rprivate / || return
+    while read -r _ _ _ _ point _; do
+        printf -v point %b "${point//\\/\\0}"
+        case $point in
+        /proc | /proc/* | /dev/pts) ;; # new, and no files
+        *) mount -o remount,bind,ro "$point" 2>/dev/null || world_readonly "$point" || return ;;
+        esac
+    done < <(cat /proc/self/mountinfo)
+    mount -t tmpfs -o mode=755 none "$T" || return
+    ! touch "$WORLD_TEST/no" "$TOP/no" /etc/no 2>/dev/null || return
+    for d in "${WORLD_TMPFS[@]}"; do mount -t tmpfs -o mode=755 none "$d" || return; done
+    umount -R -l /sys/fs/cgroup 2>/dev/null # libvirt believes the table of mounts, also of what is covered
+    mount -t tmpfs none /sys/fs/cgroup || return
+    if [ -n "$WORLD_CGROUP" ]; then
+        mkdir /sys/fs/cgroup/freezer && mount -t cgroup -o freezer none /sys/fs/cgroup/freezer || return
+    fi
+    world_users
+}
+# What lies under another mount cannot be reached, and so not be written to.
+world_readonly() { findmnt -rn -o OPTIONS --target "$1" | grep -qE '(^|,)ro(,|$)'; }
+
+# The user that Debian's libvirt is built for, which libvirt-daemon-system makes, in files of our own.
+world_users() {
+    local f
+    cp /etc/passwd /etc/group "$T"
+    grep -q '^libvirt-qemu:' "$T/passwd" || echo 'libvirt-qemu:x:64055:64055::/var/lib/libvirt:/bin/false' >>"$T/passwd"
+    grep -q '^libvirt-qemu:' "$T/group" || echo 'libvirt-qemu:x:64055:' >>"$T/group"
+    for f in passwd group; do mount --bind "$T/$f" /etc/$f && mount -o remount,bind,ro /etc/$f || return; done
+}
+
+# Everything that runs in here ends with its first process, which we are; the files are on the tmpfs.
+world_end() {
+    [ -z "${KEEP:-}" ] || cp -r "$T" "${KEEP_WORLD:-/nonexistent}" 2>/dev/null
+    return 0
+}
+
+# ---- libvirtd ----
+
+# libvirt_start: the daemon, and virsh as `v`. Only the driver that is wanted: the others look for dbus and udev.
+libvirt_start() {
+    local drivers=/usr/lib/x86_64-linux-gnu/libvirt/connection-driver
+    mkdir "$T/drivers" "$T/home"
+    ln -s $drivers/libvirt_driver_qemu.so "$T/drivers"
+    cat >/etc/libvirt/qemu.conf <<'CONF'
+user = "root"
+group = "root"
+dynamic_ownership = 0
+remember_owner = 0
+security_driver = "none"
+namespaces = []
+stdio_handler = "file"
+CONF
+    printf '%s\n' 'auth_unix_rw = "none"' 'auth_unix_ro = "none"' "log_outputs = \"3:file:$T/libvirtd.log\"" >"$T/libvirtd.conf"
+    export HOME=$T/home XDG_RUNTIME_DIR=$T/home LIBVIRT_DRIVER_DIR=$T/drivers
+    libvirtd --config "$T/libvirtd.conf" >"$T/libvirtd.out" 2>&1 &
+    if ! await_host "libvirtd" 60 v uri >/dev/null; then
+        not_ok "libvirtd starts"
+        sed 's/^/# /' "$T/libvirtd.out" "$T/libvirtd.log"
+        finish
+    fi
+}
+v() { virsh --quiet --connect qemu:///system "$@"; }
+
+# descriptions [NAME=BINARY]…: what libvirt finds in /usr/share/qemu/vhost-user: QEMU's of Debian 12, and these,
+# each ours with another binary.
+descriptions() {
+    local d
+    mkdir -p "$T/vhost-user"
+    printf '{ "description": "QEMU virtiofsd vhost-user-fs", "type": "fs", "binary": "/usr/lib/qemu/virtiofsd" }\n' \
+        >"$T/vhost-user/50-qemu-virtiofsd.json"
+    for d in "$@"; do
+        sed "s|@BINARY@|${d#*=}|" "$TOP/docs/40-virtiofsd.json.in" >"$T/vhost-user/${d%%=*}"
+    done
+    mount --bind "$T/vhost-user" /usr/share/qemu/vhost-user && mount -o remount,bind,ro /usr/share/qemu/vhost-user
+}
+
+# ---- domains ----
+
+# domain NAME: its XML, with the file systems on stdin. The initramfs is the outer test's. Four ports for what is plugged
+# in later.
+domain() {
+    local kernel=$QEMU_CACHE/kernels/$GUEST_KERNEL
+    cat <<XML
+<domain type='qemu'>
+  <name>$1</name>
+  <memory unit='MiB'>512</memory>
+  <vcpu>1</vcpu>
+  <memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>
+  <os>
+    <type arch='x86_64' machine='q35'>hvm</type>
+    <kernel>$kernel/vmlinuz</kernel>
+    <initrd>$WORLD_TEST/initramfs</initrd>
+    <cmdline>console=ttyS0 quiet loglevel=1 panic=-1 no_timer_check ctl=9p</cmdline>
+  </os>
+  <cpu mode='maximum'/>
+  <features><acpi/></features>
+  <on_reboot>restart</on_reboot>
+  <on_crash>destroy</on_crash>
+  <devices>
+    <emulator>${EMULATOR:-/usr/bin/qemu-system-x86_64}</emulator>
+    <controller type='usb' model='none'/>
+    $(for p in 1 2 3 4 5 6 7 8; do echo "<controller type='pci' index='$p' model='pcie-root-port'/>"; done)
+    <memballoon model='none'/>
+    <serial type='file'><source path='$T/console.$1'/></serial>
+    <filesystem type='mount' accessmode='passthrough'><source dir='$T/ctl'/><target dir='ctl'/></filesystem>
+    $(cat)
+  </devices>
+</domain>
+XML
+}
+
+# In the guest: a shell that runs what the host writes, one file after the other, also after a reset.
+guest_shell() {
+    mkdir "$T/ctl"
+    cat "$GUEST/guest-lib.sh" >"$T/ctl/lib"
+    echo 0 >"$T/ctl/next"
+    cat >"$T/ctl/job" <<'JOB'
+n=$(cat /ctl/next)
+: >/ctl/up
+while :; do
+    if [ -e "/ctl/do.$n" ]; then
+        { cat /ctl/lib "/ctl/do.$n"; } >/tmp/do
+        sh /tmp/do </dev/null >"/ctl/out.$n" 2>&1
+        echo $? >"/ctl/code.$n"
+        n=$((n + 1))
+    else
+        sleep 0.02
+    fi
+done
+JOB
+}
+# guest_up [SECONDS]: it has booted (again).
+guest_up() { await_host "the guest" "${1:-90}" test -e "$T/ctl/up" && rm "$T/ctl/up"; }
+# g COMMAND…, or g <<script: in the guest; what it says and its code.
+g() {
+    local n
+    n=$(cat "$T/ctl/next")
+    echo $((n + 1)) >"$T/ctl/next"
+    if [ $# -gt 0 ]; then echo "$*"; else cat; fi >"$T/ctl/do.tmp"
+    mv "$T/ctl/do.tmp" "$T/ctl/do.$n"
+    await_host "the guest's answer" 60 test -s "$T/ctl/code.$n" || return 124
+    cat "$T/ctl/out.$n"
+    return "$(cat "$T/ctl/code.$n")"
+}
