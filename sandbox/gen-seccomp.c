@@ -35,7 +35,14 @@ static const struct {
 static const struct {
     const char *name;
     unsigned bits; /* rows of the table that go in */
-} threads[] = {{"process", C | W | L}, {"lock", L}, {"keeper", K}, {"statfs", S}};
+} threads[] = {
+    {"process", C | W | L | H},
+    {"fenced", C | W | L},
+    {"lock", L},
+    {"keeper", K},
+    {"broker", B},
+    {"statfs", S},
+};
 
 static const struct action {
     const char *name;

@@ -21,6 +21,10 @@
  *    have none of their own: it would take away little more than accept(2), and a second filter
  *    costs 20 ns for each path call, since what depends on arguments is judged by all of them.
  *
+ * With sb_config.fenced a further process, the broker, opens files by their handles in the place of
+ * the daemon, which then may not (sb-handles.h). It is a child of the daemon's, in the same
+ * namespaces, and ends with it.
+ *
  * In namespace mode two processes exist after stage 3: the one that was started stays outside as
  * the keeper. It forwards SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2, ends as the
  * daemon ended (same status or same signal), removes the files of its sockets, takes the daemon
@@ -32,6 +36,7 @@
 #include <stdint.h>
 
 #include "sandbox/sb-policy.h"
+#include "virtiofsd/base/broker.h"
 #include "virtiofsd/base/notify.h"
 #include <sys/statvfs.h>
 
@@ -42,6 +47,7 @@ struct sb_config {
     };
     const char *shared_dir;
     bool file_handles;           /* files are to be opened by handle: keeps CAP_DAC_READ_SEARCH */
+    bool fenced;                 /* with file_handles: a broker keeps it, and the daemon does not */
     bool labels;                 /* new files are to get labels: what that takes of proc is kept */
     uint64_t caps_add, caps_del; /* --modcaps: bit n = capability n; del wins over the needed set */
     /* struct sock_files of the daemon's sockets, or NULL. The keeper removes them at the end; the
@@ -58,10 +64,12 @@ struct sb_result {
     /* /proc/self/task and the link /proc/thread-self (O_PATH), where labels are wanted and the
      * kernel gives them (SELinux); -1 else. */
     int task_fd, thread_fd;
-    int keeper_fd;  /* for sb_keeper_tell(); -1: there is no keeper */
-    bool user_ns;   /* in a user namespace of our own */
-    bool single_id; /* only one user and one group exist: chown and mknod will fail */
-    bool landlock;  /* the kernel limits us to the share by landlock */
+    int keeper_fd;                /* for sb_keeper_tell(); -1: there is no keeper */
+    int channel[BROKER_CHANNELS]; /* to the broker */
+    unsigned channels;            /* all of them, or 0: there is no broker */
+    bool user_ns;                 /* in a user namespace of our own */
+    bool single_id;               /* only one user and one group exist: chown and mknod will fail */
+    bool landlock;                /* the kernel limits us to the share by landlock */
 };
 
 #define SB_ERROR sb_error_quark()
@@ -97,8 +105,10 @@ bool sb_drop_caps(const struct sb_config *cfg, GError **err);
 
 enum sb_thread {
     SB_THREAD_PROCESS, /* all of the daemon's */
+    SB_THREAD_FENCED,  /* the same where a broker opens by handle */
     SB_THREAD_LOCK,    /* waits for one lock: less */
     SB_THREAD_KEEPER,  /* the parent outside the sandbox; applied by sb_enter() */
+    SB_THREAD_BROKER,  /* the process that opens by handle; the same */
     SB_THREAD_STATFS,  /* the process of sb_statfs_start(); applied there */
 };
 

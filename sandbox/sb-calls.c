@@ -15,8 +15,8 @@ const struct sb_call sb_calls[] = {
     {"write", C | W | L | K | S, "call eventfd, log lines"},
     {"read", C | W | L | K | S, "kick eventfd, timers"},
     {"openat", C | W | K, "files by name and by /proc/self/fd"},
-    {"close", C | W | L | K, "files, inodes"},
-    {"futex", C | W | L | K, "locks between threads"},
+    {"close", C | W | L | K | B, "files, inodes"},
+    {"futex", C | W | L | K | B, "locks between threads"},
 
     /* File data. */
     {"preadv2", C | W, "READ with RWF_ flags"},
@@ -37,10 +37,10 @@ const struct sb_call sb_calls[] = {
 
     /* Inodes and names. */
     {"openat2", C | W, "lookups that may not leave the share"},
-    {"name_to_handle_at", C | W, "inodes kept as file handles"},
-    {"open_by_handle_at", C | W, "and opened by them"},
+    {"name_to_handle_at", C | W | B, "inodes kept as file handles"},
+    {"open_by_handle_at", H | B, "and opened by them"},
     {"newfstatat", C | W | K, "attributes without statx; whether the socket is still ours"},
-    {"fstatfs", C | W | S, "STATFS"},
+    {"fstatfs", C | W | S | B, "STATFS"},
     {"readlinkat", C | W, "READLINK"},
     {"faccessat", C | W, "ACCESS"},
     {"faccessat2", C | W, "ACCESS as an effective user"},
@@ -93,8 +93,8 @@ const struct sb_call sb_calls[] = {
     {"getgid", C | W, "the same"},
 
     /* vhost-user. */
-    {"recvmsg", C | W, "messages with descriptors; a worker: the back-end channel"},
-    {"sendmsg", C | W, "the same"},
+    {"recvmsg", C | W | B, "messages with descriptors; a worker: the back-end channel"},
+    {"sendmsg", C | W | B, "the same"},
     {"recvfrom", C | W, "the same without descriptors"},
     {"sendto", C | W | L | K, "log lines to syslog, word to the service manager"},
     {"accept4", C, "the front-end connects"},
@@ -114,12 +114,12 @@ const struct sb_call sb_calls[] = {
     {"memfd_create", C | W, "the record of requests in flight, pages of the DAX window"},
 
     /* Memory; guest memory, too. */
-    {"mmap", C | W | L, "guest memory, heap, stacks", COND_NO_EXEC},
-    {"mprotect", C | W | L, "heap, guard pages", COND_NO_EXEC},
-    {"munmap", C | W | L, "the same"},
-    {"mremap", C | W | L, "realloc of large blocks"},
-    {"madvise", C | W | L, "stacks of threads that end, heap"},
-    {"brk", C | W | L | K, "heap"},
+    {"mmap", C | W | L | B, "guest memory, heap, stacks", COND_NO_EXEC},
+    {"mprotect", C | W | L | B, "heap, guard pages", COND_NO_EXEC},
+    {"munmap", C | W | L | B, "the same"},
+    {"mremap", C | W | L | B, "realloc of large blocks"},
+    {"madvise", C | W | L | B, "stacks of threads that end, heap"},
+    {"brk", C | W | L | K | B, "heap"},
 
     /* Threads, signals, time. */
     {"clone", C | W, "threads: workers, lock waiters", COND_THREAD},
@@ -130,14 +130,14 @@ const struct sb_call sb_calls[] = {
     {"rseq", C | W | L, "the same"},
     {"sched_yield", C | W | L, "spin of the busy poll"},
     {"sched_getaffinity", C | W, "number of processors"},
-    {"gettid", C | W | L | K, "raise(3)"},
-    {"getpid", C | W | L | K, "the same"},
-    {"tgkill", C | W | L | K, "abort(3), ending a wait for a lock"},
-    {"rt_sigaction", C | W | L | K, "SIGBUS of truncated guest memory, abort(3)"},
-    {"rt_sigprocmask", C | W | L | K, "start of a thread"},
-    {"rt_sigreturn", C | W | L | K, "end of a signal handler"},
+    {"gettid", C | W | L | K | B, "raise(3)"},
+    {"getpid", C | W | L | K | B, "the same"},
+    {"tgkill", C | W | L | K | B, "abort(3), ending a wait for a lock"},
+    {"rt_sigaction", C | W | L | K | B, "SIGBUS of truncated guest memory, abort(3)"},
+    {"rt_sigprocmask", C | W | L | K | B, "start of a thread"},
+    {"rt_sigreturn", C | W | L | K | B, "end of a signal handler"},
     {"sigaltstack", C | W | L, "stack of a signal handler"},
-    {"restart_syscall", C | W | L | K | S, "the kernel resumes a wait after a stop"},
+    {"restart_syscall", C | W | L | K | S | B, "the kernel resumes a wait after a stop"},
     {"clock_gettime", C | W | L | K, "time, where there is no vDSO"},
     {"clock_getres", C | W, "the same"},
     {"gettimeofday", C | W | L, "syslog"},
@@ -150,8 +150,8 @@ const struct sb_call sb_calls[] = {
     {"getrusage", C, "statistics"},
     {"sysinfo", C | W, "memory size, for qsort(3)"},
     {"uname", C | W, "sysconf"},
-    {"exit", C | W | L, "end of a thread"},
-    {"exit_group", C | W | L | K | S, "end of the process"},
+    {"exit", C | W | L | B, "end of a thread"},
+    {"exit_group", C | W | L | K | S | B, "end of the process"},
 
     /* The keeper. */
     {"rt_sigtimedwait", C | K, "a signal that ends the daemon, or one to pass on to it"},

@@ -12,6 +12,8 @@ enum {
     W = 1 << 1, /* queue worker */
     L = 1 << 2, /* lock waiter */
     K = 1 << 3, /* keeper, outside the sandbox */
+    H = 1 << 5, /* queue worker, where no broker opens by handle for it */
+    B = 1 << 6, /* broker */
     S = 1 << 4, /* the process that answers for another file system, outside too */
 };
 

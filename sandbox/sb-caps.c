@@ -62,7 +62,7 @@ uint64_t sb_caps_wanted(const struct sb_config *cfg)
 {
     uint64_t caps = needed;
 
-    if (cfg->file_handles)
+    if (cfg->file_handles && !cfg->fenced)
         caps |= BIT(CAP_DAC_READ_SEARCH);
     return (caps | cfg->caps_add) & ~cfg->caps_del;
 }
@@ -109,22 +109,37 @@ static void tell_missing(uint64_t missing)
     log_info("some operations of the guest will be refused, since we run without:%s", names->str);
 }
 
-bool sb_drop_caps(const struct sb_config *cfg, GError **err)
+/* *permitted: those that we had. */
+static bool keep_caps(uint64_t wanted, uint64_t *permitted, GError **err)
 {
     struct __user_cap_data_struct have[2];
-    uint64_t wanted = sb_caps_wanted(cfg);
 
     if (!get_caps(have))
         return sb_fail(err, errno, "cannot read our capabilities");
-    uint64_t permitted = have[0].permitted | (uint64_t)have[1].permitted << 32;
+    *permitted = have[0].permitted | (uint64_t)have[1].permitted << 32;
 
     clear_bounding_set();
     if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
         return sb_fail(err, errno, "cannot clear the ambient capabilities");
-    if (!set_caps(wanted & permitted))
+    if (!set_caps(wanted & *permitted))
         return sb_fail(err, errno, "cannot drop capabilities");
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return sb_fail(err, errno, "cannot set no-new-privileges");
+    return true;
+}
+
+bool sb_caps_keep(uint64_t caps, GError **err)
+{
+    uint64_t permitted;
+    return keep_caps(caps, &permitted, err);
+}
+
+bool sb_drop_caps(const struct sb_config *cfg, GError **err)
+{
+    uint64_t permitted, wanted = sb_caps_wanted(cfg);
+
+    if (!keep_caps(wanted, &permitted, err))
+        return false;
     if (wanted & ~permitted)
         tell_missing(wanted & ~permitted);
     return true;

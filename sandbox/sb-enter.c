@@ -153,6 +153,14 @@ static void clear_result(struct sb_result *r)
         if (fds[i] >= 0)
             close(fds[i]);
     }
+    for (unsigned i = 0; i < r->channels; i++)
+        close(r->channel[i]);
+}
+
+/* What the broker is for would be undone. */
+static bool is_fence_open(const struct sb_config *cfg)
+{
+    return cfg->fenced && cfg->caps_add & UINT64_C(1) << CAP_DAC_READ_SEARCH;
 }
 
 bool sb_enter(const struct sb_config *cfg, struct sb_result *out, GError **err)
@@ -165,12 +173,18 @@ bool sb_enter(const struct sb_config *cfg, struct sb_result *out, GError **err)
         return sb_fail(err, errno, "cannot open the shared directory '%s'", cfg->shared_dir);
     if ((cfg->uid_map.n || cfg->gid_map.n) && cfg->mode != SB_NAMESPACE)
         return sb_fail(err, EINVAL, "--uid-map and --gid-map need --sandbox=namespace");
+    if (is_fence_open(cfg))
+        return sb_fail(err, EINVAL,
+                       "--modcaps=+dac_read_search gives back what --inode-file-handles=fenced "
+                       "takes: use one of them");
 
     bool ok = enter_mode(cfg, share_fd, &r, err);
     for (unsigned i = 0; ok && cfg->files && i < cfg->files->len; i++)
         sock_files_leave(g_ptr_array_index(cfg->files, i));
     if (ok && r.proc_self_fd < 0)
         ok = sb_fail(err, ENOENT, "cannot open /proc/self/fd (is /proc mounted?)");
+    if (ok && cfg->file_handles && cfg->fenced)
+        ok = sb_broker_start(cfg, &r, err);
     if (!ok) {
         clear_result(&r);
         return false;

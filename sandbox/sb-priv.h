@@ -53,6 +53,14 @@ void sb_open_proc(const struct sb_config *cfg, struct sb_result *out);
 
 /* Whether we hold capability @cap (CAP_*). */
 bool sb_caps_have(unsigned cap);
+/* Keep those of @caps that we have, empty the ambient and bounding sets, set no-new-privileges. */
+bool sb_caps_keep(uint64_t caps, GError **err);
+
+/* ---- sb-broker: the process that opens by handle ---- */
+
+/* Start it, with out->channel leading there. Where it could open nothing, for want of the
+ * capability, there is none and that is no failure. */
+bool sb_broker_start(const struct sb_config *cfg, struct sb_result *out, GError **err);
 
 /* ---- sb-landlock ---- */
 

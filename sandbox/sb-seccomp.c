@@ -26,10 +26,9 @@
     }
 
 static const struct sock_fprog programs[][4][2] = {
-    [SB_THREAD_PROCESS] = PROGRAMS(process),
-    [SB_THREAD_LOCK] = PROGRAMS(lock),
-    [SB_THREAD_KEEPER] = PROGRAMS(keeper),
-    [SB_THREAD_STATFS] = PROGRAMS(statfs),
+    [SB_THREAD_PROCESS] = PROGRAMS(process), [SB_THREAD_FENCED] = PROGRAMS(fenced),
+    [SB_THREAD_LOCK] = PROGRAMS(lock),       [SB_THREAD_KEEPER] = PROGRAMS(keeper),
+    [SB_THREAD_BROKER] = PROGRAMS(broker),   [SB_THREAD_STATFS] = PROGRAMS(statfs),
 };
 
 int sb_seccomp_apply(enum sb_thread thread, enum sb_action action)

@@ -58,7 +58,7 @@ pid_t sb_run_start(const struct sb_run *run, sb_run_fn *body, void *arg)
         fail("sb_enter", err);
     if (!sb_drop_caps(&run->cfg, &err))
         fail("sb_drop_caps", err);
-    filter(SB_THREAD_PROCESS, run->seccomp);
+    filter(run->cfg.fenced ? SB_THREAD_FENCED : SB_THREAD_PROCESS, run->seccomp);
     _exit(body(&r, arg));
 }
 

@@ -49,10 +49,15 @@ static int body_forge(const struct sb_result *r, void *arg)
     return got;
 }
 
-static int forge(enum sb_mode mode, bool file_handles, enum sb_action seccomp)
+enum handles { NEVER, PREFER, FENCED };
+
+static int forge(enum sb_mode mode, enum handles handles, enum sb_action seccomp)
 {
     struct sb_run run = {
-        .cfg = {.mode = mode, .shared_dir = share, .file_handles = file_handles},
+        .cfg = {.mode = mode,
+                .shared_dir = share,
+                .file_handles = handles != NEVER,
+                .fenced = handles == FENCED},
         .seccomp = seccomp,
     };
     char made[96];
@@ -73,8 +78,20 @@ static void test_never(void **state)
     static const enum sb_mode modes[] = {SB_NAMESPACE, SB_CHROOT, SB_NONE};
 
     for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
-        assert_int_equal(forge(modes[i], false, SB_ACTION_NONE) & ~NO_LANDLOCK, 0);
-        assert_int_equal(forge(modes[i], false, SB_ACTION_KILL) & ~NO_LANDLOCK, 0);
+        assert_int_equal(forge(modes[i], NEVER, SB_ACTION_NONE) & ~NO_LANDLOCK, 0);
+        assert_int_equal(forge(modes[i], NEVER, SB_ACTION_KILL) & ~NO_LANDLOCK, 0);
+    }
+}
+
+/* --inode-file-handles=fenced: the same, with the broker there. What is tried with it is in
+ * test-sb-broker.c. */
+static void test_fenced(void **state)
+{
+    static const enum sb_mode modes[] = {SB_NAMESPACE, SB_CHROOT, SB_NONE};
+
+    for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+        assert_int_equal(forge(modes[i], FENCED, SB_ACTION_NONE) & ~NO_LANDLOCK, 0);
+        assert_int_equal(forge(modes[i], FENCED, SB_ACTION_KILL) & ~NO_LANDLOCK, 0);
     }
 }
 
@@ -85,7 +102,7 @@ static void test_landlock(void **state)
     static const enum sb_mode modes[] = {SB_CHROOT, SB_NONE};
 
     for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
-        int got = forge(modes[i], true, SB_ACTION_KILL);
+        int got = forge(modes[i], PREFER, SB_ACTION_KILL);
         if (got & NO_LANDLOCK)
             skip();
         assert_int_equal(got, BELOW | FILE_ITSELF);
@@ -95,7 +112,7 @@ static void test_landlock(void **state)
 /* The default. This is no claim but a gap that is known: whoever closes it changes the document. */
 static void test_namespace(void **state)
 {
-    int got = forge(SB_NAMESPACE, true, SB_ACTION_KILL);
+    int got = forge(SB_NAMESPACE, PREFER, SB_ACTION_KILL);
     assert_int_equal(got & (BELOW | FILE_ITSELF), BELOW | FILE_ITSELF);
 }
 
@@ -123,6 +140,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_never),
+        cmocka_unit_test(test_fenced),
         cmocka_unit_test(test_landlock),
         cmocka_unit_test(test_namespace),
     };

@@ -50,9 +50,11 @@ struct program {
 /* clang-format on */
 
 static const struct program programs[] = {
-    PROGRAMS(process, C | W | L),
+    PROGRAMS(process, C | W | L | H),
+    PROGRAMS(fenced, C | W | L),
     PROGRAMS(lock, L),
     PROGRAMS(keeper, K),
+    PROGRAMS(broker, B),
     PROGRAMS(statfs, S),
 };
 
