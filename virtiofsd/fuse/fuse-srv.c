@@ -107,10 +107,12 @@ void fuse_split_timeout(double t, uint64_t *sec, uint32_t *nsec)
 /* The host clears set-id bits at a write (FUSE_HANDLE_KILLPRIV_V2), and the answers to WRITE,
  * FALLOCATE, COPY_FILE_RANGE and SETXATTR carry no attributes: for as long as the guest trusts the
  * old ones, what a user has just written runs as the file's owner. Under auto it asks again before
- * it reads a file that it has written to, but not when it reads through the window. */
+ * it reads a file that it has written to, but not when it reads through the window. Of directories
+ * an ACL can take the set-group-id bit, which lets nobody run anything. */
 static bool bits_may_go(const struct fuse_srv *srv, mode_t mode)
 {
-    return (mode & (S_ISUID | S_ISGID)) && (srv->shared->cache != FS_CACHE_AUTO || srv->dax.on);
+    return S_ISREG(mode) && (mode & (S_ISUID | S_ISGID)) &&
+           (srv->shared->cache != FS_CACHE_AUTO || srv->dax.on);
 }
 
 void fuse_attr_timeout(const struct fuse_srv *srv, mode_t mode, uint64_t *sec, uint32_t *nsec)
