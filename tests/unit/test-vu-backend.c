@@ -9,6 +9,8 @@
 #include <fcntl.h>
 #include <glib.h>
 #include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -38,6 +40,7 @@ struct fixture {
 struct call {
     struct fixture *f;
     pthread_t thread;
+    atomic_int tid; /* 0: it does not run yet */
     uint64_t offset;
     int rc;
     uint64_t value;
@@ -87,6 +90,7 @@ static int do_nothing(struct fixture *f, unsigned ms, uint64_t *value)
 static void *call_thread(void *arg)
 {
     struct call *c = arg;
+    atomic_store(&c->tid, gettid());
     c->rc = do_map(c->f, c->offset, LONG_MS, &c->value);
     c->end_ms = fe_now_ms();
     return NULL;
@@ -104,6 +108,38 @@ static void call_until_asked(struct call *c, struct fixture *f, uint64_t offset)
     unsigned before = fe_shmem_requests(&f->fe);
     call_start(c, f, offset);
     assert_true(fe_shmem_wait(&f->fe, before + 1, LONG_MS));
+}
+
+/* Wait until a call has its turn on the channel: it may be cancelled from then on. */
+static void wait_for_turn(struct fixture *f)
+{
+    int64_t end = fe_now_ms() + LONG_MS;
+    unsigned refs;
+    do {
+        assert_true(fe_now_ms() < end);
+        usleep(1000);
+        pthread_mutex_lock(&f->b.lock);
+        refs = atomic_load(&f->b.chan->refs);
+        pthread_mutex_unlock(&f->b.lock);
+    } while (refs < 2);
+}
+
+/* Wait until the thread of a call that has to wait for its turn sleeps: nothing else shows that it
+ * is on its way. */
+static void wait_asleep(struct call *c)
+{
+    int64_t end = fe_now_ms() + LONG_MS;
+    char path[64], state = 0;
+    do {
+        assert_true(fe_now_ms() < end);
+        usleep(1000);
+        snprintf(path, sizeof(path), "/proc/self/task/%d/stat", atomic_load(&c->tid));
+        FILE *f = fopen(path, "re");
+        if (f && fscanf(f, "%*d (%*[^)]) %c", &state) != 1)
+            state = 0;
+        if (f)
+            fclose(f);
+    } while (state != 'S');
 }
 
 static void expect_channel(struct fixture *f, bool works)
@@ -251,7 +287,7 @@ static void stop_twice(void **state)
     pthread_join(c.thread, NULL);
     vu_backend_resume(&f->b);
     call_start(&c, f, f->page); /* waits for what is owed */
-    usleep(50000);
+    wait_for_turn(f);
     assert_int_equal(fe_shmem_requests(&f->fe), 1);
     vu_backend_pause(&f->b);
     pthread_join(c.thread, NULL);
@@ -308,7 +344,7 @@ static void stop_while_queued(void **state)
     fe_shmem_set_fault(&f->fe, FE_SHMEM_SILENT, 0);
     call_until_asked(&first, f, 0);
     call_start(&second, f, f->page);
-    usleep(50000);
+    wait_asleep(&second);
     vu_backend_pause(&f->b);
     vu_backend_resume(&f->b); /* so soon that the second finds the device running again */
     pthread_join(first.thread, NULL);
