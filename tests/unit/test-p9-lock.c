@@ -80,9 +80,16 @@ static void test_owners(void **state)
     assert_int_equal(lk.type, WR);
     assert_int_equal(lk.start, 0);
     assert_int_equal(lk.length, 15);
+    assert_int_equal(lk.proc_id, 1);
     lk = lock_of(WR, 15, 0, 3);
     assert_ok(p9c_getlock(&m.c, 1, &lk));
     assert_int_equal(lk.type, RD);
+    assert_int_equal(lk.proc_id, 2);
+    lk = lock_of(WR, 15, 0, 3); /* another client, who knows no process of that number */
+    lk.client = "other";
+    assert_ok(p9c_getlock(&m.c, 1, &lk));
+    assert_int_equal(lk.type, RD);
+    assert_int_equal(lk.proc_id, 0);
     assert_int_equal(lk.length, 0);
     lk = lock_of(RD, 20, 5, 3);
     assert_ok(p9c_getlock(&m.c, 1, &lk));

@@ -52,7 +52,8 @@ static int to_core(struct request *r)
     uint64_t end = r->length == 0 ? INT64_MAX : r->start + r->length - 1;
     if (end > INT64_MAX)
         return -EINVAL;
-    r->lk = (struct fs_lock){.type = types[r->type], .start = (off_t)r->start, .end = (off_t)end};
+    r->lk = (struct fs_lock){
+        .type = types[r->type], .start = (off_t)r->start, .end = (off_t)end, .pid = r->proc_id};
     return 0;
 }
 
@@ -111,6 +112,15 @@ int p9_do_lock(struct p9_rq *rq)
     return 0;
 }
 
+/* The proc_id to answer with. That of another process of the same client is the holder's; what is
+ * held by other connections and by the host has no number here that would mean anything. */
+static uint32_t holder_of(const struct p9_conn *conn, const struct request *r)
+{
+    if (r->lk.type == F_UNLCK)
+        return r->proc_id;
+    return r->lk.pid && owner_of(conn, r->client_id, r->lk.pid) == r->lk.owner ? r->lk.pid : 0;
+}
+
 /* Linux never says which kind of lock it asks about: it sends "unlocked". Then the answer is what
  * stands in the way of any kind, another's write lock: no conflict is claimed that is none. */
 int p9_do_getlock(struct p9_rq *rq)
@@ -133,8 +143,7 @@ int p9_do_getlock(struct p9_rq *rq)
         p9_put8(&rq->out, type);
         p9_put64(&rq->out, (uint64_t)r.lk.start);
         p9_put64(&rq->out, to_eof ? 0 : (uint64_t)(r.lk.end - r.lk.start) + 1);
-        /* The holder may be anywhere: its number would mean nothing to the client. */
-        p9_put32(&rq->out, type == P9_LOCK_UNLCK ? r.proc_id : 0);
+        p9_put32(&rq->out, holder_of(rq->conn, &r));
         p9_put_str(&rq->out, r.client_id, strlen(r.client_id));
     }
     p9_rq_put(rq, r.fid);

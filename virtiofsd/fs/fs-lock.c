@@ -21,9 +21,10 @@ static bool is_all(const struct fs_lock *lk)
 
 /* ---- POSIX locks ---- */
 
-/* The process that holds @found, a lock in the way of @self, if it is one of the same client. */
-static uint32_t holder_of(struct fs *fs, const struct fs_inode *inode, const struct fs_owner *self,
-                          const struct fs_lock *found)
+/* Name the process that holds @found, a lock in the way of @self, if it is one of the same client.
+ */
+static void name_holder(struct fs *fs, const struct fs_inode *inode, const struct fs_owner *self,
+                        struct fs_lock *found)
 {
     struct fs_locks *l = fs_locks_of(fs);
     struct fs_lock any = {.type = F_WRLCK, .start = found->start, .end = found->end};
@@ -36,10 +37,12 @@ static uint32_t holder_of(struct fs *fs, const struct fs_inode *inode, const str
         const struct fs_owner *o = owners->pdata[i];
         const struct fs_range *r = fs_ranges_conflict(o->ranges, &any);
         if (o->fs == fs && r->type == found->type && r->start == found->start &&
-            r->end == found->end)
-            return o->pid;
+            r->end == found->end) {
+            found->pid = o->pid;
+            found->owner = o->id;
+            return;
+        }
     }
-    return 0;
 }
 
 /* What the kernel knows to be in the way. */
@@ -73,7 +76,7 @@ int fs_getlk(struct fs *fs, struct fs_inode *inode, uint64_t owner, struct fs_lo
     struct fs_lock found = *lk;
     rc = ask_kernel(fd, &found);
     if (rc == 0 && found.type != F_UNLCK)
-        found.pid = holder_of(fs, inode, o, &found);
+        name_holder(fs, inode, o, &found);
     if (o)
         fs_owner_put(o, false);
     if (rc == 0)

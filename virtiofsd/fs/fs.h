@@ -297,6 +297,7 @@ struct fs_lock {
     short type;       /* F_RDLCK, F_WRLCK, F_UNLCK */
     off_t start, end; /* inclusive; end = INT64_MAX: to end of file */
     uint32_t pid;     /* who asks, or who is in the way, in the client's words; 0: unknown */
+    uint64_t owner;   /* fs_getlk(): with a pid, whose that is */
 };
 
 /* Who asks for a lock. */
