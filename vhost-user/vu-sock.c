@@ -24,42 +24,6 @@ G_GNUC_PRINTF(3, 4) static void fail(GError **err, int code, const char *fmt, ..
     g_set_error_literal(err, G_FILE_ERROR, (int)g_file_error_from_errno(code), text);
 }
 
-/* Make the path ours; the file of a socket that nobody listens on any more is removed. */
-static bool take_path(const struct sockaddr_un *addr, struct sock_files **files, GError **err)
-{
-    const char *path = addr->sun_path;
-    struct sock_path_error e;
-    enum sock_path r = sock_path_take(addr, files, &e);
-    int code = e.code;
-
-    switch (r) {
-    case SOCK_PATH_FREE:
-        return true;
-    case SOCK_PATH_NO_LOCK:
-        fail(err, code, "cannot make or lock %s.pid: %s", path, errno_text(code));
-        return false;
-    case SOCK_PATH_LOCKED:
-        fail(err, code,
-             "socket %s is in use: process %d holds %s.pid; stop it or choose another path", path,
-             (int)e.holder, path);
-        return false;
-    case SOCK_PATH_UNSEEN:
-        fail(err, code, "cannot look at %s: %s", path, errno_text(code));
-        return false;
-    case SOCK_PATH_NO_SOCKET:
-        fail(err, code, "%s exists and is no socket: choose another path", path);
-        return false;
-    case SOCK_PATH_IN_USE:
-        fail(err, code, "socket %s is in use (%s): stop the process that listens on it", path,
-             errno_text(code));
-        return false;
-    case SOCK_PATH_STUCK:
-        break;
-    }
-    fail(err, code, "cannot remove the stale socket %s: %s", path, errno_text(code));
-    return false;
-}
-
 int vu_sock_listen(const char *path, const char *group, struct sock_files **files, GError **err)
 {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
@@ -77,7 +41,7 @@ int vu_sock_listen(const char *path, const char *group, struct sock_files **file
                     "--socket-group: no group '%s': name an existing group or a number", group);
         return -1;
     }
-    if (!take_path(&addr, files, err))
+    if (!sock_path_own(&addr, files, err))
         return -1;
 
     AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

@@ -108,34 +108,6 @@ static bool no_group(GError **err, const char *addr, const char *group)
     return false;
 }
 
-/* Make the path ours; the file of a socket that nobody listens on any more is removed. */
-static bool take_path(const char *addr, const union any_addr *a, struct sock_files **files,
-                      GError **err)
-{
-    struct sock_path_error e;
-    enum sock_path r = sock_path_take(&a->un, files, &e);
-    int code = e.code;
-
-    switch (r) {
-    case SOCK_PATH_FREE:
-        return true;
-    case SOCK_PATH_NO_LOCK:
-        return fail(err, addr, code, "cannot make or lock its .pid file: %s", errno_text(code));
-    case SOCK_PATH_LOCKED:
-        return fail(err, addr, code, "it is in use: process %d holds its .pid file; stop it",
-                    (int)e.holder);
-    case SOCK_PATH_UNSEEN:
-        return fail(err, addr, code, "cannot look at it: %s", errno_text(code));
-    case SOCK_PATH_NO_SOCKET:
-        return fail(err, addr, code, "it exists and is no socket: choose another path");
-    case SOCK_PATH_IN_USE:
-        return fail(err, addr, code, "it is in use: stop the process that listens on it");
-    case SOCK_PATH_STUCK:
-        break;
-    }
-    return fail(err, addr, code, "cannot remove the stale socket: %s", errno_text(code));
-}
-
 static bool open_unix(const char *addr, const char *path, const char *group,
                       struct p9_endpoint *out, GError **err)
 {
@@ -147,8 +119,10 @@ static bool open_unix(const char *addr, const char *path, const char *group,
     memcpy(a.un.sun_path, path, strlen(path) + 1);
     if (group && !sock_group(group, &gid))
         return no_group(err, addr, group);
-    if (!take_path(addr, &a, &out->files, err))
+    if (!sock_path_own(&a.un, &out->files, err)) {
+        g_prefix_error(err, "--p9-listen=%s: ", addr);
         return false;
+    }
     mode_t mask = umask(0177);
     AUTO_FD int fd = listen_on(addr, &a, sizeof(a.un), err);
     umask(mask);

@@ -2,7 +2,6 @@
 #include "virtiofsd/base/sock.h"
 
 #include <errno.h>
-#include <glib.h>
 #include <grp.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -10,6 +9,7 @@
 #include <unistd.h>
 
 #include "virtiofsd/base/auto.h"
+#include "virtiofsd/base/errno-text.h"
 #include "virtiofsd/base/sock-files.h"
 
 /* How long the socket of a daemon that is gone may stay open: 0.5 s. */
@@ -79,6 +79,45 @@ enum sock_path sock_path_take(const struct sockaddr_un *addr, struct sock_files 
         sock_files_free(f);
     }
     return r;
+}
+
+G_GNUC_PRINTF(3, 4) static bool fail(GError **err, int code, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    g_autofree char *text = g_strdup_vprintf(fmt, ap);
+    va_end(ap);
+    g_set_error_literal(err, G_FILE_ERROR, (int)g_file_error_from_errno(code), text);
+    return false;
+}
+
+bool sock_path_own(const struct sockaddr_un *addr, struct sock_files **files, GError **err)
+{
+    const char *path = addr->sun_path;
+    struct sock_path_error e;
+    enum sock_path r = sock_path_take(addr, files, &e);
+    const char *why = errno_text(e.code);
+
+    switch (r) {
+    case SOCK_PATH_FREE:
+        return true;
+    case SOCK_PATH_NO_LOCK:
+        return fail(err, e.code, "cannot make or lock %s.pid: %s", path, why);
+    case SOCK_PATH_LOCKED:
+        return fail(err, e.code,
+                    "socket %s is in use: process %d holds %s.pid; stop it or choose another path",
+                    path, (int)e.holder, path);
+    case SOCK_PATH_UNSEEN:
+        return fail(err, e.code, "cannot look at %s: %s", path, why);
+    case SOCK_PATH_NO_SOCKET:
+        return fail(err, e.code, "%s exists and is no socket: choose another path", path);
+    case SOCK_PATH_IN_USE:
+        return fail(err, e.code, "socket %s is in use (%s): stop the process that listens on it",
+                    path, why);
+    case SOCK_PATH_STUCK:
+        break;
+    }
+    return fail(err, e.code, "cannot remove the stale socket %s: %s", path, why);
 }
 
 int sock_path_give(const char *path, gid_t gid)

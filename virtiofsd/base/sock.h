@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Sockets that are listened on: whose file a unix socket is, what an inherited descriptor is. The
- * texts of errors are the callers'. */
+ * texts of errors are the callers' but for paths. */
 #pragma once
 
+#include <glib.h>
 #include <stdbool.h>
 #include <sys/types.h>
 #include <sys/un.h>
@@ -32,6 +33,9 @@ struct sock_path_error {
  * caller's, who says sock_files_made() once the socket is bound. @e: why not. */
 enum sock_path sock_path_take(const struct sockaddr_un *addr, struct sock_files **files,
                               struct sock_path_error *e);
+
+/* The same. False with @err: one line that names the path and says what to do. */
+bool sock_path_own(const struct sockaddr_un *addr, struct sock_files **files, GError **err);
 
 /* Let @gid connect to the socket at @path, too. 0, or -errno: the file is removed then. */
 int sock_path_give(const char *path, gid_t gid);
