@@ -146,6 +146,7 @@ static bool enter_sandbox(struct daemon *d, struct sb_result *out, GError **err)
         .policy = o->sandbox,
         .shared_dir = o->shared_dir,
         .file_handles = o->fs.handles != FS_HANDLES_NEVER,
+        .fenced = o->fs.handles == FS_HANDLES_FENCED,
         .files = d->files,
         .labels = o->fuse.security_label != FUSE_ASK_NEVER,
         .caps_add = d->policy.caps_add,
@@ -156,7 +157,7 @@ static bool enter_sandbox(struct daemon *d, struct sb_result *out, GError **err)
     if (!sb_enter(&sc, out, err) || !sb_drop_caps(&sc, err))
         return false;
     d->seccomp = o->sandbox.seccomp;
-    int ret = sb_seccomp_apply(SB_THREAD_PROCESS, d->seccomp);
+    int ret = sb_seccomp_apply(sc.fenced ? SB_THREAD_FENCED : SB_THREAD_PROCESS, d->seccomp);
     if (ret) {
         g_set_error(err, G_FILE_ERROR, G_FILE_ERROR_FAILED,
                     "seccomp: %s; the kernel may lack it: try --seccomp=none", errno_text(-ret));
@@ -211,6 +212,8 @@ static bool make_fs(struct daemon *d, const struct sb_result *sb, GError **err)
         .proc_self_fd = sb->proc_self_fd,
         .task_fd = MAX(sb->task_fd, 0),
         .thread_fd = MAX(sb->thread_fd, 0),
+        .channel = sb->channel,
+        .channels = sb->channels,
         .fenced = sb->landlock,
         .lock_thread_start = lock_thread_start,
         .statfs = d->statfs ? other_statfs : NULL,

@@ -168,6 +168,7 @@ static const struct {
     {NEEDED "--no-killpriv-v2", "killpriv-v2", "off"},
     {NEEDED "--inode-file-handles=fallback", "inode-file-handles", "prefer"},
     {NEEDED "--inode-file-handles=mandatory", "inode-file-handles", "mandatory"},
+    {NEEDED "--inode-file-handles=fenced", "inode-file-handles", "fenced"},
     {NEEDED "--sandbox=chroot", "sandbox", "chroot"},
     {NEEDED "--seccomp none", "seccomp", "none"},
     {NEEDED "--socket-group=kvm", "socket-group", "kvm"},
@@ -308,7 +309,7 @@ static const struct {
     {"--cache=", "--cache: \"\" is not one of never, metadata, auto, always"},
     {"-o cache=foo", "-o cache: \"foo\" is not one of never, metadata, auto, always"},
     {"--inode-file-handles=x",
-     "--inode-file-handles: \"x\" is not one of never, prefer, mandatory"},
+     "--inode-file-handles: \"x\" is not one of never, prefer, mandatory, fenced"},
     {"--dax-window=1M", "--dax-window: \"1M\" is not 0, or a power of two from 2M to 1T, in bytes "
                         "or with K, M, G or T behind it"},
     {"--dax-window=3M", "--dax-window: \"3M\" is not 0, or a power of two from 2M to 1T, in bytes "

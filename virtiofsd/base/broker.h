@@ -5,7 +5,7 @@
  * of a descriptor that the daemon has, and opens only what it gave itself: each handle comes with a
  * code that nobody else can make. One request, one reply, on one of several sequenced-packet
  * sockets; the numbers of both are the host's. The broker's side is sandbox/sb-handles.h, the
- * daemon's fs/fs-broker.h. */
+ * daemon's tree/host-broker.h. */
 #pragma once
 
 #include <fcntl.h>

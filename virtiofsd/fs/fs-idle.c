@@ -60,13 +60,15 @@ static void visit_all(struct fs *fs, struct fs_idle *q)
     pthread_mutex_unlock(&q->lock);
 
     AUTO_LOCK(&q->busy);
+    struct fs_batch batch = {0};
     for (unsigned i = 0; i < n; i++) {
-        struct fs_inode *again = fs_sweep_one(fs, q->now[i]);
+        struct fs_inode *again = fs_sweep_one(fs, q->now[i], &batch);
         if (!again)
             continue;
         fs_idle_note(fs, again);
         fs_inode_put(fs, again);
     }
+    fs_batch_close(fs, &batch);
 }
 
 static void *idle_main(void *arg)

@@ -6,7 +6,9 @@
 #include <stdint.h>
 
 enum fs_cache { FS_CACHE_NEVER, FS_CACHE_METADATA, FS_CACHE_AUTO, FS_CACHE_ALWAYS };
-enum fs_handles { FS_HANDLES_NEVER, FS_HANDLES_PREFER, FS_HANDLES_MANDATORY };
+/* FENCED: as PREFER, but inodes are held by descriptors while there is room for them, and a broker
+ * signs and opens handles of those that are not. */
+enum fs_handles { FS_HANDLES_NEVER, FS_HANDLES_PREFER, FS_HANDLES_MANDATORY, FS_HANDLES_FENCED };
 
 struct fs_policy {
     enum fs_handles handles;

@@ -201,9 +201,16 @@ struct fs_inode *fs_hash_find(const struct fs *fs, const struct tree_mnt *mnt, u
 
 /* Close unused descriptors when there are more than the soft limit. */
 void fs_sweep(struct fs *fs);
-/* Close the descriptor of the inode with this id, when it was not used since the last call and
- * nobody refers to it. Returns the inode, with a reference, when it is worth another call later. */
-struct fs_inode *fs_sweep_one(struct fs *fs, uint64_t id);
+/* Inodes of one tree, each with a reference, whose descriptors are to be closed. */
+struct fs_batch {
+    unsigned n;
+    struct fs_inode *inode[TREE_BATCH];
+};
+/* Have the descriptor of the inode with this id closed, at once or by @batch, when it was not used
+ * since the last call and nobody refers to it. Returns the inode, with a reference, when it is
+ * worth another call later. */
+struct fs_inode *fs_sweep_one(struct fs *fs, uint64_t id, struct fs_batch *batch);
+void fs_batch_close(struct fs *fs, struct fs_batch *batch);
 
 static inline uint32_t fs_state_refs(uint64_t state)
 {

@@ -49,16 +49,14 @@ static struct fs_inode *pick(struct fs *fs)
     return NULL;
 }
 
-/* Close the descriptor of an inode from pick() and drop that reference, unless somebody else has
- * come to use it: then only the latter. */
-static void close_picked(struct fs *fs, struct fs_inode *inode)
+/* Close the descriptor of an inode from pick(), with what the tree's rest() gave (@rc, @own), and
+ * drop that reference, unless somebody else has come to use it: then only the latter. */
+static void close_picked(struct fs *fs, struct fs_inode *inode, int fd, int rc, void *own)
 {
     struct tree *tree = fs_tree(inode);
-    int fd = tree_node_fd(&inode->node);
-    void *own = NULL;
     bool closed = false;
 
-    if (fd >= 0 && tree->ops->rest && tree->ops->rest(tree, &inode->node, fd, &own) == 0) {
+    if (fd >= 0 && rc == 0) {
         AUTO_LOCK(&fs->shared->table_lock);
         /* Nobody but us and, since they cannot end without the lock, the guest's lookups. */
         uint64_t alone = 2 * INODE_REF | (uint32_t)fd;
@@ -78,22 +76,77 @@ static void close_picked(struct fs *fs, struct fs_inode *inode)
     atomic_fetch_sub_explicit(&fs->shared->inode_fds, 1, memory_order_relaxed);
 }
 
-void fs_sweep(struct fs *fs)
+void fs_batch_close(struct fs *fs, struct fs_batch *batch)
 {
-    if (!fs->rests)
+    struct tree_node *node[TREE_BATCH];
+    int fd[TREE_BATCH], rc[TREE_BATCH];
+    void *own[TREE_BATCH];
+
+    if (batch->n == 0)
         return;
-    for (int n = 0; n < SWEEP_CLOSE; n++) {
-        if (atomic_load_explicit(&fs->shared->inode_fds, memory_order_relaxed) <=
-            fs->inode_fds_soft)
-            return;
-        struct fs_inode *inode = pick(fs);
-        if (!inode)
-            return;
-        close_picked(fs, inode);
+    for (unsigned i = 0; i < batch->n; i++) {
+        node[i] = &batch->inode[i]->node;
+        fd[i] = tree_node_fd(node[i]); /* which our reference keeps */
     }
+    struct tree *tree = fs_tree(batch->inode[0]);
+    tree->ops->rest_some(tree, node, fd, batch->n, own, rc);
+    for (unsigned i = 0; i < batch->n; i++)
+        close_picked(fs, batch->inode[i], fd[i], rc[i], own[i]);
+    batch->n = 0;
 }
 
-struct fs_inode *fs_sweep_one(struct fs *fs, uint64_t id)
+/* Close the descriptor of an inode from pick(), or have it closed with others. */
+static void close_some_time(struct fs *fs, struct fs_inode *inode, struct fs_batch *batch)
+{
+    struct tree *tree = fs_tree(inode);
+    int fd = tree_node_fd(&inode->node), rc = -EOPNOTSUPP;
+    void *own = NULL;
+
+    if (!tree->rests_dear) {
+        if (fd >= 0 && tree->ops->rest)
+            rc = tree->ops->rest(tree, &inode->node, fd, &own);
+        close_picked(fs, inode, fd, rc, own);
+        return;
+    }
+    if (batch->n == TREE_BATCH || (batch->n > 0 && fs_tree(batch->inode[0]) != tree))
+        fs_batch_close(fs, batch);
+    if (fd >= 0)
+        batch->inode[batch->n++] = inode;
+    else
+        fs_inode_put(fs, inode);
+}
+
+/* Where it is dear: when there are many to be closed, or descriptors become few. */
+static bool is_due(const struct fs *fs)
+{
+    uint64_t fds = atomic_load_explicit(&fs->shared->inode_fds, memory_order_relaxed);
+
+    if (fds <= fs->inode_fds_soft || !fs->shared->tree->rests_dear)
+        return fds > fs->inode_fds_soft;
+    uint64_t other = atomic_load_explicit(&fs->shared->other_fds, memory_order_relaxed);
+    return fds >= fs->inode_fds_soft + TREE_BATCH ||
+           fds + other >= fs->cfg.max_fds - fs->cfg.max_fds / 4;
+}
+
+void fs_sweep(struct fs *fs)
+{
+    if (!fs->rests || !is_due(fs))
+        return;
+    struct fs_batch batch = {0};
+    int most = fs->shared->tree->rests_dear ? TREE_BATCH : SWEEP_CLOSE;
+    for (int n = 0; n < most; n++) {
+        if (atomic_load_explicit(&fs->shared->inode_fds, memory_order_relaxed) <=
+            fs->inode_fds_soft + batch.n)
+            break;
+        struct fs_inode *inode = pick(fs);
+        if (!inode)
+            break;
+        close_some_time(fs, inode, &batch);
+    }
+    fs_batch_close(fs, &batch);
+}
+
+struct fs_inode *fs_sweep_one(struct fs *fs, uint64_t id, struct fs_batch *batch)
 {
     struct fs_inode *inode = fs_inode_get(fs, id);
 
@@ -105,7 +158,7 @@ struct fs_inode *fs_sweep_one(struct fs *fs, uint64_t id)
     if (fs_state_fd(s) >= 0 && (used || tree_node_is_young(&inode->node)))
         return inode;
     if (fs_state_fd(s) >= 0 && fs_state_refs(s) == 2)
-        close_picked(fs, inode);
+        close_some_time(fs, inode, batch);
     else
         fs_inode_put_later(fs, inode, NULL); /* without entering it into the queue again */
     return NULL;

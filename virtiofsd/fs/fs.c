@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define SOFT_INODE_FDS 4096u
+#define SOFT_DEAR      65536u /* where it costs more to do without */
 #define SUBVOLUME_INO  256u
 
 static struct timespec ts_from_statx(const struct statx_timestamp *t)
@@ -155,6 +156,9 @@ static struct tree *make_host(struct fs *fs, struct tree_found *root, GError **e
         .thread_fd = cfg->thread_fd,
         .handles = cfg->handles != FS_HANDLES_NEVER,
         .handles_must = cfg->handles == FS_HANDLES_MANDATORY,
+        .brokered = cfg->handles == FS_HANDLES_FENCED,
+        .channel = cfg->channel,
+        .channels = cfg->channels,
         .fenced = cfg->fenced,
         .allow_direct_io = cfg->allow_direct_io,
         .preserve_noatime = cfg->preserve_noatime,
@@ -180,6 +184,8 @@ static void close_given(const struct fs_config *cfg)
     for (unsigned i = 0; i < G_N_ELEMENTS(fds); i++)
         if (fds[i] >= 0)
             close(fds[i]);
+    for (unsigned i = 0; i < cfg->channels; i++)
+        close(cfg->channel[i]);
     if (cfg->task_fd > 0)
         close(cfg->task_fd);
     if (cfg->thread_fd > 0)
@@ -195,6 +201,8 @@ static int open_root(struct fs *fs, GError **err)
     fs->shared->tree = t;
     fs->shared->dev = makedev(root.stx.stx_dev_major, root.stx.stx_dev_minor);
     fs->rests = t->rests;
+    fs->inode_fds_soft =
+        MIN(MAX(fs->cfg.max_fds / 4, 1), t->rests_dear ? SOFT_DEAR : SOFT_INODE_FDS);
     int rc = t->rests ? fs_idle_init(fs) : 0;
     if (rc == 0)
         rc = fs_inodes_add_root(fs, &root);
@@ -216,7 +224,6 @@ struct fs *fs_new(const struct fs_config *cfg, GError **err)
     fs->submounts = cfg->announce_submounts;
     /* Neither inodes nor files may take everything from the other. */
     fs->inode_fds_hard = fs->other_fds_hard = MAX(cfg->max_fds - cfg->max_fds / 8, 2);
-    fs->inode_fds_soft = MIN(MAX(cfg->max_fds / 4, 1), SOFT_INODE_FDS);
     pthread_mutex_init(&fs->shared->table_lock, NULL);
     pthread_mutex_init(&fs->files_lock, NULL);
 

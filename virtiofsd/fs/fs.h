@@ -42,7 +42,9 @@ struct fs_config {
     /* O_PATH descriptors of /proc/self/task and of the link /proc/thread-self: where labels can be
      * made with the inode. Taken over; 0 = none. */
     int task_fd, thread_fd;
-    bool fenced; /* the kernel lets us list no directory outside of the share (landlock) */
+    const int *channel; /* to the broker (base/broker.h); the descriptors are taken over */
+    unsigned channels;  /* 0: there is none, which leaves FENCED without handles */
+    bool fenced;        /* the kernel lets us list no directory outside of the share (landlock) */
     /* Called by each thread that has to do with waiting for locks, first of all; may be NULL. */
     void (*lock_thread_start)(void *user);
     /* The numbers of fs_statfs(), whatever the inode: 0 or -errno. NULL: of the inode's own file

@@ -6,6 +6,9 @@
  * which stays until the core wants it back (fs-sweep.c, fs-idle.c).
  * open_by_handle_at() wants a real descriptor on the same mount: one is kept per mount.
  *
+ * With a broker (host-broker.h) that alone may open by handle, nodes begin with a descriptor, of
+ * which many are kept, and get a handle from the broker when that is to be closed.
+ *
  * A handle made by name and the attributes found under that name may be of two files, when somebody
  * swaps them in between. So the inode number inside the handle is compared; where it lies is learnt
  * once per mount from a pair that belongs together. Where it is not found, an inode begins with a
@@ -100,7 +103,7 @@ void host_layout_learn(struct host *h, struct tree_node *node, int fd)
     struct host_layout found = {.state = LAYOUT_NONE};
     int mount_fd = atomic_load(&host_mnt(node)->fd);
 
-    if (!h->handles || layout_of(host_mnt(node)).state != 0 || mount_fd < 0)
+    if (!h->handles || h->broker || layout_of(host_mnt(node)).state != 0 || mount_fd < 0)
         return;
     if (get_handle(fd, "", &u) < 0 || (node == h->root && !root_tells(&u.h, node->ino)))
         return;
@@ -166,15 +169,49 @@ static int try_handles(int root_fd)
     return again < 0 ? -errno : 0;
 }
 
+/* The same, of what the broker signs. */
+static int try_broker(struct host_broker *b, int root_fd)
+{
+    g_autofree struct file_handle *h = NULL;
+    uint64_t mount, on;
+
+    if (!b)
+        return -EPERM;
+    AUTO_FD int dir = openat(root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int rc = dir < 0 ? -errno : host_broker_mount(b, dir, &mount);
+    if (rc < 0)
+        return rc;
+    rc = host_broker_sign(b, &root_fd, 1, &h, &on);
+    AUTO_FD int again = h ? host_broker_open(b, mount, h) : -EOPNOTSUPP;
+    host_broker_unmount(b, mount);
+    return rc < 0 ? rc : MIN(again, 0);
+}
+
+static const char *why_not(const struct host *h, int rc)
+{
+    if (rc == -EPERM)
+        return "CAP_DAC_READ_SEARCH is missing";
+    if (rc != -EOPNOTSUPP)
+        return errno_text(-rc);
+    return h->brokered ? "the file system is not one whose handles are known to be unique"
+                       : "the file system has none";
+}
+
 int host_handles_init(struct host *h, int root_fd, GError **err)
 {
-    int rc = try_handles(root_fd);
+    int rc = h->brokered ? try_broker(h->broker, root_fd) : try_handles(root_fd);
     h->handles = rc == 0;
     if (rc == 0)
         return 0;
-    const char *why = rc == -EPERM
-                          ? "CAP_DAC_READ_SEARCH is missing"
-                          : (rc == -EOPNOTSUPP ? "the file system has none" : errno_text(-rc));
+    const char *why = why_not(h, rc);
+    host_broker_free(h->broker); /* who ends, then */
+    h->broker = NULL;
+    if (h->brokered && rc == -EIO) {
+        g_set_error(err, G_FILE_ERROR, G_FILE_ERROR_IO,
+                    "the process that opens files by their handles did not start: use "
+                    "--inode-file-handles=prefer or never");
+        return rc;
+    }
     if (h->handles_must) {
         g_set_error(err, G_FILE_ERROR, g_file_error_from_errno(-rc),
                     "file handles do not work on the shared directory (%s): use "
@@ -186,24 +223,33 @@ int host_handles_init(struct host *h, int root_fd, GError **err)
     return 0;
 }
 
-int host_handle_open(struct host *h, struct tree_node *node, int flags)
+/* Nobody judges the file yet. */
+static int open_handle(struct host *h, const struct tree_node *node, int flags)
 {
-    bool proved = host_proved(node);
-    g_assert(proved || (flags & O_PATH));
+    if (h->broker)
+        return host_broker_open(h->broker, atomic_load(&host_mnt(node)->broker), node->own);
     bool search = host_search_begin();
     if (search && !(flags & O_PATH)) { /* with that right nothing would be judged */
         host_search_end();
         return -EPERM;
     }
-    AUTO_FD int fd =
-        open_by_handle_at(atomic_load(&host_mnt(node)->fd), node->own, flags | O_CLOEXEC);
+    int fd = open_by_handle_at(atomic_load(&host_mnt(node)->fd), node->own, flags | O_CLOEXEC);
+    int rc = fd < 0 ? host_open_errno() : fd;
     if (search)
         host_search_end();
+    return rc;
+}
+
+int host_handle_open(struct host *h, struct tree_node *node, int flags)
+{
+    bool proved = host_proved(node);
+    g_assert(proved || (flags & O_PATH));
+    AUTO_FD int fd = open_handle(h, node, flags);
     if (fd >= 0) {
         int bad = proved ? 0 : host_proof_take(h, node, fd);
         return bad < 0 ? bad : steal_fd(&fd);
     }
-    int rc = host_open_errno();
+    int rc = steal_fd(&fd);
     if (rc == -ESTALE || (rc == -ENOENT && (flags & O_PATH))) {
         h->tree.core.gone(h->tree.core.user, node);
         rc = -ESTALE;

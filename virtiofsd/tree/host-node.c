@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * What a node is held by: a descriptor (O_PATH), or its handle and nothing else. */
+#include "virtiofsd/base/broker.h"
 #include "virtiofsd/tree/host-priv.h"
 
 #include <stdlib.h>
@@ -18,8 +19,11 @@ void host_mnt_free(struct tree_mnt *mnt)
     struct host_mnt *m = (struct host_mnt *)mnt;
     int fd = atomic_load(&m->fd);
 
+    uint64_t broker = atomic_load(&m->broker);
     if (fd >= 0)
         close(fd);
+    if (broker)
+        host_broker_unmount(host_of(mnt->tree)->broker, broker);
     g_free(m);
 }
 
@@ -100,6 +104,19 @@ int host_settle(struct tree *t, struct tree_node *node)
     return rc;
 }
 
+/* Before the mount counts as known. */
+static int tell_broker(struct host_broker *b, struct host_mnt *mnt, int fd)
+{
+    uint64_t none = 0, serial;
+    int rc = host_broker_mount(b, fd, &serial);
+
+    if (rc == -EOPNOTSUPP || rc == -ENOSPC)
+        atomic_store(&mnt->mnt.no_rest, true);
+    if (rc == 0 && !atomic_compare_exchange_strong(&mnt->broker, &none, serial))
+        host_broker_unmount(b, serial); /* another thread has told it */
+    return rc;
+}
+
 int host_mnt_anchor(struct host *h, struct tree_node *node, int fd)
 {
     struct host_mnt *mnt = host_mnt(node);
@@ -110,6 +127,8 @@ int host_mnt_anchor(struct host *h, struct tree_node *node, int fd)
         return 0;
     if (!host_openable(node))
         return -EAGAIN;
+    if (h->broker && atomic_load(&mnt->mnt.no_rest))
+        return -EOPNOTSUPP;
     bool search = host_search_begin();
     if (tree_node_is(node, S_IFDIR))
         real = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -119,7 +138,9 @@ int host_mnt_anchor(struct host *h, struct tree_node *node, int fd)
         host_search_end();
     if (real < 0)
         return -errno;
-    int none = -1;
+    int none = -1, rc = h->broker ? tell_broker(h->broker, mnt, real) : 0;
+    if (rc < 0)
+        return rc;
     if (atomic_compare_exchange_strong(&mnt->fd, &none, real))
         real = -1;
     return 0;
@@ -161,12 +182,26 @@ int host_reopen(struct host *h, struct tree_node *node)
     return tree_node_fd(node);
 }
 
+/* Its descriptor is going to be closed. */
+static void note_rest(struct tree_node *node)
+{
+    if (tree_node_is_young(node))
+        atomic_fetch_or(&node->flags, NODE_YOUNG);
+    if (!host_layout_known(host_mnt(node)))
+        atomic_fetch_and(&node->flags, (uint8_t)~NODE_PROVED);
+}
+
 int host_rest(struct tree *t, struct tree_node *node, int fd, void **own)
 {
     struct host *h = host_of(t);
     struct file_handle *handle = NULL;
-    int rc = host_mnt_anchor(h, node, fd);
+    int rc = 0;
 
+    if (h->broker) {
+        host_rest_some(t, &node, &fd, 1, own, &rc);
+        return rc;
+    }
+    rc = host_mnt_anchor(h, node, fd);
     if (rc == 0 && !node->own) {
         rc = host_handle_of(fd, &handle);
         if (rc == -EOPNOTSUPP || rc == -EPERM)
@@ -175,9 +210,51 @@ int host_rest(struct tree *t, struct tree_node *node, int fd, void **own)
     if (rc < 0)
         return rc;
     *own = handle;
-    if (tree_node_is_young(node))
-        atomic_fetch_or(&node->flags, NODE_YOUNG);
-    if (!host_layout_known(host_mnt(node)))
-        atomic_fetch_and(&node->flags, (uint8_t)~NODE_PROVED);
+    note_rest(node);
     return 0;
+}
+
+/* Have the broker sign @n of the nodes, those of which @of has the places. */
+static void sign_some(struct host_broker *b, struct tree_node *const *nodes, const unsigned *of,
+                      const int *fds, unsigned n, void **own, int *rc)
+{
+    struct file_handle *handle[TREE_BATCH] = {NULL};
+    uint64_t mount[TREE_BATCH];
+    int asked = host_broker_sign(b, fds, n, handle, mount);
+    bool gone = host_broker_gone(b);
+
+    for (unsigned k = 0; k < n; k++) {
+        unsigned i = of[k];
+        if (gone)
+            atomic_store(&nodes[i]->mnt->no_rest, true);
+        bool right =
+            asked == 0 && handle[k] && mount[k] == atomic_load(&host_mnt(nodes[i])->broker);
+        rc[i] = asked < 0 ? asked : right ? 0 : -EAGAIN;
+        own[i] = right ? g_steal_pointer(&handle[k]) : NULL;
+        free(handle[k]);
+    }
+}
+
+void host_rest_some(struct tree *t, struct tree_node *const *nodes, const int *fds, unsigned n,
+                    void **own, int *rc)
+{
+    struct host *h = host_of(t);
+    unsigned unsigned_ones = 0, of[TREE_BATCH];
+    int their_fds[TREE_BATCH];
+
+    _Static_assert(TREE_BATCH == BROKER_BATCH, "one message");
+    for (unsigned i = 0; i < n; i++) {
+        own[i] = NULL;
+        rc[i] = host_mnt_anchor(h, nodes[i], fds[i]);
+        if (rc[i] < 0 || nodes[i]->own)
+            continue;
+        of[unsigned_ones] = i;
+        their_fds[unsigned_ones++] = fds[i];
+    }
+    if (unsigned_ones)
+        sign_some(h->broker, nodes, of, their_fds, unsigned_ones, own, rc);
+    for (unsigned i = 0; i < n; i++) {
+        if (rc[i] == 0)
+            note_rest(nodes[i]);
+    }
 }

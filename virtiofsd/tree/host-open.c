@@ -26,8 +26,9 @@ int host_open_node(struct host *h, struct tree_node *node, int flags)
 {
     if (!host_openable(node))
         return tree_node_is(node, S_IFLNK) ? -ELOOP : -ENXIO;
-    /* Held by its handle only: that opens it just as well, once it is proved to be the one. */
-    if (tree_node_fd(node) < 0) {
+    /* Held by its handle only: that opens it just as well, once it is proved to be the one. What a
+     * broker gives is kept. */
+    if (!h->broker && tree_node_fd(node) < 0) {
         bool proved = host_proved(node);
         if (!proved && !tree_node_is(node, S_IFDIR)) /* that will want a reference of its own */
             return open_unproved(h, node, flags);

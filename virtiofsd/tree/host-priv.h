@@ -4,6 +4,7 @@
 #pragma once
 
 #include "virtiofsd/base/auto.h"
+#include "virtiofsd/tree/host-broker.h"
 #include "virtiofsd/tree/host.h"
 
 #include <errno.h>
@@ -21,6 +22,7 @@ struct host {
     int proc_self_fd, task_fd, thread_fd;
     bool handles; /* file handles are in use */
     bool handles_must;
+    bool brokered; /* handles are, or were to be, those of a broker */
     bool fenced, allow_direct_io, preserve_noatime;
     bool root_is_mount; /* nothing of the root's mount lies outside of the tree */
     atomic_bool no_rwf; /* the kernel has no RWF_APPEND, RWF_SYNC, RWF_DSYNC (or an emulator) */
@@ -29,13 +31,15 @@ struct host {
     unsigned serial; /* tells this tree from earlier ones in thread-local state */
     char *cap_name;
     struct tree_node *root;
-    struct host_proofs *proofs; /* NULL without handles */
+    struct host_broker *broker; /* who opens by handle for us, or NULL: we do */
+    struct host_proofs *proofs; /* NULL without handles, or with a broker */
     atomic_uint dir_bufs;
 };
 
 struct host_mnt {
     struct tree_mnt mnt; /* first */
     _Atomic int fd; /* real descriptor inside the mount for open_by_handle_at(), -1 = not yet */
+    _Atomic uint64_t broker; /* its number there, 0 = not yet known */
     _Atomic uint64_t layout; /* struct host_layout: where a handle holds the inode number */
     _Atomic uint32_t map;    /* FS_MAP_* of its files, 0 = not yet known: host-map.c */
     _Atomic uint8_t append;  /* APPEND_*: host-side.c */
@@ -109,6 +113,8 @@ void host_enter(struct tree *t, struct tree_node *node);
 int host_settle(struct tree *t, struct tree_node *node);
 void host_adopt(struct tree *t, struct tree_node *node, struct tree_found *found);
 int host_rest(struct tree *t, struct tree_node *node, int fd, void **own);
+void host_rest_some(struct tree *t, struct tree_node *const *nodes, const int *fds, unsigned n,
+                    void **own, int *rc);
 void host_drop(struct tree *t, int fd, void *own);
 
 /* Descriptor of a node that has only its handle. Returns it or -errno. */
@@ -143,7 +149,7 @@ static inline bool host_proved(const struct tree_node *node)
 /* ---- host-handle.c ---- */
 
 /* Whether handles, which are wanted, work on the root; decides h->handles. 0, or -errno
- * (h->handles_must only). */
+ * (h->handles_must, or a broker that is gone). */
 int host_handles_init(struct host *h, int root_fd, GError **err);
 /* Handle of what @fd refers to; free() it. -EOPNOTSUPP where there are none. */
 int host_handle_of(int fd, struct file_handle **out);

@@ -35,6 +35,7 @@ static void host_free(struct tree *t)
     struct host *h = host_of(t);
 
     host_proofs_fini(h);
+    host_broker_free(h->broker);
     close_if(h->proc_self_fd, -1);
     close_if(h->task_fd, 0);
     close_if(h->thread_fd, 0);
@@ -51,6 +52,7 @@ static const struct tree_ops host_ops = {
     .settle = host_settle,
     .adopt = host_adopt,
     .rest = host_rest,
+    .rest_some = host_rest_some,
     .drop = host_drop,
     .free = host_free,
     .act_as = host_act_as,
@@ -108,7 +110,8 @@ static int start(struct host *h, const struct host_config *cfg, struct tree_foun
         if (rc < 0)
             return rc; /* which has said why */
         h->tree.rests = h->handles;
-        rc = h->handles ? host_proofs_init(h) : 0;
+        h->tree.rests_dear = h->broker != NULL;
+        rc = h->handles && !h->broker ? host_proofs_init(h) : 0;
     }
     if (rc < 0)
         g_set_error(err, G_FILE_ERROR, g_file_error_from_errno(-rc), "shared directory: %s",
@@ -128,6 +131,8 @@ struct tree *host_new(const struct host_config *cfg, const struct tree_core *cor
         .task_fd = cfg->task_fd,
         .thread_fd = cfg->thread_fd,
         .handles_must = cfg->handles_must,
+        .brokered = cfg->brokered,
+        .broker = cfg->channels ? host_broker_new(cfg->channel, cfg->channels) : NULL,
         .fenced = cfg->fenced,
         .allow_direct_io = cfg->allow_direct_io,
         .preserve_noatime = cfg->preserve_noatime,

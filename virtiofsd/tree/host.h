@@ -12,6 +12,9 @@ struct host_config {
     int task_fd, thread_fd;
     bool handles;          /* keep nodes by file handles, where those work */
     bool handles_must;     /* or fail */
+    bool brokered;         /* by a broker alone */
+    const int *channel;    /* to it (base/broker.h); the descriptors are taken over, too */
+    unsigned channels;     /* 0: there is none, so there are no handles */
     bool fenced;           /* the kernel lets us list no directory outside of the tree (landlock) */
     bool allow_direct_io;  /* O_DIRECT holds on the host, too */
     bool preserve_noatime; /* try O_NOATIME on reading */
