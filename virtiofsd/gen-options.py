@@ -3,7 +3,7 @@
 """Make of options.ini the parser's table in C, the OPTIONS of the manual page, or the completion of bash.
 
 Usage: gen-options.py OPTIONS.INI c OUTPUT
-       gen-options.py OPTIONS.INI man|bash OUTPUT TEMPLATE
+       gen-options.py OPTIONS.INI man|bash OUTPUT TEMPLATE [VERSION]
 
 A template has @options@ where the text goes; that for bash also @values@."""
 
@@ -271,6 +271,7 @@ def main():
         with open(sys.argv[4], encoding='utf-8') as f:
             text = f.read()
         make = make_man if form == 'man' else make_options
+        text = text.replace('@version@', (sys.argv[5:] or [''])[0])
         text = text.replace('@options@\n', '\n'.join(make(groups)) + '\n')
         text = text.replace('@values@\n', '\n'.join(make_values(groups)) + '\n')
     with open(output, 'w', encoding='utf-8') as f:
