@@ -65,9 +65,7 @@ static bool enter_namespace(const struct sb_config *cfg, int share_fd, struct sb
         if (!sb_userns_enter(cfg, CLONE_NEWPID, err))
             return false;
     } else if (unshare(CLONE_NEWPID) < 0) {
-        return sb_fail(err, errno,
-                       "cannot make a pid namespace (no CAP_SYS_ADMIN? then use --sandbox=chroot, "
-                       "or --sandbox=none inside a container)");
+        return sb_fail_namespace(err, errno, false, "cannot make a pid namespace");
     }
     if (sb_keeper_fork(&keeper, cfg, err) < 0)
         return false;

@@ -20,6 +20,29 @@ bool sb_fail(GError **err, int code, const char *fmt, ...)
     return false;
 }
 
+bool sb_fail_namespace(GError **err, int code, bool user_ns, const char *what)
+{
+    static const struct {
+        int code;
+        const char *text;
+    } causes[] = {
+        {EPERM, " (without CAP_SYS_ADMIN, or in a container?)"},
+        {EACCES, " (a security module, or in a container?)"},
+        {EINVAL, " (our root is not a mount point: a chroot, or an initramfs?)"},
+        {ENOSYS, " (an old kernel, or the filter of a container?)"},
+        {ENOSPC, " (is a sysctl user.max_*_namespaces too small?)"},
+    };
+    const char *cause = "";
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(causes); i++) {
+        if (causes[i].code == code)
+            cause = causes[i].text;
+    }
+    g_set_error(err, SB_ERROR, code, "%s: %s%s; try %s--sandbox=none", what, errno_text(code),
+                cause, user_ns ? "" : "--sandbox=chroot or ");
+    return false;
+}
+
 long sb_read_number(const char *path, long fallback)
 {
     char text[32];

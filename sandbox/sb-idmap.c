@@ -177,7 +177,7 @@ static bool explain(int e, GError **err)
                        "cannot use a user namespace: give the daemon an AppArmor profile with "
                        "'userns', or set the sysctl "
                        "kernel.apparmor_restrict_unprivileged_userns=0");
-    return sb_fail(err, e, "cannot make a user namespace (in a container, use --sandbox=none)");
+    return sb_fail_namespace(err, e, true, "cannot make a user namespace");
 }
 
 /* Map our own id, the only one an ordinary process may map by itself. */

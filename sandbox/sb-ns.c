@@ -111,17 +111,13 @@ static bool mount_over(int mount_fd, const char *dir)
 /* Make the empty file system the root, and let go of the old one: after pivot_root(".", ".") it
  * lies over the new one, and is what "." is for umount2(). To become the root it must be mounted
  * somewhere for a moment: over the share, which is the working directory. */
-static bool pivot(GError **err)
+static bool pivot(bool user_ns, GError **err)
 {
     AUTO_FD int root = make_empty_root();
     if (root < 0 || !mount_over(root, "") || fchdir(root) < 0)
-        return sb_fail(err, errno, "cannot mount an empty root");
+        return sb_fail_namespace(err, errno, user_ns, "cannot mount an empty root");
     if (syscall(SYS_pivot_root, ".", ".") < 0)
-        return sb_fail(err, errno,
-                       errno == EINVAL
-                           ? "cannot change the root: our own root is not a mount point "
-                             "(a chroot or an initramfs?), use --sandbox=chroot"
-                           : "cannot change the root");
+        return sb_fail_namespace(err, errno, user_ns, "cannot change the root");
     if (umount2(".", MNT_DETACH) < 0)
         return sb_fail(err, errno, "cannot leave the old root");
     if (chdir("/") < 0)
@@ -132,11 +128,13 @@ static bool pivot(GError **err)
 /* A recursive copy of the share's mounts (the share is the working directory). Being copies of
  * slaves they are slaves too: what the host mounts in the share later appears, and nothing goes
  * the other way. */
-static int copy_share(GError **err)
+static int copy_share(bool user_ns, GError **err)
 {
     int tree = clone_tree(AT_FDCWD, "", AT_EMPTY_PATH | SB_AT_RECURSIVE);
-    if (tree < 0)
-        sb_fail(err, errno, "cannot copy the mounts of the shared directory");
+    if (tree < 0 && errno == EINVAL)
+        sb_fail(err, errno, "cannot copy the shared directory's mount (an unbindable one?)");
+    else if (tree < 0)
+        sb_fail_namespace(err, errno, user_ns, "cannot copy the mounts of the shared directory");
     else
         harden(tree);
     return tree;
@@ -148,15 +146,15 @@ static int copy_share(GError **err)
 bool sb_ns_build(const struct sb_config *cfg, struct sb_result *out, GError **err)
 {
     if (unshare(CLONE_NEWNS | CLONE_NEWNET) < 0)
-        return sb_fail(err, errno,
-                       "cannot make a mount and a network namespace (in a container, use "
-                       "--sandbox=chroot or --sandbox=none)");
+        return sb_fail_namespace(err, errno, out->user_ns,
+                                 "cannot make a mount and a network namespace");
     /* First of all, or the host would see what follows. */
     if (mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0)
-        return sb_fail(err, errno, "cannot separate our mounts from the host's");
+        return sb_fail_namespace(err, errno, out->user_ns,
+                                 "cannot separate our mounts from the host's");
     sb_open_proc(cfg, out);
-    out->root_fd = copy_share(err);
-    if (out->root_fd < 0 || !pivot(err))
+    out->root_fd = copy_share(out->user_ns, err);
+    if (out->root_fd < 0 || !pivot(out->user_ns, err))
         return false;
     if (!mount_over(out->root_fd, "/"))
         return sb_fail(err, errno, "cannot mount the shared directory");

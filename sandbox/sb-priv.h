@@ -11,6 +11,10 @@
 /* Set @err to a line ending in the meaning of @code (an errno value). Returns false. */
 bool sb_fail(GError **err, int code, const char *fmt, ...) G_GNUC_PRINTF(3, 4);
 
+/* The same for what namespace mode cannot do without: with the likely cause, and the modes that do
+ * without it (--sandbox=chroot needs root: not with @user_ns). */
+bool sb_fail_namespace(GError **err, int code, bool user_ns, const char *what);
+
 /* First number in a file such as a sysctl; @fallback when it cannot be read. */
 long sb_read_number(const char *path, long fallback);
 

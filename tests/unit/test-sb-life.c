@@ -3,6 +3,7 @@
  * takes (printed, not judged). Options that say who and where. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -16,13 +17,16 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "sandbox/sb-priv.h"
 #include "tests/lib/jail.h"
 #include "tests/unit/sb-run.h"
+#include "virtiofsd/base/log.h"
 
 static char dir[64];
 
@@ -254,6 +258,91 @@ static void test_no_user_namespaces(void **state)
     assert_int_equal(status, 0);
 }
 
+/* Namespace mode in the root that @prepare makes: the daemon's half tells what is said. */
+static void expect_hint(void (*prepare)(void), bool as_user, const char *says, const char *hint)
+{
+    int p[2], status;
+    char text[512] = "";
+
+    assert_int_equal(pipe2(p, O_CLOEXEC), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct sb_config cfg = {.shared_dir = "/"};
+        struct sb_result r;
+        GError *err = NULL;
+        log_level = LOG_LVL_OFF;
+        prepare();
+        if (as_user && (setresgid(1234, 1234, 1234) < 0 || setresuid(1234, 1234, 1234) < 0))
+            _exit(SB_RUN_IMPOSSIBLE);
+        int err_fd = fcntl(p[1], F_DUPFD, 100); /* the keeper closes its own */
+        if (sb_enter(&cfg, &r, &err))
+            _exit(SB_RUN_FAILED);
+        (void)!write(err_fd, err->message, strlen(err->message));
+        _exit(0);
+    }
+    close(p[1]);
+    ssize_t n = read(p[0], text, sizeof(text) - 1);
+    close(p[0]);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == SB_RUN_IMPOSSIBLE)
+        skip();
+    assert_int_equal(status, 0);
+    if (n <= 0 || !strstr(text, says) || !strstr(text, hint))
+        fail_msg("'%s' should say '%s' and '%s'", text, says, hint);
+}
+
+static void in_chroot(void)
+{
+    if (mkdir("below", 0755) < 0 && errno != EEXIST)
+        _exit(SB_RUN_IMPOSSIBLE);
+    if (chroot("below") < 0 || chdir("/") < 0)
+        _exit(SB_RUN_IMPOSSIBLE);
+}
+
+static void without_privilege(void)
+{
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct none[2] = {{0}};
+    if (syscall(SYS_capset, &head, none) < 0)
+        _exit(SB_RUN_IMPOSSIBLE);
+}
+
+/* Where there can be no namespaces: one line tells what to try. */
+static void test_hints(void **state)
+{
+    assert_int_equal(chdir(dir), 0);
+    expect_hint(in_chroot, false, "not a mount point", "--sandbox=chroot or --sandbox=none");
+    expect_hint(in_chroot, true, "user namespace", "--sandbox=none");
+    expect_hint(without_privilege, false, "CAP_SYS_ADMIN", "--sandbox=chroot or --sandbox=none");
+    assert_int_equal(chdir("/"), 0);
+
+    static const struct {
+        int code;
+        bool user_ns;
+        const char *text;
+    } rows[] = {
+        {EPERM, false,
+         "x: Operation not permitted (without CAP_SYS_ADMIN, or in a container?); "
+         "try --sandbox=chroot or --sandbox=none"},
+        {EACCES, true,
+         "x: Permission denied (a security module, or in a container?); try "
+         "--sandbox=none"},
+        {ENOSYS, false,
+         "x: Function not implemented (an old kernel, or the filter of a "
+         "container?); try --sandbox=chroot or --sandbox=none"},
+        {ENOSPC, false,
+         "x: No space left on device (is a sysctl user.max_*_namespaces too "
+         "small?); try --sandbox=chroot or --sandbox=none"},
+        {EIO, false, "x: Input/output error; try --sandbox=chroot or --sandbox=none"},
+    };
+    for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
+        g_autoptr(GError) err = NULL;
+        assert_false(sb_fail_namespace(&err, rows[i].code, rows[i].user_ns, "x"));
+        assert_string_equal(err->message, rows[i].text);
+        assert_int_equal(err->code, rows[i].code);
+    }
+}
+
 /* ---- start-up ---- */
 
 static int body_now(const struct sb_result *r, void *arg)
@@ -320,6 +409,7 @@ int main(void)
         cmocka_unit_test(test_no_share),
         cmocka_unit_test(test_bad_maps),
         cmocka_unit_test(test_no_user_namespaces),
+        cmocka_unit_test(test_hints),
         cmocka_unit_test(test_start_time),
     };
 
