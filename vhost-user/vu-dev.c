@@ -25,6 +25,8 @@ struct vu_dev *vu_dev_new(const struct vu_config *cfg)
 {
     struct vu_dev *dev = g_new0(struct vu_dev, 1);
     dev->cfg = *cfg;
+    if (!cfg->name)
+        dev->cfg.name = "the socket";
     if (cfg->config) {
         memcpy(dev->config, cfg->config, MIN(cfg->config_len, sizeof(dev->config)));
         dev->cfg.config = dev->config;
@@ -82,7 +84,7 @@ void vu_dev_break(struct vu_dev *dev, const char *fmt, ...)
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
     /* Zeroes in lost memory look like a broken ring: name the cause. */
-    log_error("device stopped: %s",
+    log_error("device stopped: %s: %s", dev->cfg.name,
               atomic_load(&dev->lost.hit) ? "the guest's memory file was truncated" : text);
     for (unsigned i = 0; i < dev->cfg.num_queues; i++)
         vu_queue_wake(&dev->queues[i]);
@@ -144,14 +146,15 @@ struct incoming {
     gint64 began_us; /* when its first bytes came; 0: none yet */
 };
 
-static void log_end(int rc)
+static void log_end(const struct vu_dev *dev, int rc)
 {
     if (rc == -ENODATA || rc == -ECONNRESET || rc == -EPIPE)
-        log_info("front-end disconnected");
+        log_info("front-end disconnected: %s", dev->cfg.name);
     else if (rc == -ETIMEDOUT)
-        log_error("connection closed: the front-end stopped in the middle of a message");
+        log_error("connection closed: %s: the front-end stopped in the middle of a message",
+                  dev->cfg.name);
     else if (rc < 0 && rc != -ECANCELED)
-        log_error("connection closed: %s", errno_text(-rc));
+        log_error("connection closed: %s: %s", dev->cfg.name, errno_text(-rc));
 }
 
 /* Look for a message once: its bytes, or something else to do. Returns 1 when it is whole, 0 when
@@ -175,7 +178,7 @@ static void serve_messages(struct vu_dev *dev, struct incoming *in, bool whole)
         if (rc > 0)
             rc = vu_ctrl_handle(dev, &in->msg);
     }
-    log_end(rc);
+    log_end(dev, rc);
     vu_msg_clear(&in->msg);
 }
 
@@ -279,8 +282,9 @@ static void turn_away(struct vu_dev *dev, struct incoming *in, gint64 *last_us)
     if (atomic_load(&dev->stop))
         return;
     log_guest(LOG_LVL_INFO,
-              "a connection ended before its first message was whole: it is taken for "
-              "no front-end, and one is awaited on");
+              "%s: a connection ended before its first message was whole: it is taken for no "
+              "front-end, which is still awaited",
+              dev->cfg.name);
     gint64 since_ms = (g_get_monotonic_time() - *last_us) / G_TIME_SPAN_MILLISECOND;
     struct pollfd p = {dev->wake_fd, POLLIN, 0};
     if (since_ms < STRAY_PAUSE_MS)
@@ -311,7 +315,7 @@ static int serve_listening(struct vu_dev *dev, struct incoming *in, GError **err
         /* Nobody else will be served: do not let them wait in the queue. */
         if (!dev->cfg.relisten)
             close_fd(&dev->cfg.listen_fd);
-        log_info("front-end connected");
+        log_info("front-end connected: %s", dev->cfg.name);
         if (serve(dev, in, true, err) < 0)
             return -1;
     } while (dev->cfg.relisten && !atomic_load(&dev->stop));

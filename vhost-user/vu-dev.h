@@ -38,6 +38,7 @@ struct vu_dev_ops {
 struct vu_config {
     const struct vu_dev_ops *ops;
     void *user;
+    const char *name;    /* of the socket, for the log; not copied. NULL: none */
     int listen_fd;       /* listening socket, or -1 */
     int conn_fd;         /* connected socket when there is no listening one, or -1 */
     unsigned num_queues; /* virtqueues in all, hiprio included: 1 .. VU_MAX_QUEUES */

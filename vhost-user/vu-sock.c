@@ -71,6 +71,11 @@ int vu_sock_listen(const char *path, const char *group, struct sock_files **file
     return steal_fd(&fd);
 }
 
+char *vu_sock_name(const char *path, int fd)
+{
+    return path ? g_strdup(path) : g_strdup_printf("descriptor %d", fd);
+}
+
 int vu_sock_adopt(int fd, bool *listening, GError **err)
 {
     struct sock_kind kind;

@@ -18,3 +18,6 @@ int vu_sock_listen(const char *path, const char *group, struct sock_files **file
  * already connected one (SO_ACCEPTCONN). Returns 0, or -1 with @err when it is not a unix stream
  * socket. Sets close-on-exec. */
 int vu_sock_adopt(int fd, bool *listening, GError **err);
+
+/* What to call the socket in the log: its path, or (NULL) the descriptor. The caller frees it. */
+char *vu_sock_name(const char *path, int fd);

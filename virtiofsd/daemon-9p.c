@@ -25,6 +25,7 @@
 
 struct daemon_9p {
     const struct options *o;
+    char *where;            /* the device's socket, as the log calls it */
     int listen_fd, conn_fd; /* of the device; -1: none, or handed over */
     GArray *endpoints;      /* struct p9_endpoint, until they are handed over */
     gid_t group;
@@ -156,6 +157,7 @@ static void make_dev(struct daemon_9p *x)
     static const struct vu_dev_ops ops = {dev_handle, dev_drain, dev_reset, dev_session,
                                           thread_start};
     const struct options *o = x->o;
+    x->where = vu_sock_name(o->p9_socket_path ? o->p9_socket_path : o->socket_path, o->fd);
     uint8_t config[sizeof(uint16_t) + OPT_TAG_MAX];
     size_t len = MIN(strlen(o->tag), (size_t)OPT_TAG_MAX);
 
@@ -167,6 +169,7 @@ static void make_dev(struct daemon_9p *x)
         .user = x,
         .listen_fd = steal_fd(&x->listen_fd),
         .conn_fd = steal_fd(&x->conn_fd),
+        .name = x->where,
         .policy = o->vu,
         .num_queues = 1,
         .features = MOUNT_TAG,
@@ -302,5 +305,6 @@ void daemon_9p_free(struct daemon_9p *x)
         close(x->listen_fd);
     if (x->conn_fd >= 0)
         close(x->conn_fd);
+    g_free(x->where);
     g_free(x);
 }

@@ -36,6 +36,7 @@ struct daemon {
     const struct options *o;
     int listen_fd; /* -1 once handed over */
     int conn_fd;
+    char *where;      /* the socket, as the log calls it */
     GPtrArray *files; /* struct sock_files of our sockets, until the sandbox takes them away */
     bool awaits;      /* a front-end: the socket of the device listens */
     int null_fd;      /* opened while there is a /dev */
@@ -120,6 +121,7 @@ static bool open_socket(struct daemon *d, GError **err)
 {
     const struct options *o = d->o;
 
+    d->where = vu_sock_name(o->socket_path, o->fd);
     if (o->socket_path) {
         struct sock_files *f;
         d->listen_fd = vu_sock_listen(o->socket_path, o->socket_group, &f, err);
@@ -236,6 +238,7 @@ static bool make_fs(struct daemon *d, const struct sb_result *sb, GError **err)
         .user = d,
         .window = d->dax.window,
         .policy = o->fuse,
+        .name = o->tag ? o->tag : o->shared_dir,
     };
     d->fuse = fuse_srv_new(&sc);
     return true;
@@ -290,6 +293,7 @@ static void make_dev(struct daemon *d)
         .user = d,
         .listen_fd = steal_fd(&d->listen_fd),
         .conn_fd = steal_fd(&d->conn_fd),
+        .name = d->where,
         .policy = o->vu,
         .num_queues = 1 + o->max_request_queues,
         .hiprio = 1,
@@ -354,12 +358,10 @@ static bool serve(struct daemon *d, GError **err)
 static void say_ready(const struct daemon *d)
 {
     const struct options *o = d->o;
-    g_autofree char *fd = g_strdup_printf("descriptor %d", o->fd);
 
-    log_info("serving %s", o->shared_dir);
+    log_info("serving %s%s%s", o->shared_dir, o->tag ? " as " : "", o->tag ? o->tag : "");
     if (d->awaits)
-        log_awaited("Waiting for vhost-user socket connection on %s...",
-                    o->socket_path ? o->socket_path : fd);
+        log_awaited("Waiting for vhost-user socket connection on %s...", d->where);
     tell(d, NOTIFY_READY);
     if (d->awaits)
         tell(d, NOTIFY_WAITING);
@@ -393,6 +395,7 @@ static void stop(struct daemon *d)
     fs_free(d->fs);
     sb_statfs_free(d->statfs);
     daemon_policy_free(&d->policy);
+    g_free(d->where);
     g_ptr_array_foreach(d->files, (GFunc)(void (*)(void))remove_files, NULL);
     g_ptr_array_unref(d->files);
     if (d->listen_fd >= 0)

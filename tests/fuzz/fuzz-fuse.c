@@ -134,6 +134,7 @@ static bool make_server(struct server *s, const struct setup *setup)
     GError *err = NULL;
     struct fs_config fc = setup->fs;
     struct fuse_srv_config sc = setup->srv;
+    sc.name = "share";
 
     s->more = setup->more;
     if (mkdir(s->share, 0755) != 0)

@@ -48,11 +48,37 @@ static void nothing_before_init(void **state)
     wire_alive(w);
 }
 
+/* The line of the log has a word for each flag, and names the share and the socket. */
+static void is_told(struct wire *w, uint64_t granted)
+{
+    char *log = fe_daemon_log(&w->d), *line = strstr(log, "guest mounted: "), *with = NULL;
+    unsigned words = 0, bits = 0;
+
+    for (int64_t end = fe_now_ms() + FE_TIMEOUT_MS; !line && fe_now_ms() < end;) {
+        free(log);
+        log = fe_daemon_log(&w->d);
+        line = strstr(log, "guest mounted: ");
+    }
+    if (line) {
+        line[strcspn(line, "\n")] = '\0';
+        with = strstr(line, " with ");
+    }
+    for (char *p = with; p && (p = strchr(p + 1, ' '));)
+        words++;
+    for (; granted; granted &= granted - 1)
+        bits++;
+    if (!with || strstr(with, "0x") || words != bits || !strstr(line, w->share))
+        fail_msg("%u flags: %s", bits, line);
+    free(log);
+    assert_int_equal(fe_daemon_log_count(&w->d, w->socket), 2); /* waiting, connected */
+}
+
 static void what_is_granted(void **state)
 {
     struct wire *w = *state;
     assert_int_equal(fe_init(&w->f, fe_init_linux), 0);
     uint64_t got = fe_init_granted(&w->f);
+    is_told(w, got);
     const uint64_t must = FUSE_ASYNC_READ | FUSE_ATOMIC_O_TRUNC | FUSE_BIG_WRITES |
                           FUSE_AUTO_INVAL_DATA | FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO |
                           FUSE_ASYNC_DIO | FUSE_PARALLEL_DIROPS | FUSE_MAX_PAGES | FUSE_SUBMOUNTS |

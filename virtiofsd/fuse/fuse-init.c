@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "virtiofsd/base/log.h"
+#include "virtiofsd/fuse/fuse-flags.h"
 
 /* Linux 6.12, the oldest that was seen not to hang when it evicts a mapped inode; 6.1 has 38. */
 #define DAX_SAFE_MINOR 41
@@ -113,6 +114,16 @@ static bool flush_needed(const struct fuse_srv *srv)
            srv->dax.on || fs_close_speaks(srv->fs);
 }
 
+static void tell_mounted(const struct fuse_srv *srv, const struct fuse_init_in *init)
+{
+    if (log_level < LOG_LVL_INFO)
+        return;
+    g_autofree char *names = fuse_flags_text(srv->flags);
+    log_guest(LOG_LVL_INFO, "guest mounted: %s, FUSE %u.%u with %s%s", srv->cfg.name, init->major,
+              init->minor, *names ? names : "no feature", srv->linux_guest ? "" : ", not Linux");
+    log_debug("flags %#" G_GINT64_MODIFIER "x", srv->flags);
+}
+
 void fuse_do_init(struct fuse_rq *rq)
 {
     struct fuse_srv *srv = rq->srv;
@@ -175,8 +186,7 @@ void fuse_do_init(struct fuse_rq *rq)
     out.map_alignment = fuse_dax_alignment(srv);
     if (srv->flags & FUSE_MAX_PAGES)
         out.max_pages = max_pages();
-    log_guest(LOG_LVL_INFO, "guest mounted: FUSE %u.%u, flags %#" G_GINT64_MODIFIER "x%s",
-              init.major, init.minor, srv->flags, srv->linux_guest ? "" : ", not Linux");
+    tell_mounted(srv, &init);
     rq->chain->at_once = true;
     fuse_rq_reply_buf(rq, &out, sizeof(out));
     if (srv->cfg.mounted)
@@ -192,6 +202,6 @@ void fuse_do_destroy(struct fuse_rq *rq)
     fuse_srv_drop_session(rq->srv);
     fuse_dax_destroy(rq->srv);
     fs_reset(rq->srv->fs);
-    log_guest(LOG_LVL_INFO, "guest unmounted");
+    log_guest(LOG_LVL_INFO, "guest unmounted: %s", rq->srv->cfg.name);
     fuse_rq_reply_err(rq, 0);
 }

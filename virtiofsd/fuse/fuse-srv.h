@@ -17,8 +17,9 @@ struct dax_window;
 struct fuse_srv;
 
 struct fuse_srv_config {
-    struct fs *fs; /* not owned */
-    int sink_fd;   /* /dev/null, open for writing: what libfuse itself says goes there. Not owned */
+    struct fs *fs;    /* not owned */
+    const char *name; /* of the share, for the log. Not owned */
+    int sink_fd; /* /dev/null, open for writing: what libfuse itself says goes there. Not owned */
     void (*mounted)(void *user); /* called after each answer to INIT, in its thread; may be NULL */
     void *user;
     struct dax_window *window; /* NULL: none. Not owned */
