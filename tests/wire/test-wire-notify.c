@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * What a service manager is told (sd_notify(3)), by a process that it believes: the one it has
  * started. */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -139,6 +140,93 @@ static void full(void **state)
     close(other);
 }
 
+/* ---- the unit ---- */
+
+#define SHARE "${SHARED_DIR}"
+
+/* The words of ExecStart= in debian's unit behind the program, with the share in place. */
+static unsigned unit_words(struct wire *w, char *line, const char **argv, unsigned max)
+{
+    FILE *f = fopen(getenv("UNIT"), "re");
+    unsigned n = 0;
+    bool notify = false;
+
+    assert_non_null(f);
+    char *buf = NULL, *save = NULL;
+    size_t size = 0;
+    while (getline(&buf, &size, f) > 0) {
+        notify |= strcmp(buf, "Type=notify\n") == 0;
+        if (strncmp(buf, "ExecStart=", 10) == 0)
+            snprintf(line, 512, "%s", buf + 10);
+    }
+    free(buf);
+    fclose(f);
+    assert_true(notify);
+    strtok_r(line, " \n", &save);
+    for (char *word; n < max && (word = strtok_r(NULL, " \n", &save));) {
+        char *share = strstr(word, SHARE);
+        if (strcmp(word, "$OPTIONS") == 0)
+            continue;
+        if (share) {
+            static char dir[128];
+            snprintf(dir, sizeof(dir), "%.*s%s", (int)(share - word), word, w->share);
+            word = dir;
+        }
+        argv[n++] = word;
+    }
+    argv[n] = NULL;
+    return n;
+}
+
+/* As systemd starts it: socket 3, which it has listened on before, LISTEN_FDS and its kin. */
+static void unit(void **state)
+{
+    char script[128];
+    const char *const before[] = {"sh", "-c", script, "sh", NULL};
+    struct wire *w = *state;
+    struct sockaddr_un sa = {.sun_family = AF_UNIX};
+    const char *argv[16];
+    char address[64], line[512];
+    int status, sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", w->socket);
+    assert_int_equal(bind(sock, (struct sockaddr *)&sa, sizeof(sa)), 0);
+    assert_int_equal(listen(sock, 1), 0);
+    int low = fcntl(sock, F_DUPFD_CLOEXEC, 4); /* shells know one digit */
+    assert_in_range(low, 4, 9);
+    snprintf(script, sizeof(script),
+             "exec 3<&%d %d<&-; export LISTEN_FDS=1 LISTEN_PID=$$ LISTEN_FDNAMES=a; exec \"$@\"",
+             low, low);
+    snprintf(address, sizeof(address), "@virtiofsd-test-wire-notify.%d", (int)getpid());
+    int fd = manager(address);
+    /* The front-end is there before the daemon, and waits. */
+    int early = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(early, (struct sockaddr *)&sa, sizeof(sa)), 0);
+    assert_true(unit_words(w, line, argv, 15) >= 2);
+    w->before = before;
+    wire_exec(w, argv, low);
+    w->before = NULL;
+    close(low);
+    expect(w, fd, "READY=1");
+    close(early); /* it only looked */
+    wire_rings(w);
+    assert_int_equal(fe_init(&w->f, fe_init_linux), 0);
+    wire_node(w, "dir/file");
+    expect_at_last(w, fd, "STATUS=A guest has mounted");
+    wire_hangup(w);
+    expect_at_last(w, fd, "STOPPING=1\nSTATUS=Stopping");
+    assert_int_equal(fe_daemon_wait(&w->d, &status, FE_TIMEOUT_MS), 0);
+    assert_int_equal(status, 0);
+    fe_daemon_stop(&w->d);
+    /* The next activation. */
+    assert_int_equal(
+        connect(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), (struct sockaddr *)&sa, sizeof(sa)),
+        0);
+    close(sock);
+    close(fd);
+    unlink(w->socket);
+}
+
 static int clean(void **state)
 {
     unsetenv("NOTIFY_SOCKET");
@@ -154,6 +242,6 @@ static int clean(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {BOTH(by_path), BOTH(abstract), BOTH(full)};
+    const struct CMUnitTest tests[] = {BOTH(by_path), BOTH(abstract), BOTH(full), BOTH(unit)};
     return cmocka_run_group_tests_name("wire-notify", tests, wire_make, wire_unmake);
 }
