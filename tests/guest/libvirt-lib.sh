@@ -17,6 +17,20 @@ libvirt_tools() {
     for p in "$@"; do type -P "$p" >/dev/null || [ -e "$p" ] || [ -x "/usr/sbin/$p" ] || lacks "$p" "$package"; done
 }
 
+# libvirt_ready: what is needed is there, or is made.
+libvirt_ready() {
+    libvirt_tools attr setfattr getfattr
+    libvirt_tools util-linux unshare flock
+    if [ "${LIBVIRT:-}" = sid ]; then
+        "$GUEST/libvirt-root" || exit
+        return
+    fi
+    libvirt_tools libvirt-daemon libvirtd
+    libvirt_tools libvirt-daemon-driver-qemu /usr/lib/x86_64-linux-gnu/libvirt/connection-driver/libvirt_driver_qemu.so
+    libvirt_tools libvirt-clients virsh
+    libvirt_tools qemu-system-x86 qemu-system-x86_64
+}
+
 # ---- the world ----
 
 # libvirt_world PROGRAM ARGUMENT…: the outer half waits for the inner one, and ends with its code.
@@ -32,6 +46,7 @@ libvirt_world() {
         [ -d "$d" ] || lacks "folder $d" libvirt-daemon
     done
     mkdir "$T/world"
+    export LIBVIRT_CACHE=${LIBVIRT_CACHE:-$TOP/.cache/libvirt}
     cgroup=$(world_cgroup)
     LIBVIRT_WORLD=$T/world WORLD_CGROUP=$cgroup WORLD_TEST=$T bash -c '
         [ -z "$WORLD_CGROUP" ] || echo $$ >"$WORLD_CGROUP/cgroup.procs"
@@ -64,14 +79,16 @@ world_build() {
         esac
     done < <(cat /proc/self/mountinfo)
     mount -t tmpfs -o mode=755 none "$T" || return
-    ! touch "$WORLD_TEST/no" "$TOP/no" /etc/no 2>/dev/null || return
+    ! touch "$WORLD_TEST/initramfs" "$TOP/no" /etc/no 2>/dev/null || return
     for d in "${WORLD_TMPFS[@]}"; do mount -t tmpfs -o mode=755 none "$d" || return; done
     umount -R -l /sys/fs/cgroup 2>/dev/null # libvirt believes the table of mounts, also of what is covered
     mount -t tmpfs none /sys/fs/cgroup || return
     if [ -n "$WORLD_CGROUP" ]; then
         mkdir /sys/fs/cgroup/freezer && mount -t cgroup -o freezer none /sys/fs/cgroup/freezer || return
     fi
-    world_users
+    world_users || return
+    # sid's programs from here on. Nothing in there can be written to.
+    [ "${LIBVIRT:-}" != sid ] || { mount --bind "$LIBVIRT_CACHE/root/usr" /usr && mount -o remount,bind,ro /usr; }
 }
 # What lies under another mount cannot be reached, and so not be written to.
 world_readonly() { findmnt -rn -o OPTIONS --target "$1" | grep -qE '(^|,)ro(,|$)'; }
@@ -198,4 +215,32 @@ g() {
     await_host "the guest's answer" 60 test -s "$T/ctl/code.$n" || return 124
     cat "$T/ctl/out.$n"
     return "$(cat "$T/ctl/code.$n")"
+}
+
+# ---- what became of it ----
+
+# daemons DIR: the process ids of whatever serves DIR, the one that libvirt started first.
+daemons() {
+    local p line
+    for p in $(cd /proc && echo [0-9]*); do
+        line=$({ tr '\0' '\n' <"/proc/$p/cmdline"; } 2>/dev/null) || continue
+        case $line in
+        *virtiofsd*source="${1//,/,,}"[,$'\n']* | *virtiofsd*source="${1//,/,,}" | *virtiofsd*--shared-dir$'\n'"$1"[$'\n']* | *virtiofsd*--shared-dir$'\n'"$1") echo "$p" ;;
+        esac
+    done | sort -n
+}
+# arguments DIR: its daemon's, on one line, without the program's name and the descriptor's number.
+arguments() {
+    local pid
+    pid=$(daemons "$1" | head -n 1)
+    [ -z "$pid" ] || tail -z -n +2 "/proc/$pid/cmdline" | tr '\0' ' ' | sed 's/--fd=[0-9]*/--fd=N/; s/ $//'
+}
+no_daemon() { [ -z "$(daemons "$1")" ]; }
+# in_group DIR GROUP: all that serve DIR are in that group of processes.
+in_group() {
+    local p
+    for p in $(daemons "$1"); do
+        grep -H freezer "/proc/$p/cgroup"
+        grep -q "freezer:/machine/$2" "/proc/$p/cgroup" || return
+    done
 }
