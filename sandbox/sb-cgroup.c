@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "sandbox/sb-priv.h"
@@ -15,8 +16,8 @@
 
 #define TABLE_MAX 8192 /* what does not fit is no place of ours to follow to */
 
-/* Read @path below @root_fd into @text. Whole lines only. */
-static bool read_table(int root_fd, const char *path, char text[TABLE_MAX])
+/* Read @path below @root_fd into @text. False when it cannot be read. */
+static bool read_text(int root_fd, const char *path, char text[TABLE_MAX])
 {
     AUTO_FD int fd = openat(root_fd, path, O_RDONLY | O_CLOEXEC);
     ssize_t n = 0, len = 0;
@@ -24,9 +25,17 @@ static bool read_table(int root_fd, const char *path, char text[TABLE_MAX])
     while (fd >= 0 && (n = read(fd, text + len, (size_t)(TABLE_MAX - 1 - len))) > 0)
         len += n;
     text[len] = '\0';
+    return fd >= 0 && n == 0;
+}
+
+/* The groups of a process: whole lines only. */
+static bool read_table(int root_fd, const char *path, char text[TABLE_MAX])
+{
+    if (!read_text(root_fd, path, text))
+        return false;
     char *end = strrchr(text, '\n');
     text[end ? end + 1 - text : 0] = '\0';
-    return fd >= 0 && n == 0;
+    return true;
 }
 
 /* Write @pid where the group @path of a hierarchy is, if that is mounted at @mount. */
@@ -69,13 +78,14 @@ static bool has_line(const char *table, const char *line, size_t len)
     return false;
 }
 
-unsigned sb_cgroup_follow(int root_fd, pid_t pid)
+/* Move @pid to the groups @ours. */
+static unsigned follow_one(int root_fd, char *ours, pid_t pid)
 {
-    char ours[TABLE_MAX], theirs[TABLE_MAX], path[32];
+    char theirs[TABLE_MAX], path[32];
     unsigned moved = 0;
 
     snprintf(path, sizeof(path), "proc/%d/cgroup", (int)pid);
-    if (!read_table(root_fd, "proc/self/cgroup", ours) || !read_table(root_fd, path, theirs))
+    if (!read_table(root_fd, path, theirs))
         return 0;
     char *end;
     for (char *line = ours; *line; line = end + 1) {
@@ -84,6 +94,29 @@ unsigned sb_cgroup_follow(int root_fd, pid_t pid)
             continue;
         *end = '\0';
         moved += enter(root_fd, line, pid);
+        *end = '\n';
+    }
+    return moved;
+}
+
+unsigned sb_cgroup_follow(int root_fd, pid_t pid)
+{
+    char ours[TABLE_MAX], children[TABLE_MAX], path[64];
+
+    if (!read_table(root_fd, "proc/self/cgroup", ours))
+        return 0;
+    unsigned moved = follow_one(root_fd, ours, pid);
+    /* Those of its main thread: the broker. */
+    snprintf(path, sizeof(path), "proc/%d/task/%d/children", (int)pid, (int)pid);
+    if (!read_text(root_fd, path, children))
+        return moved;
+    char *end;
+    for (char *p = children; *p; p = end) {
+        long child = strtol(p, &end, 10);
+        if (end == p)
+            break;
+        moved += follow_one(root_fd, ours, (pid_t)child);
+        end += *end == ' ';
     }
     return moved;
 }

@@ -87,6 +87,20 @@ static void test_many(void **state)
     expect("sys/fs/cgroup/cpuset/a/cgroup.procs", "");
 }
 
+static void test_children(void **state)
+{
+    put("proc/self/cgroup", "2:pids:/b\n0::/m\n");
+    put("proc/4711/cgroup", "2:pids:/b\n0::/m\n"); /* it was moved, its children were not */
+    put("proc/4711/task/4711/children", "4712 4713 ");
+    put("proc/4712/cgroup", "2:pids:/a\n0::/m\n");
+    put("proc/4713/cgroup", "2:pids:/b\n0::/s\n");
+    put("sys/fs/cgroup/pids/b/cgroup.procs", "");
+    put("sys/fs/cgroup/m/cgroup.procs", "");
+    assert_int_equal(sb_cgroup_follow(root_fd, PID), 2);
+    expect("sys/fs/cgroup/pids/b/cgroup.procs", "4712\n");
+    expect("sys/fs/cgroup/m/cgroup.procs", "4713\n");
+}
+
 static void test_nowhere(void **state)
 {
     assert_int_equal(sb_cgroup_follow(root_fd, PID), 0);
@@ -115,6 +129,7 @@ static void test_nowhere(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {unit(test_unified), unit(test_many), unit(test_nowhere)};
+    const struct CMUnitTest tests[] = {unit(test_unified), unit(test_many), unit(test_children),
+                                       unit(test_nowhere)};
     return cmocka_run_group_tests_name("sb-cgroup", tests, NULL, NULL);
 }

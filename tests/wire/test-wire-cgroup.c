@@ -79,12 +79,17 @@ static void read_groups(pid_t pid, char text[4096])
     close(fd);
 }
 
+/* The daemon, and its broker where that is a process of its own. */
 static bool together(struct wire *w)
 {
     char ours[4096], theirs[4096];
     read_groups(w->d.pid, ours);
-    read_groups(child_of(w->d.pid), theirs);
-    return strcmp(ours, theirs) == 0;
+    for (pid_t pid = child_of(w->d.pid); pid > 0; pid = child_of(pid)) {
+        read_groups(pid, theirs);
+        if (strcmp(ours, theirs) != 0)
+            return false;
+    }
+    return true;
 }
 
 static void wait_together(struct wire *w, const char *when)
@@ -99,7 +104,7 @@ static void wait_together(struct wire *w, const char *when)
 
 static void follow(struct wire *w)
 {
-    static const char *const extra[] = {"--relisten", NULL};
+    static const char *const extra[] = {"--relisten", "--inode-file-handles=fenced", NULL};
 
     for (unsigned session = 0; session < 2; session++) {
         uint64_t v;
@@ -108,7 +113,7 @@ static void follow(struct wire *w)
             while (!fe_daemon_log_count(&w->d, "Waiting for vhost-user"))
                 usleep(1000);
         }
-        assert_true(together(w));
+        assert_true(child_of(child_of(w->d.pid)) > 0 && together(w));
         move(w->d.pid, group[0]);
         assert_false(together(w));
         wire_rings(w); /* libvirt */
@@ -123,7 +128,8 @@ static void follow(struct wire *w)
         assert_int_equal(fe_vhost_get_u64(&w->v, VU_GET_FEATURES, &v), 0);
         wire_hangup(w);
         move(w->d.pid, group[1]);
-        move(child_of(w->d.pid), group[1]);
+        for (pid_t pid = child_of(w->d.pid); pid > 0; pid = child_of(pid))
+            move(pid, group[1]);
     }
     fe_daemon_stop(&w->d);
 }
