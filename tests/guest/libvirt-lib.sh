@@ -186,7 +186,26 @@ XML
 # In the guest: a shell that runs what the host writes, one file after the other, also after a reset.
 guest_shell() {
     mkdir "$T/ctl"
-    cat "$GUEST/guest-lib.sh" >"$T/ctl/lib"
+    { cat "$GUEST/guest-lib.sh" - <<'LIB'; } >"$T/ctl/lib"
+# mounts TAG DIR: as soon as the device is there, which was plugged in just now.
+mounts() {
+    mkdir -p "$2"
+    for i in $(seq 100); do
+        ! mount -t virtiofs "$1" "$2" 2>/dev/null || return 0
+        sleep 0.1
+    done
+    return 1
+}
+# lost TAG DIR: it was unplugged just now, and soon cannot be mounted any more.
+lost() {
+    for i in $(seq 100); do
+        umount -l "$2" 2>/dev/null
+        mount -t virtiofs "$1" "$2" 2>/dev/null || return 0
+        sleep 0.1
+    done
+    return 1
+}
+LIB
     echo 0 >"$T/ctl/next"
     cat >"$T/ctl/job" <<'JOB'
 n=$(cat /ctl/next)
