@@ -81,9 +81,13 @@ def own_include_allowed(path, header):
 
 
 def includes(path, text):
+    seen = set()
     for m in INCLUDE.finditer(text):
         kind, header = m.groups()
         line = line_of(text, m.start())
+        if header in seen:
+            yield line, f'{header} is included twice'
+        seen.add(header)
         if kind == '<':
             for pattern, folders in LIBRARY_ONLY_IN:
                 if fnmatch.fnmatchcase(header, pattern) and not matches(path, folders):

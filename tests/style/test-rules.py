@@ -55,6 +55,7 @@ class Includes(unittest.TestCase):
         ('tests/lib/fe-ring.c', '#include "vhost-user/vu-ring.h"'),
         ('tests/wire/test-io.c', '#include "virtiofsd/fuse/fuse-wire.h"'),
         ('newfolder/new.c', '#include "virtiofsd/base/log.h"'),
+        ('sandbox/sb-ns.c', '#include <errno.h>\n#include <fcntl.h>\n#include <errno.h>\n'),
     ]
 
     def test_good(self):
