@@ -136,7 +136,7 @@ bool sb_caps_keep(uint64_t caps, GError **err)
 
 bool sb_drop_caps(const struct sb_config *cfg, GError **err)
 {
-    uint64_t permitted, wanted = sb_caps_wanted(cfg);
+    uint64_t permitted = 0, wanted = sb_caps_wanted(cfg);
 
     if (!keep_caps(wanted, &permitted, err))
         return false;
