@@ -305,7 +305,7 @@ static void send_request(const struct fuse_in_header *in, const uint8_t *body, s
     completed = 0;
     fuse_srv_handle(server->srv, &c);
     if (__atomic_load_n(&completions, __ATOMIC_SEQ_CST) == before)
-        fs_locks_cancel(server->fs); /* a lock that waits: its end must answer */
+        fs_waits_cancel(server->fs); /* a lock that waits: its end must answer */
     if (__atomic_load_n(&completions, __ATOMIC_SEQ_CST) != before + 1)
         abort(); /* exactly one answer */
     if (answers ? completed < sizeof(struct fuse_out_header) : completed != 0)

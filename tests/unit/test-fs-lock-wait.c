@@ -135,13 +135,13 @@ static void test_cancel(void **state)
     assert_true(is_waiting(&r[0]) && is_waiting(&r[3]));
     setlk_wait(&t, i, 20, F_WRLCK, &r[4]); /* a fifth of four */
     assert_int_equal(wait_result(&r[4]), -ENOLCK);
-    fs_locks_cancel(t.fs);
+    fs_waits_cancel(t.fs);
     for (unsigned n = 0; n < 4; n++)
         assert_int_equal(wait_result(&r[n]), -EINTR);
     fs_file_put(t.fs, f1);
     fs_file_put(t.fs, f2);
     fs_inode_put(t.fs, i);
-    fs_locks_cancel(t.fs); /* nothing to end */
+    fs_waits_cancel(t.fs); /* nothing to end */
     tree_stop(&t);
 }
 
@@ -282,9 +282,9 @@ static void test_crowd(void **state)
         setlk_wait(&t, i, 10 + n, F_WRLCK, &r[n]);
     }
     assert_true(is_waiting(&r[0]) && is_waiting(&r[G_N_ELEMENTS(r) - 1]));
-    fs_lock_cancel(t.fs, &r[70]); /* in line */
+    fs_wait_cancel(t.fs, &r[70]); /* in line */
     assert_int_equal(wait_result(&r[70]), -EINTR);
-    fs_lock_cancel(t.fs, &r[3]);
+    fs_wait_cancel(t.fs, &r[3]);
     assert_int_equal(wait_result(&r[3]), -EINTR);
     close(host);
     unsigned left = G_N_ELEMENTS(r) - 2;
@@ -319,9 +319,9 @@ static void test_interrupt(void **state)
     assert_ok(setlk(&t, i, 1, F_WRLCK, 0, WHOLE));
     wait_for(&t, i, 2, lock_of(F_WRLCK, 0, 0), 1234, &r);
     wait_for(&t, i, 3, lock_of(F_WRLCK, 1, 1), 1235, &other);
-    fs_lock_interrupt(t.fs, 99);
+    fs_wait_interrupt(t.fs, 99);
     assert_true(is_waiting(&r));
-    fs_lock_interrupt(t.fs, 1234);
+    fs_wait_interrupt(t.fs, 1234);
     assert_int_equal(wait_result(&r), -EINTR);
     assert_true(is_waiting(&other));
     assert_ok(fs_flush(t.fs, i, 1));

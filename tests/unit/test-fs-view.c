@@ -193,7 +193,7 @@ static void test_reset_of_view(void **state)
     assert_non_null(f);
     fs_file_put(t.fs, f);
     assert_int_equal(lock_all(v, i, 1, F_RDLCK), -EAGAIN);
-    fs_locks_cancel(t.fs);
+    fs_waits_cancel(t.fs);
     assert_int_equal(w.rc, -EINTR);
     fs_inode_put(t.fs, i);
     fs_free(v);

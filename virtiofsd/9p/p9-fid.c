@@ -102,6 +102,12 @@ struct p9_fid *p9_fid_get(struct p9_fids *fids, uint32_t id)
     return fid;
 }
 
+struct p9_fid *p9_fid_ref(struct p9_fid *fid)
+{
+    atomic_fetch_add_explicit(&fid->refs, 1, memory_order_relaxed);
+    return fid;
+}
+
 int p9_fid_add(struct p9_fids *fids, struct p9_fid *fid)
 {
     if (fid->id == P9_NOFID)

@@ -73,6 +73,8 @@ void p9_fids_fini(struct p9_fids *fids);
 
 /* The fid with a reference, or NULL. */
 struct p9_fid *p9_fid_get(struct p9_fids *fids, uint32_t id);
+/* One more reference. */
+struct p9_fid *p9_fid_ref(struct p9_fid *fid);
 /* NULL is allowed. */
 void p9_fid_put(struct p9_fids *fids, struct p9_fid *fid);
 

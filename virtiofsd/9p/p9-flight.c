@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Requests in flight: tags, Tflush, and locks that are waited for.
+ * Requests in flight: tags, Tflush, and what is waited for: locks, and data that the core's tree
+ * must fetch first.
  *
  * A tag's word counts its uses and tells whether the current one is being answered. Two steps,
  * because the client may use the tag again when it sees the answer, while Tflush must not be
@@ -49,6 +50,7 @@ struct p9_wait {
     struct p9_fid *fid; /* with a reference */
     unsigned refs;      /* the wait's own and those of who cancels it; conn.lock */
     uint16_t tag;
+    bool bounded;   /* counted by conn.n_waits */
     bool cancelled; /* conn.lock */
 };
 
@@ -68,7 +70,7 @@ static void wait_end(struct p9_wait *w)
     while (*p != w)
         p = &(*p)->next;
     *p = w->next;
-    conn->n_waits--;
+    conn->n_waits -= w->bounded;
     unref_locked(w);
     pthread_cond_broadcast(&conn->changed);
 }
@@ -90,44 +92,80 @@ static void lock_done(void *user, int result)
     wait_end(w);
 }
 
-/* Enter a wait into the list; it is cancelled at once when its fid is gone already. NULL: the ring
- * would be full of them. */
-static struct p9_wait *wait_begin(struct p9_rq *rq, struct p9_fid *fid)
+static void read_done(void *user, ssize_t result)
+{
+    struct p9_wait *w = user;
+    struct p9_conn *conn = w->conn;
+    uint8_t count[4];
+    struct p9_out out = {.p = count, .max = sizeof(count)};
+
+    p9_fid_put(&conn->fids, w->fid);
+    uint32_t word = p9_tag_answering(conn, w->tag);
+    p9_put32(&out, (uint32_t)result);
+    if (result >= 0)
+        p9_answer(conn, w->chain, P9_TREAD + 1, w->tag, count, sizeof(count), (size_t)result);
+    else
+        p9_answer_err(conn, w->chain, w->tag, (int)result);
+    p9_tag_free(conn, w->tag, word);
+    wait_end(w);
+}
+
+/* Enter a wait into the list; it is cancelled at once when its fid is gone already. NULL: it is
+ * @bounded, and the ring would be full of them. (Data come within a time; a lock need not.) */
+static struct p9_wait *wait_begin(struct p9_rq *rq, struct p9_fid *fid, bool bounded)
 {
     struct p9_conn *conn = rq->conn;
     struct p9_wait *w = g_new0(struct p9_wait, 1);
 
-    *w = (struct p9_wait){.conn = conn, .chain = rq->chain, .fid = fid, .refs = 2, .tag = rq->tag};
+    *w = (struct p9_wait){.conn = conn,
+                          .chain = rq->chain,
+                          .fid = fid,
+                          .refs = 2,
+                          .tag = rq->tag,
+                          .bounded = bounded};
     AUTO_LOCK(&conn->lock);
-    if (rq->chain->ring && conn->n_waits >= chain_ring_share(rq->chain)) {
+    if (bounded && rq->chain->ring && conn->n_waits >= chain_ring_share(rq->chain)) {
         g_free(w);
         return NULL;
     }
     w->cancelled = fid->gone;
     w->next = conn->waits;
     conn->waits = w;
-    conn->n_waits++;
+    conn->n_waits += bounded;
     return w;
+}
+
+/* The core knows of it now. Who cancelled it before could not reach it. */
+static void wait_begun(struct p9_conn *conn, struct p9_wait *w)
+{
+    pthread_mutex_lock(&conn->lock);
+    bool cancelled = w->cancelled;
+    pthread_mutex_unlock(&conn->lock);
+    if (cancelled)
+        fs_wait_cancel(conn->fs, w);
+    AUTO_LOCK(&conn->lock);
+    unref_locked(w);
 }
 
 bool p9_wait_lock(struct p9_rq *rq, struct p9_fid *fid, uint64_t owner, const struct fs_lock *lk)
 {
-    struct p9_conn *conn = rq->conn;
-    struct p9_wait *w = wait_begin(rq, fid);
+    struct p9_wait *w = wait_begin(rq, fid, true);
 
     if (!w)
         return false;
     struct fs_locker who = {.owner = owner};
     fs_setlk_wait(rq->fs, fid->inode, &who, lk, 0, lock_done, w);
-    /* Who cancelled it before the core knew of it could not reach it. */
-    pthread_mutex_lock(&conn->lock);
-    bool cancelled = w->cancelled;
-    pthread_mutex_unlock(&conn->lock);
-    if (cancelled)
-        fs_lock_cancel(rq->fs, w);
-    AUTO_LOCK(&conn->lock);
-    unref_locked(w);
+    wait_begun(rq->conn, w);
     return true;
+}
+
+void p9_wait_read(struct p9_rq *rq, struct p9_fid *fid, const struct iovec *iov, unsigned cnt,
+                  off_t off)
+{
+    struct p9_wait *w = wait_begin(rq, p9_fid_ref(fid), false);
+
+    fs_read_wait(rq->fs, fid->file, iov, cnt, off, fs_file_how(fid->file), 0, read_done, w);
+    wait_begun(rq->conn, w);
 }
 
 /* The next wait to be cancelled, with a reference. */
@@ -147,7 +185,7 @@ static struct p9_wait *next_locked(struct p9_conn *conn, const struct p9_fid *fi
 static void cancel_locked(struct p9_conn *conn, struct p9_wait *w)
 {
     pthread_mutex_unlock(&conn->lock);
-    fs_lock_cancel(conn->fs, w);
+    fs_wait_cancel(conn->fs, w);
     pthread_mutex_lock(&conn->lock);
     unref_locked(w);
 }

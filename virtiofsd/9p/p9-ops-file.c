@@ -176,6 +176,10 @@ static int read_file(struct p9_rq *rq, struct p9_fid *fid, uint64_t off, uint32_
         chain_flush(c);
     unsigned n = iov_slice(c->out, c->out_cnt, P9_IO_HEAD, count, iov, G_N_ELEMENTS(iov));
     ssize_t done = fs_read(rq->fs, fid->file, iov, n, (off_t)off, fs_file_how(fid->file));
+    if (G_UNLIKELY(done == FS_LATER)) {
+        p9_wait_read(rq, fid, iov, n, (off_t)off);
+        return P9_LATER;
+    }
     if (done < 0)
         return (int)done;
     p9_put32(&rq->out, (uint32_t)done);

@@ -54,8 +54,8 @@ struct p9_conn {
     atomic_uint flushers;   /* how many look at them */
     pthread_mutex_t lock;
     pthread_cond_t changed;   /* a tag is free, a wait has ended */
-    struct p9_wait *waits;    /* locks that are waited for; lock */
-    unsigned n_waits;         /* lock */
+    struct p9_wait *waits;    /* locks and data that are waited for; lock */
+    unsigned n_waits;         /* of them, locks; lock */
     struct p9_flush *flushes; /* Tflush in progress; lock */
 };
 
@@ -104,7 +104,7 @@ void p9_answer(struct p9_conn *conn, struct chain *c, uint8_t type, uint16_t tag
                size_t len, size_t data);
 void p9_answer_err(struct p9_conn *conn, struct chain *c, uint16_t tag, int err);
 
-/* p9-flight.c: tags, Tflush, waits for locks. */
+/* p9-flight.c: tags, Tflush, waits for locks and data. */
 bool p9_tag_claim(struct p9_conn *conn, uint16_t tag);
 /* Before the answer goes out: the client may use the tag again as soon as it sees it. Returns what
  * p9_tag_free() wants. */
@@ -113,6 +113,9 @@ void p9_tag_free(struct p9_conn *conn, uint16_t tag, uint32_t word);
 /* Answer when the lock is there. @fid: reference, taken over. False, and nothing was done: too many
  * requests of the ring wait already. */
 bool p9_wait_lock(struct p9_rq *rq, struct p9_fid *fid, uint64_t owner, const struct fs_lock *lk);
+/* Answer the Tread when the data are there. */
+void p9_wait_read(struct p9_rq *rq, struct p9_fid *fid, const struct iovec *iov, unsigned cnt,
+                  off_t off);
 /* End waits with EINTR: of one fid object that is no longer in the table, or all (NULL). */
 void p9_waits_cancel(struct p9_conn *conn, const struct p9_fid *fid);
 /* Wait until no answer is outstanding in another thread. */

@@ -77,6 +77,12 @@ struct fs_file *fs_file_get(struct fs *fs, uint64_t fh, const struct fs_inode *i
     return f;
 }
 
+struct fs_file *fs_file_ref(struct fs_file *file)
+{
+    atomic_fetch_add_explicit(&file->state, 1, memory_order_relaxed);
+    return file;
+}
+
 void fs_file_put(struct fs *fs, struct fs_file *file)
 {
     uint64_t s = atomic_fetch_sub_explicit(&file->state, 1, memory_order_acq_rel);

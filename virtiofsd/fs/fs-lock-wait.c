@@ -354,8 +354,7 @@ void fs_flock_wait(struct fs *fs, struct fs_file *file, int op, uint64_t id, fs_
         return;
     }
     struct fs_waiter *w = new_waiter(fs, id, done, user);
-    atomic_fetch_add_explicit(&file->state, 1, memory_order_relaxed);
-    w->file = file;
+    w->file = fs_file_ref(file);
     w->op = op;
     start_wait(w);
 }

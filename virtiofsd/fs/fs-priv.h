@@ -104,6 +104,15 @@ struct fs_shared {
     struct tree *tree;    /* of the root */
 };
 
+struct fs_fetch;
+
+/* What waits for the tree to fetch something: fs-fetch.c. */
+struct fs_fetches {
+    pthread_mutex_t lock; /* a leaf */
+    pthread_cond_t ended;
+    TAILQ_HEAD(, fs_fetch) list;
+};
+
 struct fs {
     struct fs_config cfg;
     bool writeback;          /* the guest caches writes; constant while requests run */
@@ -117,6 +126,7 @@ struct fs {
     struct fs_shared *shared;
     bool view; /* made by fs_view(): what is shared is another's */
     struct fs_inode *root;
+    struct fs_fetches fetches;
 
     pthread_mutex_t files_lock;
     struct fs_table files;
@@ -260,6 +270,19 @@ static inline struct tree *fs_file_tree(const struct fs_file *file)
  * into the table. Takes a reference on @inode. 0 or -errno. */
 int fs_file_add(struct fs *fs, struct fs_inode *inode, const struct tree_file *f, uint64_t *fh);
 
+/* One more reference. */
+struct fs_file *fs_file_ref(struct fs_file *file);
+
+/* ---- fs-fetch.c ---- */
+
+void fs_fetches_init(struct fs *fs);
+void fs_fetches_fini(struct fs *fs);
+/* End those waits of the client whose done() gets @user (NULL: all) with -EINTR, and see them gone.
+ */
+void fs_fetches_cancel(struct fs *fs, const void *user);
+/* Have those of that id end, without waiting for it. */
+void fs_fetch_interrupt(struct fs *fs, uint64_t id);
+
 /* ---- fs-name.c ---- */
 
 /* Lookup by a checked name. @fresh: it is probably a new one. */
@@ -304,6 +327,10 @@ int fs_secctx_name(struct fs *fs, const char *name, char buf[XATTR_NAME_MAX + 1]
 int fs_locks_init(struct fs_shared *s, const struct fs_config *cfg);
 void fs_locks_fini(struct fs_shared *s);
 void fs_locks_reset(struct fs *fs);
+/* The waits for locks of fs_waits_cancel(), fs_wait_cancel(), fs_wait_interrupt(). */
+void fs_locks_cancel(struct fs *fs);
+void fs_lock_cancel(struct fs *fs, const void *user);
+void fs_lock_interrupt(struct fs *fs, uint64_t id);
 /* The client has forgotten the inode: its owners of locks on it are not found any more, and end
  * soon. Takes no longer the more there are. */
 void fs_locks_forget(struct fs *fs, struct fs_inode *inode);

@@ -226,6 +226,7 @@ struct fs *fs_new(const struct fs_config *cfg, GError **err)
     fs->inode_fds_hard = fs->other_fds_hard = MAX(cfg->max_fds - cfg->max_fds / 8, 2);
     pthread_mutex_init(&fs->shared->table_lock, NULL);
     pthread_mutex_init(&fs->files_lock, NULL);
+    fs_fetches_init(fs);
 
     if (fs_locks_init(fs->shared, cfg) < 0 || fs_inodes_init(fs) < 0 || fs_files_init(fs) < 0) {
         g_set_error(err, G_FILE_ERROR, G_FILE_ERROR_NOMEM,
@@ -258,6 +259,7 @@ struct fs *fs_view(struct fs *first)
         .root = first->root,
     };
     pthread_mutex_init(&fs->files_lock, NULL);
+    fs_fetches_init(fs);
     atomic_fetch_add(&fs->shared->views, 1);
     if (fs_files_init(fs) == 0)
         return fs;
@@ -284,6 +286,7 @@ void fs_reset(struct fs *fs)
 {
     fs->acl = false;
     fs->writeback = false;
+    fs_fetches_cancel(fs, NULL);
     fs_locks_reset(fs);
     fs_files_reset(fs);
     if (fs->view)
@@ -322,6 +325,7 @@ void fs_free(struct fs *fs)
         atomic_fetch_sub(&fs->shared->views, 1);
     else
         free_shared(fs);
+    fs_fetches_fini(fs);
     pthread_mutex_destroy(&fs->files_lock);
     g_free(fs);
 }

@@ -13,6 +13,7 @@
 
 #include "virtiofsd/tree/tree-types.h"
 
+#include <errno.h>
 #include <glib.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -69,7 +70,7 @@ const struct fs_policy *fs_policy_of(const struct fs *fs);
  * views first. NULL only when there is no address space for its tables. */
 struct fs *fs_view(struct fs *first);
 
-/* Drop all state of this client: lookups, open files, locks; waiting locks are cancelled. No other
+/* Drop all state of this client: lookups, open files, locks; what waits is cancelled. No other
  * call of this client may run. The root stays. */
 void fs_reset(struct fs *fs);
 
@@ -222,8 +223,11 @@ unsigned fs_io_how(int flags);
 /* Those of the guest's open(2), as fs_io_how() gives them. */
 unsigned fs_file_how(const struct fs_file *file);
 
+/* Nothing was done: the tree must fetch first, and the waiting form of the verb is to be called. */
+#define FS_LATER (-EINPROGRESS)
+
 /* Positional I/O straight to or from the segments; short transfers at end of file only.
- * iov may be changed. More than IOV_MAX segments are fine. @how: FS_IO_*. */
+ * iov may be changed, but not with FS_LATER. More than IOV_MAX segments are fine. @how: FS_IO_*. */
 ssize_t fs_read(struct fs *fs, struct fs_file *file, struct iovec *iov, unsigned cnt, off_t off,
                 unsigned how);
 /* The same. FS_WRITE_CACHE leaves nothing of the others but FS_WRITE_KILL_SUIDGID. -EPERM: the file
@@ -232,10 +236,20 @@ ssize_t fs_write(struct fs *fs, struct fs_file *file, struct iovec *iov, unsigne
                  unsigned how);
 /* @whence: SEEK_DATA, SEEK_HOLE (also SET, END). Returns the offset or -errno. */
 off_t fs_lseek(struct fs *fs, struct fs_file *file, off_t off, int whence);
-/* @how of these two: FS_WRITE_KILL_SUIDGID. */
+/* @how of these two: FS_WRITE_KILL_SUIDGID. The second may say FS_LATER. */
 int fs_fallocate(struct fs *fs, struct fs_file *file, int mode, off_t off, off_t len, unsigned how);
 ssize_t fs_copy_range(struct fs *fs, struct fs_file *in, off_t off_in, struct fs_file *out,
                       off_t off_out, size_t len, unsigned flags, unsigned how);
+/* The waiting forms: done(user, result) is called once with what the verb says when the data are
+ * there, or with -EINTR: cancelled, or -EIO: they are not to be had; from another thread, or from
+ * this one before the return. Never blocks. References are taken inside; what @iov points to must
+ * stay until then. @id is for fs_wait_interrupt(). */
+typedef void fs_late_fn(void *user, ssize_t result);
+void fs_read_wait(struct fs *fs, struct fs_file *file, const struct iovec *iov, unsigned cnt,
+                  off_t off, unsigned how, uint64_t id, fs_late_fn *done, void *user);
+void fs_copy_range_wait(struct fs *fs, struct fs_file *in, off_t off_in, struct fs_file *out,
+                        off_t off_out, size_t len, unsigned how, uint64_t id, fs_late_fn *done,
+                        void *user);
 /* @file may be a directory's. */
 int fs_fsync(struct fs *fs, struct fs_file *file, bool datasync);
 /* syncfs(2) of the file system that holds @inode. */
@@ -250,6 +264,11 @@ unsigned fs_map_kind(struct fs *fs, struct fs_inode *inode, const struct fs_attr
 /* Descriptor of a regular file, O_RDWR or O_RDONLY, for mapping. It is the caller's and not
  * counted. -errno: -EROFS on a read-only share, -EISDIR, -EINVAL, that of open(2). */
 int fs_map_open(struct fs *fs, struct fs_inode *inode, bool write);
+/* Whether parts of the file may have to be fetched before they are mapped; and that: done(user, 0)
+ * is called when they are there, else as of fs_read_wait(). */
+bool fs_map_fetches(const struct fs_inode *inode);
+void fs_map_wait(struct fs *fs, struct fs_inode *inode, off_t off, size_t len, uint64_t id,
+                 fs_late_fn *done, void *user);
 /* The guest is going to store through a mapping: as at a write, renamed file capabilities end, and
  * with FS_WRITE_KILL_SUIDGID in @how the set-id bits. 0 or -errno. */
 int fs_map_store(struct fs *fs, struct fs_inode *inode, unsigned how);
@@ -322,16 +341,19 @@ int fs_flock(struct fs *fs, struct fs_file *file, int op);
  * (-EINTR: cancelled; -ENOLCK: too many waiters, or fs_policy.lock_wait is over; -EDEADLK: who
  * holds it waits, perhaps through others, for the one who asks): from another thread after a wait,
  * from this one and before the return when the answer is known at once. Never blocks. References to
- * inode and file are taken inside. @id is for fs_lock_interrupt(). */
+ * inode and file are taken inside. @id is for fs_wait_interrupt(). */
 typedef void fs_lock_done_fn(void *user, int result);
 void fs_setlk_wait(struct fs *fs, struct fs_inode *inode, const struct fs_locker *who,
                    const struct fs_lock *lk, uint64_t id, fs_lock_done_fn *done, void *user);
 void fs_flock_wait(struct fs *fs, struct fs_file *file, int op, uint64_t id, fs_lock_done_fn *done,
                    void *user);
+
+/* ---- waits, for locks and for data ---- */
+
 /* End this client's waits with -EINTR; returns when every done() has been called. */
-void fs_locks_cancel(struct fs *fs);
+void fs_waits_cancel(struct fs *fs);
 /* The same for the one wait whose done() gets @user (not NULL); nothing when there is none (any
  * more). */
-void fs_lock_cancel(struct fs *fs, const void *user);
+void fs_wait_cancel(struct fs *fs, const void *user);
 /* Have the wait of that id end with -EINTR, if there is one; does not wait for it. */
-void fs_lock_interrupt(struct fs *fs, uint64_t id);
+void fs_wait_interrupt(struct fs *fs, uint64_t id);

@@ -274,6 +274,16 @@ int fuse_dax_after(struct fuse_rq *rq)
     return err ? failed("a change", id, err) : 0;
 }
 
+int fuse_dax_changed(struct fuse_srv *srv, uint64_t id)
+{
+    struct dax_window *w = srv->cfg.window;
+
+    if (!srv->dax.on || !dax_is_mapped(w, id))
+        return 0;
+    int err = dax_changed_part(w, id, 0, UINT64_MAX);
+    return err ? failed("a change", id, err) : 0;
+}
+
 /* ---- the two operations ---- */
 
 /* What the guest asks for in the window is whole pages inside it. */
@@ -332,6 +342,58 @@ static int map_file(struct fuse_srv *srv, struct fs_inode *inode, const struct d
     return !rq->write && srv->dax.readonly_fd ? map_as(srv, inode, rq, false) : err;
 }
 
+/* A SETUPMAPPING that is being done. */
+struct setup {
+    struct dax_request want;
+    unsigned how; /* of fs_map_store() */
+    gint64 start;
+};
+
+/* 0 or the -errno to answer. */
+static int set_up(struct fuse_srv *srv, struct fs_inode *inode, const struct setup *s)
+{
+    bool regular = S_ISREG(fs_inode_type(inode));
+    int err = regular ? map_file(srv, inode, &s->want, s->how) : -EINVAL;
+
+    if (err)
+        log_guest_warn("DAX: node %#" G_GINT64_MODIFIER "x at %" G_GUINT64_FORMAT
+                       " cannot be mapped for %s: %s",
+                       s->want.file, s->want.foffset, s->want.write ? "writing" : "reading",
+                       errno_text(-err));
+    else
+        atomic_fetch_add(&srv->dax.map_us, (uint64_t)(g_get_monotonic_time() - s->start));
+    return err;
+}
+
+struct setup_wait {
+    struct fuse_wait w;
+    struct fs_inode *inode; /* with a reference */
+    struct setup s;
+};
+
+static void setup_fetched(void *user, ssize_t result)
+{
+    struct setup_wait *sw = user;
+    struct fuse_srv *srv = sw->w.srv;
+    int err = result < 0 ? (int)result : set_up(srv, sw->inode, &sw->s);
+
+    fs_inode_put(srv->fs, sw->inode);
+    fuse_wait_answer(&sw->w, err, 0);
+    g_free(sw);
+}
+
+/* When what is to be mapped is there. */
+static void set_up_later(struct fuse_rq *rq, struct fs_inode *inode, const struct setup *s)
+{
+    struct fuse_srv *srv = rq->srv;
+    struct setup_wait *sw = g_new(struct setup_wait, 1);
+    uint64_t unique = rq->in->unique;
+
+    *sw = (struct setup_wait){fuse_wait_begin(rq), fs_inode_ref(inode), *s};
+    fs_map_wait(srv->fs, inode, (off_t)s->want.foffset, s->want.len, unique, setup_fetched, sw);
+    fuse_wait_interrupt_if_told(srv, unique);
+}
+
 void fuse_do_setupmapping(struct fuse_rq *rq)
 {
     struct fuse_srv *srv = rq->srv;
@@ -350,23 +412,26 @@ void fuse_do_setupmapping(struct fuse_rq *rq)
         fuse_rq_reply_err(rq, -ENOENT);
         return;
     }
-    struct dax_request want = {
-        .file = rq->in->nodeid,
-        .foffset = arg.foffset,
-        .moffset = arg.moffset,
-        .len = arg.len,
-        .write = arg.flags & FUSE_SETUPMAPPING_FLAG_WRITE,
+    struct setup s = {
+        .want =
+            {
+                .file = rq->in->nodeid,
+                .foffset = arg.foffset,
+                .moffset = arg.moffset,
+                .len = arg.len,
+                .write = arg.flags & FUSE_SETUPMAPPING_FLAG_WRITE,
+            },
+        .how = fuse_kill_of(rq),
+        .start = start,
     };
-    err = S_ISREG(fs_inode_type(inode)) ? map_file(srv, inode, &want, fuse_kill_of(rq)) : -EINVAL;
-    fs_inode_put(srv->fs, inode);
-    if (err)
-        log_guest_warn("DAX: node %#" G_GINT64_MODIFIER "x at %" G_GUINT64_FORMAT
-                       " cannot be mapped for %s: %s",
-                       want.file, want.foffset, want.write ? "writing" : "reading",
-                       errno_text(-err));
+    bool later = fs_map_fetches(inode);
+    if (later)
+        set_up_later(rq, inode, &s);
     else
-        atomic_fetch_add(&srv->dax.map_us, (uint64_t)(g_get_monotonic_time() - start));
-    fuse_rq_reply_err(rq, err);
+        err = set_up(srv, inode, &s);
+    fs_inode_put(srv->fs, inode);
+    if (!later)
+        fuse_rq_reply_err(rq, err);
 }
 
 /* Entry @i of a REMOVEMAPPING. */

@@ -47,7 +47,11 @@ void fuse_do_read(struct fuse_rq *rq)
         iov_slice(c->out, c->out_cnt, sizeof(struct fuse_out_header), size, iov, G_N_ELEMENTS(iov));
     ssize_t done =
         fs_read(rq->srv->fs, file, iov, n, (off_t)arg.offset, how_of(rq, file, arg.flags));
+    if (G_UNLIKELY(done == FS_LATER))
+        fuse_read_later(rq, file, iov, n, (off_t)arg.offset, how_of(rq, file, arg.flags));
     fs_file_put(rq->srv->fs, file);
+    if (done == FS_LATER)
+        return;
     if (done < 0)
         fuse_rq_reply_err(rq, (int)done);
     else
@@ -100,13 +104,18 @@ void fuse_do_copy_range(struct fuse_rq *rq)
     struct fs_file *in = fs_file_get(fs, arg.fh_in, NULL);
     struct fs_file *out = fs_file_get(fs, arg.fh_out, NULL);
     ssize_t done = -EBADF;
+    size_t len = MIN(arg.len, (uint64_t)(UINT32_MAX & ~0xfffu));
     if (in && out)
-        done = fs_copy_range(fs, in, (off_t)arg.off_in, out, (off_t)arg.off_out,
-                             MIN(arg.len, (uint64_t)(UINT32_MAX & ~0xfffu)), 0, fuse_kill_of(rq));
+        done = fs_copy_range(fs, in, (off_t)arg.off_in, out, (off_t)arg.off_out, len, 0,
+                             fuse_kill_of(rq));
+    if (done == FS_LATER)
+        fuse_copy_later(rq, &arg, in, out, len);
     if (in)
         fs_file_put(fs, in);
     if (out)
         fs_file_put(fs, out);
+    if (done == FS_LATER)
+        return;
     if (done < 0) {
         fuse_rq_reply_err(rq, (int)done);
     } else if (rq->in->opcode == FUSE_COPY_FILE_RANGE) {

@@ -17,8 +17,10 @@
 
 void fuse_srv_drop_session(struct fuse_srv *srv)
 {
-    if (srv->se)
+    if (srv->se) {
+        fs_waits_cancel(srv->fs); /* what waits may be about to use the window */
         fuse_session_destroy(srv->se);
+    }
     srv->se = NULL;
     srv->flags = 0;
     for (unsigned i = 0; i < FUSE_INTERRUPTS; i++) /* the next guest counts from the beginning */

@@ -107,22 +107,17 @@ void fuse_do_setlk(struct fuse_rq *rq)
 
 /* ---- a lock that may take long ---- */
 
-/* What is left of the request while it waits: everything to answer it without the thread's buffer.
- */
 struct lock_wait {
-    struct chain *chain;
-    uint64_t unique;
+    struct fuse_wait w;
     atomic_uint *waiting; /* of its queue */
 };
 
 static void lock_wait_done(void *user, int result)
 {
     struct lock_wait *w = user;
-    struct fuse_out_header oh = {.len = sizeof(oh), .error = result, .unique = w->unique};
 
     atomic_fetch_sub(w->waiting, 1);
-    iov_from_buf(w->chain->out, w->chain->out_cnt, 0, &oh, sizeof(oh));
-    chain_complete(w->chain, sizeof(oh));
+    fuse_wait_answer(&w->w, result, 0);
     g_free(w);
 }
 
@@ -138,29 +133,6 @@ static int take_place(struct fuse_rq *rq, atomic_uint **waiting)
     atomic_fetch_sub(*waiting, 1);
     log_guest_warn("too many wait for locks on a ring of %u", ring);
     return -ENOLCK;
-}
-
-/* ---- INTERRUPT ---- */
-
-/* It comes by another queue and may overtake its request: the last ones are remembered, before it
- * is looked whether the request waits, and looked for when one has begun to. */
-void fuse_do_interrupt(struct fuse_rq *rq)
-{
-    struct fuse_srv *srv = rq->srv;
-    struct fuse_interrupt_in arg;
-
-    memcpy(&arg, rq->body, sizeof(arg));
-    unsigned at = atomic_fetch_add(&srv->interrupts, 1) % FUSE_INTERRUPTS;
-    atomic_store(&srv->interrupted[at], arg.unique);
-    fs_lock_interrupt(srv->fs, arg.unique);
-    fuse_rq_reply_none(rq);
-}
-
-static void interrupt_if_told(struct fuse_srv *srv, uint64_t unique)
-{
-    for (unsigned i = 0; i < FUSE_INTERRUPTS; i++)
-        if (unique != 0 && atomic_load(&srv->interrupted[i]) == unique)
-            fs_lock_interrupt(srv->fs, unique);
 }
 
 /* ---- SETLKW ---- */
@@ -180,9 +152,8 @@ void fuse_do_setlkw(struct fuse_rq *rq)
         return;
     }
     struct lock_wait *w = g_new(struct lock_wait, 1);
-    *w = (struct lock_wait){rq->chain, rq->in->unique, waiting};
-    rq->replied = true; /* by lock_wait_done() from here on */
-    uint64_t unique = w->unique;
+    *w = (struct lock_wait){fuse_wait_begin(rq), waiting};
+    uint64_t unique = rq->in->unique;
     if (is_flock(&a)) {
         fs_flock_wait(fs, a.file, flock_op(&a), unique, lock_wait_done, w);
     } else {
@@ -191,5 +162,5 @@ void fuse_do_setlkw(struct fuse_rq *rq)
         fs_setlk_wait(fs, a.inode, &who, &lk, unique, lock_wait_done, w);
     }
     give_back(rq, &a);
-    interrupt_if_told(rq->srv, unique);
+    fuse_wait_interrupt_if_told(rq->srv, unique);
 }

@@ -229,11 +229,31 @@ void fuse_do_setxattr(struct fuse_rq *rq);
 void fuse_do_tmpfile(struct fuse_rq *rq);
 void fuse_do_statx(struct fuse_rq *rq);
 
+/* fuse-wait.c: what is left of a request while it waits, to answer it without the thread's buffer.
+ */
+struct fuse_wait {
+    struct fuse_srv *srv;
+    struct chain *chain;
+    uint64_t unique;
+};
+
+/* From here on the chain is whose who answers. */
+struct fuse_wait fuse_wait_begin(struct fuse_rq *rq);
+/* @err: 0 or -errno; @payload: bytes that are in the chain already. */
+void fuse_wait_answer(const struct fuse_wait *w, int err, size_t payload);
+/* After a wait with the id @unique has begun. */
+void fuse_wait_interrupt_if_told(struct fuse_srv *srv, uint64_t unique);
+void fuse_do_interrupt(struct fuse_rq *rq);
+/* What fs_read() and fs_copy_range() could not do at once (FS_LATER). */
+void fuse_read_later(struct fuse_rq *rq, struct fs_file *file, const struct iovec *iov,
+                     unsigned cnt, off_t off, unsigned how);
+void fuse_copy_later(struct fuse_rq *rq, const struct fuse_copy_file_range_in *arg,
+                     struct fs_file *in, struct fs_file *out, size_t len);
+
 /* fuse-lock.c */
 void fuse_do_getlk(struct fuse_rq *rq);
 void fuse_do_setlk(struct fuse_rq *rq);
 void fuse_do_setlkw(struct fuse_rq *rq);
-void fuse_do_interrupt(struct fuse_rq *rq);
 
 /* fuse-dir.c */
 void fuse_do_readdir(struct fuse_rq *rq);
@@ -258,6 +278,8 @@ int fuse_dax_show(struct fuse_srv *srv, struct fs_inode *inode, const char *name
  * the -errno to answer instead. Only while a window is on. */
 int fuse_dax_before(struct fuse_rq *rq);
 int fuse_dax_after(struct fuse_rq *rq);
+/* The same when the request is not there any more: all of node @id has changed. */
+int fuse_dax_changed(struct fuse_srv *srv, uint64_t id);
 /* Parts of the policy, for tests: FS_MAP_* and names. */
 bool fuse_dax_kind_fits(const struct fuse_srv *srv, unsigned kind);
 bool fuse_dax_name_fits(const struct fuse_dax_config *cfg, const char *name);

@@ -377,7 +377,7 @@ void fuse_srv_reset(struct fuse_srv *srv)
 
 void fuse_srv_cancel(struct fuse_srv *srv)
 {
-    fs_locks_cancel(srv->fs);
+    fs_waits_cancel(srv->fs);
 }
 
 void fuse_srv_free(struct fuse_srv *srv)

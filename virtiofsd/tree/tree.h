@@ -127,9 +127,9 @@ struct tree_dirent {
 };
 typedef bool tree_dirent_fn(void *user, const struct tree_dirent *d);
 
-/* Somebody who waits for fetch(). The tree calls done() once, from any thread, unless cancel() came
- * before: 0, or the -errno that the verb is to end with. It does so within a time that it bounds.
- */
+/* Somebody who waits for fetch(). The tree calls done() once, from any thread and holding no lock,
+ * unless cancel() came before: 0, or the -errno that the verb is to end with. It does so within a
+ * time that it bounds. */
 struct tree_wait {
     void (*done)(struct tree_wait *w, int result);
     void *own; /* the tree's */
@@ -251,8 +251,9 @@ struct tree_ops {
      * will be called, or was; -errno. None: all is there. */
     int (*fetch)(struct tree *t, struct tree_node *node, off_t off, size_t len,
                  struct tree_wait *w);
-    /* After this returns, w->done() is not called (any more); it may have been. */
-    void (*cancel)(struct tree *t, struct tree_wait *w);
+    /* Whether w->done() is not called (true), or was, or is about to be. @w may be unknown (any
+     * more). Of all calls for one fetch() one at most says true. */
+    bool (*cancel)(struct tree *t, struct tree_wait *w);
 
     /* ---- mapping ---- */
 

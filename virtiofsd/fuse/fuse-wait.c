@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Requests that are answered later than they are handled, by another thread: data that the core's
+ * tree must fetch first, and (fuse-lock.c) locks. */
+#include "virtiofsd/fuse/fuse-priv.h"
+
+#include <errno.h>
+#include <string.h>
+
+struct fuse_wait fuse_wait_begin(struct fuse_rq *rq)
+{
+    rq->replied = true; /* by fuse_wait_answer() from here on */
+    return (struct fuse_wait){.srv = rq->srv, .chain = rq->chain, .unique = rq->in->unique};
+}
+
+void fuse_wait_answer(const struct fuse_wait *w, int err, size_t payload)
+{
+    size_t len = err ? 0 : payload;
+    struct fuse_out_header oh = {
+        .len = (uint32_t)(sizeof(oh) + len), .error = err, .unique = w->unique};
+
+    iov_from_buf(w->chain->out, w->chain->out_cnt, 0, &oh, sizeof(oh));
+    chain_complete(w->chain, oh.len);
+}
+
+/* ---- INTERRUPT ---- */
+
+/* It comes by another queue and may overtake its request: the last ones are remembered, before it
+ * is looked whether the request waits, and looked for when one has begun to. */
+void fuse_do_interrupt(struct fuse_rq *rq)
+{
+    struct fuse_srv *srv = rq->srv;
+    struct fuse_interrupt_in arg;
+
+    memcpy(&arg, rq->body, sizeof(arg));
+    unsigned at = atomic_fetch_add(&srv->interrupts, 1) % FUSE_INTERRUPTS;
+    atomic_store(&srv->interrupted[at], arg.unique);
+    fs_wait_interrupt(srv->fs, arg.unique);
+    fuse_rq_reply_none(rq);
+}
+
+void fuse_wait_interrupt_if_told(struct fuse_srv *srv, uint64_t unique)
+{
+    for (unsigned i = 0; i < FUSE_INTERRUPTS; i++)
+        if (unique != 0 && atomic_load(&srv->interrupted[i]) == unique)
+            fs_wait_interrupt(srv->fs, unique);
+}
+
+/* ---- data that must be fetched first ---- */
+
+static void read_done(void *user, ssize_t result)
+{
+    struct fuse_wait *w = user;
+
+    fuse_wait_answer(w, result < 0 ? (int)result : 0, (size_t)result);
+    g_free(w);
+}
+
+void fuse_read_later(struct fuse_rq *rq, struct fs_file *file, const struct iovec *iov,
+                     unsigned cnt, off_t off, unsigned how)
+{
+    struct fuse_srv *srv = rq->srv;
+    struct fuse_wait *w = g_new(struct fuse_wait, 1);
+    uint64_t unique = rq->in->unique;
+
+    *w = fuse_wait_begin(rq);
+    fs_read_wait(srv->fs, file, iov, cnt, off, how, unique, read_done, w);
+    fuse_wait_interrupt_if_told(srv, unique);
+}
+
+struct copy_wait {
+    struct fuse_wait w;
+    uint64_t node; /* that changes */
+    bool is64;     /* the answer has 64 bits */
+};
+
+static void copy_done(void *user, ssize_t result)
+{
+    struct copy_wait *c = user;
+    const struct chain *chain = c->w.chain;
+    struct fuse_write_out out = {.size = (uint32_t)result};
+    struct fuse_copy_file_range_out out64 = {.bytes_copied = (uint64_t)result};
+    size_t len = c->is64 ? sizeof(out64) : sizeof(out);
+    int err = result < 0 ? (int)result : fuse_dax_changed(c->w.srv, c->node);
+
+    if (err == 0)
+        iov_from_buf(chain->out, chain->out_cnt, sizeof(struct fuse_out_header),
+                     c->is64 ? (const void *)&out64 : &out, len);
+    fuse_wait_answer(&c->w, err, len);
+    g_free(c);
+}
+
+void fuse_copy_later(struct fuse_rq *rq, const struct fuse_copy_file_range_in *arg,
+                     struct fs_file *in, struct fs_file *out, size_t len)
+{
+    struct fuse_srv *srv = rq->srv;
+    struct copy_wait *c = g_new(struct copy_wait, 1);
+    uint64_t unique = rq->in->unique;
+
+    *c = (struct copy_wait){
+        .w = fuse_wait_begin(rq),
+        .node = arg->nodeid_out,
+        .is64 = rq->in->opcode != FUSE_COPY_FILE_RANGE,
+    };
+    fs_copy_range_wait(srv->fs, in, (off_t)arg->off_in, out, (off_t)arg->off_out, len,
+                       fuse_kill_of(rq), unique, copy_done, c);
+    fuse_wait_interrupt_if_told(srv, unique);
+}
