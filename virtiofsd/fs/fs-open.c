@@ -54,10 +54,26 @@ static uint64_t digest(int64_t mtime, int64_t ctime, int64_t size)
     uint64_t h =
         mix(mix(mix(0x243f6a8885a308d3u, (uint64_t)mtime), (uint64_t)ctime), (uint64_t)size);
 
-    clock_gettime(CLOCK_REALTIME, &now);
+    clock_gettime(CLOCK_REALTIME_COARSE, &now); /* late by a few ms: only more are too young */
     if (MAX(mtime, ctime) >= ns_of(now.tv_sec, now.tv_nsec) - COARSE_NS)
         return 0;
     return h ? h : 1;
+}
+
+/* What there is of @f now; 0: unsure. */
+static uint64_t digest_of_file(struct fs_inode *inode, const struct tree_file *f)
+{
+    const unsigned mask = STATX_MTIME | STATX_CTIME | STATX_SIZE;
+    struct tree *t = fs_tree(inode);
+    struct statx stx;
+    struct stat st;
+
+    if (!t->ops->stat)
+        return t->ops->statx(t, &inode->node, f, 0, mask, &stx) < 0 ? 0 : fs_digest(&stx);
+    if (t->ops->stat(t, &inode->node, f, &st) < 0)
+        return 0;
+    return digest(ns_of(st.st_mtim.tv_sec, st.st_mtim.tv_nsec),
+                  ns_of(st.st_ctim.tv_sec, st.st_ctim.tv_nsec), st.st_size);
 }
 
 uint64_t fs_digest(const struct statx *stx)
@@ -68,9 +84,6 @@ uint64_t fs_digest(const struct statx *stx)
 
 static bool keep_cache(struct fs *fs, struct fs_inode *inode, const struct tree_file *f)
 {
-    struct tree *t = fs_tree(inode);
-    struct statx stx;
-
     if (fs->cfg.cache == FS_CACHE_ALWAYS)
         return true;
     if (fs->cfg.cache != FS_CACHE_AUTO)
@@ -82,9 +95,7 @@ static bool keep_cache(struct fs *fs, struct fs_inode *inode, const struct tree_
           INODE_OPENED) &&
         then != 0)
         return false;
-    if (t->ops->statx(t, &inode->node, f, 0, STATX_MTIME | STATX_CTIME | STATX_SIZE, &stx) < 0)
-        return false;
-    uint64_t now = fs_digest(&stx);
+    uint64_t now = digest_of_file(inode, f);
     then = atomic_exchange_explicit(&inode->seen, now, memory_order_relaxed);
     return now != 0 && then == now;
 }

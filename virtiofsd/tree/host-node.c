@@ -86,7 +86,6 @@ void host_enter(struct tree *t, struct tree_node *node)
     atomic_fetch_or(&node->flags, NODE_USED | (held ? NODE_PROVED : 0));
     if (held)
         return;
-    host_proof_recall(h, node);
     if (node->btime_ns && tree_node_is_young(node))
         atomic_fetch_or(&node->flags, NODE_YOUNG);
 }
@@ -175,6 +174,7 @@ int host_reopen(struct host *h, struct tree_node *node)
     int rc = h->tree.core.node_fd_room(h->tree.core.user);
     if (rc < 0)
         return rc;
+    host_proof_recall(h, node);
     AUTO_FD int fd = host_handle_open(h, node, O_PATH | O_NOFOLLOW);
     if (fd < 0)
         return fd;

@@ -29,7 +29,7 @@ int host_open_node(struct host *h, struct tree_node *node, int flags)
     /* Held by its handle only: that opens it just as well, once it is proved to be the one. What a
      * broker gives is kept. */
     if (!h->broker && tree_node_fd(node) < 0) {
-        bool proved = host_proved(node);
+        bool proved = host_proof_recall(h, node);
         if (!proved && !tree_node_is(node, S_IFDIR)) /* that will want a reference of its own */
             return open_unproved(h, node, flags);
         int fd = proved ? host_handle_open(h, node, flags) : -EPERM;

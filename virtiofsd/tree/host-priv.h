@@ -172,8 +172,9 @@ bool host_handle_equal(const struct file_handle *a, const struct file_handle *b)
 
 int host_proofs_init(struct host *h);
 void host_proofs_fini(struct host *h);
-/* A new node that has its handle from a name: was that proved before? No system call. */
-void host_proof_recall(struct host *h, struct tree_node *node);
+/* Whether the handle of @node, which has no descriptor, is proved; of a node that is new, whether
+ * it was before. To be asked before that handle is opened. No system call. */
+bool host_proof_recall(struct host *h, struct tree_node *node);
 /* Compare what @fd, that the handle of @node gave, is with what was looked up. 0, or -ESTALE: it
  * is another file, and nothing will be found to be this node any more. */
 int host_proof_take(struct host *h, struct tree_node *node, int fd);

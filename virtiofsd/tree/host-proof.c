@@ -8,8 +8,9 @@
  * anything is opened for real. Once: a generation is of one file, and a file keeps its type.
  *
  * What was proved is remembered beyond the inode, so that a guest which forgets files and comes
- * back to them does not pay again: a word for each, in a table that later ones overwrite. The word
- * is a digest with secret multipliers, since a guest has a say in what is in handles. */
+ * back to them does not pay again: a word for each, in a table that later ones overwrite. It is
+ * looked for when the handle is to be opened, not when it is made: most are never. The word is a
+ * digest with secret multipliers, since a guest has a say in what is in handles. */
 #include "virtiofsd/tree/host-priv.h"
 
 #include <stdlib.h>
@@ -72,12 +73,17 @@ static _Atomic uint64_t *place_of(struct host_proofs *p, const struct tree_node 
     return &p->word[(node->ino + node->mnt->salt) % PROOFS];
 }
 
-void host_proof_recall(struct host *h, struct tree_node *node)
+bool host_proof_recall(struct host *h, struct tree_node *node)
 {
     struct host_proofs *p = h->proofs;
 
-    if (p && atomic_load_explicit(place_of(p, node), memory_order_relaxed) == word_of(p, node))
-        atomic_fetch_or(&node->flags, NODE_PROVED);
+    if (host_proved(node))
+        return true;
+    if (!p || !host_layout_known(host_mnt(node)) ||
+        atomic_load_explicit(place_of(p, node), memory_order_relaxed) != word_of(p, node))
+        return false;
+    atomic_fetch_or(&node->flags, NODE_PROVED);
+    return true;
 }
 
 static bool same_file(const struct tree_node *node, const struct statx *stx)
