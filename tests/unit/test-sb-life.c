@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -151,6 +152,46 @@ static void test_keeper_killed(void **state)
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_true(hangs_up(pair[0], 5000)); /* the daemon had the other end */
     close(pair[0]);
+}
+
+/* Send words for half a second, then wait for the end. */
+static int body_flood(const struct sb_result *r, void *arg)
+{
+    int64_t end = g_get_monotonic_time() + G_USEC_PER_SEC / 2;
+    unsigned n = 0;
+    char byte;
+
+    while (g_get_monotonic_time() < end || n++ == 0)
+        sb_keeper_tell(r->keeper_fd, (enum notify)(n++ % 256));
+    if (write(pair[1], "", 1) != 1)
+        return 1;
+    return read(*(int *)arg, &byte, 1) == 1 ? 0 : 1;
+}
+
+/* A daemon that was taken over keeps neither the keeper busy nor from passing signals on. */
+static void test_flood_of_words(void **state)
+{
+    struct sb_run run = run_as(false);
+    struct timespec used;
+    clockid_t clock;
+    char byte;
+    int go[2], status;
+
+    assert_int_equal(pipe2(pair, O_CLOEXEC), 0);
+    assert_int_equal(pipe2(go, O_CLOEXEC), 0);
+    pid_t pid = sb_run_start(&run, body_flood, &go[0]);
+    assert_int_equal(read(pair[0], &byte, 1), 1);
+    assert_int_equal(clock_getcpuclockid(pid, &clock), 0);
+    assert_int_equal(clock_gettime(clock, &used), 0);
+    print_message("the keeper used %ld us\n", used.tv_sec * 1000000 + used.tv_nsec / 1000);
+    assert_true(used.tv_sec == 0 && used.tv_nsec < 100000000);
+    assert_int_equal(write(go[1], "", 1), 1);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    close(pair[0]);
+    close(pair[1]);
+    close(go[0]);
+    close(go[1]);
 }
 
 static int body_hang_up(const struct sb_result *r, void *arg)
@@ -405,6 +446,7 @@ int main(void)
         cmocka_unit_test(test_forwarded),
         cmocka_unit_test(test_keeper_killed),
         cmocka_unit_test(test_keeper_holds_nothing),
+        cmocka_unit_test(test_flood_of_words),
         cmocka_unit_test(test_close_inherited),
         cmocka_unit_test(test_no_share),
         cmocka_unit_test(test_bad_maps),

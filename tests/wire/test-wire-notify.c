@@ -189,6 +189,8 @@ static void unit(void **state)
     char address[64], line[512];
     int status, sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
+    if (getenv("MESON_EXE_WRAPPER"))
+        skip(); /* the emulator would run the shell */
     snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", w->socket);
     assert_int_equal(bind(sock, (struct sockaddr *)&sa, sizeof(sa)), 0);
     assert_int_equal(listen(sock, 1), 0);
