@@ -18,6 +18,13 @@ static const struct {
     {"ours", "ours", "--socket-path=%S --shared-dir=%D --sandbox=none"},
     {"ours-fd", "ours",
      "--socket-path=%S --shared-dir=%D --sandbox=none --inode-file-handles=never"},
+    {"ours-fence", "ours",
+     "--socket-path=%S --shared-dir=%D --sandbox=none --inode-file-handles=fenced"},
+    /* So few descriptors that most files are opened again by their handles. */
+    {"ours-cold", "ours",
+     "--socket-path=%S --shared-dir=%D --sandbox=none --inode-file-handles=prefer --max-fds=256"},
+    {"ours-fence-cold", "ours",
+     "--socket-path=%S --shared-dir=%D --sandbox=none --inode-file-handles=fenced --max-fds=256"},
     {"ours-box", "ours", "--socket-path=%S --shared-dir=%D"},
     {"rust", "rust",
      "--socket-path=%S --shared-dir=%D --sandbox=none --cache=auto --inode-file-handles=never "

@@ -3,9 +3,10 @@
  *
  * A descriptor, also an O_PATH one, keeps the space of a file that the host has deleted. Where a
  * file can be opened again by its handle, its descriptor is closed when it was not used for a
- * second or two. Each regular file that has one stands in a queue; a thread looks at the queue once
- * in a second while there is something in it, and sleeps else. Files that are open in the guest are
- * let go here and come back when they are used or closed. */
+ * second or two (ten or twenty, where a broker has to sign it). Each regular file that has one
+ * stands in a queue; a thread looks at the queue once in a second while there is something in it,
+ * and sleeps else. Files that are open in the guest are let go here and come back when they are
+ * used or closed. */
 #include "virtiofsd/base/log.h"
 #include "virtiofsd/fs/fs-priv.h"
 #include "virtiofsd/tree/host.h"
@@ -16,6 +17,8 @@
 
 #define QUEUE_MAX  8192u /* more are left to the sweep */
 #define IDLE_STACK (256 * 1024)
+#define CHEAP_S    1  /* between two looks at the queue */
+#define DEAR_S     10 /* where it costs more to do without a descriptor */
 
 struct fs_idle {
     pthread_mutex_t lock; /* of all below; a leaf */
@@ -84,7 +87,7 @@ static void *idle_main(void *arg)
             continue;
         }
         clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec++;
+        until.tv_sec += fs->shared->tree->rests_dear ? DEAR_S : CHEAP_S;
         while (!q->stop && pthread_cond_timedwait(&q->wake, &q->lock, &until) != ETIMEDOUT)
             ;
         if (q->stop)

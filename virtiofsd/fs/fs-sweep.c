@@ -116,16 +116,28 @@ static void close_some_time(struct fs *fs, struct fs_inode *inode, struct fs_bat
         fs_inode_put(fs, inode);
 }
 
-/* Where it is dear: when there are many to be closed, or descriptors become few. */
+/* How many descriptors may stay. Where it is dear to close one that is the soft limit until
+ * descriptors of all kinds become few. */
+static uint64_t limit(const struct fs *fs, bool *few)
+{
+    uint64_t fds = atomic_load_explicit(&fs->shared->inode_fds, memory_order_relaxed);
+    uint64_t other = atomic_load_explicit(&fs->shared->other_fds, memory_order_relaxed);
+    uint64_t quarter = fs->cfg.max_fds / 4;
+
+    *few = fds + other >= 3 * quarter;
+    return *few ? MIN(fs->inode_fds_soft, MAX(quarter, 1)) : fs->inode_fds_soft;
+}
+
+/* Where it is dear: when there is a batch of them, or they are few. */
 static bool is_due(const struct fs *fs)
 {
     uint64_t fds = atomic_load_explicit(&fs->shared->inode_fds, memory_order_relaxed);
+    bool few;
 
-    if (fds <= fs->inode_fds_soft || !fs->shared->tree->rests_dear)
+    if (!fs->shared->tree->rests_dear)
         return fds > fs->inode_fds_soft;
-    uint64_t other = atomic_load_explicit(&fs->shared->other_fds, memory_order_relaxed);
-    return fds >= fs->inode_fds_soft + TREE_BATCH ||
-           fds + other >= fs->cfg.max_fds - fs->cfg.max_fds / 4;
+    uint64_t stay = limit(fs, &few);
+    return few ? fds > stay : fds >= stay + TREE_BATCH;
 }
 
 void fs_sweep(struct fs *fs)
@@ -133,10 +145,11 @@ void fs_sweep(struct fs *fs)
     if (!fs->rests || !is_due(fs))
         return;
     struct fs_batch batch = {0};
-    int most = fs->shared->tree->rests_dear ? TREE_BATCH : SWEEP_CLOSE;
+    bool few, dear = fs->shared->tree->rests_dear;
+    uint64_t stay = dear ? limit(fs, &few) : fs->inode_fds_soft;
+    int most = dear ? TREE_BATCH : SWEEP_CLOSE;
     for (int n = 0; n < most; n++) {
-        if (atomic_load_explicit(&fs->shared->inode_fds, memory_order_relaxed) <=
-            fs->inode_fds_soft + batch.n)
+        if (atomic_load_explicit(&fs->shared->inode_fds, memory_order_relaxed) <= stay + batch.n)
             break;
         struct fs_inode *inode = pick(fs);
         if (!inode)

@@ -65,16 +65,19 @@ bool host_broker_gone(const struct host_broker *b)
 static struct channel *take_channel(struct host_broker *b)
 {
     static __thread unsigned mine; /* + 1 */
+    const unsigned n = b->n;
     struct timespec until;
 
+    if (n == 0)
+        return NULL;
     if (mine == 0)
         mine = atomic_fetch_add(&b->turn, 1) % BROKER_CHANNELS + 1;
-    for (unsigned i = 0; i < b->n; i++) {
-        struct channel *c = &b->channel[(mine - 1 + i) % b->n];
+    for (unsigned i = 0; i < n; i++) {
+        struct channel *c = &b->channel[(mine - 1 + i) % n];
         if (pthread_mutex_trylock(&c->lock) == 0)
             return c;
     }
-    struct channel *c = &b->channel[(mine - 1) % b->n];
+    struct channel *c = &b->channel[(mine - 1) % n];
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += BROKER_WAIT_S;
     return pthread_mutex_clocklock(&c->lock, CLOCK_MONOTONIC, &until) == 0 ? c : NULL;
