@@ -21,7 +21,7 @@ static size_t announced(const struct fuse_rq *rq)
 {
     if (rq->srv->minor < FUSE_WIRE_EXT_MINOR || (rq->op->flags & FUSE_OP_NOINIT))
         return 0;
-    return (size_t)rq->in->total_extlen * 8; /* it counts units of 8 */
+    return (size_t)fuse_wire_extlen(rq->in) * 8;
 }
 
 /* Split the extensions off the end of the body. */

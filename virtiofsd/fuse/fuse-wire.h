@@ -4,6 +4,8 @@
 #pragma once
 
 #include <linux/fuse.h>
+#include <stddef.h>
+#include <string.h>
 
 #ifndef FUSE_CREATE_SUPP_GROUP
 #define FUSE_CREATE_SUPP_GROUP (1ULL << 34)
@@ -14,6 +16,18 @@
 #ifndef FUSE_DIRECT_IO_ALLOW_MMAP
 #define FUSE_DIRECT_IO_ALLOW_MMAP (1ULL << 36)
 #endif
+
+/* Units of 8 bytes of extensions that a header announces, from 7.38 on (total_extlen): the first
+ * half of what was padding behind the pid. Headers before that release do not have its name, some
+ * of 6.1 have. */
+static inline uint16_t fuse_wire_extlen(const struct fuse_in_header *in)
+{
+    uint16_t units;
+
+    memcpy(&units, (const char *)in + offsetof(struct fuse_in_header, pid) + sizeof(in->pid),
+           sizeof(units));
+    return units;
+}
 
 /* Since 7.38 the security context header doubles as the header of every extension: a type up to
  * FUSE_MAX_NR_SECCTX_ is a count of contexts. */
