@@ -12,7 +12,7 @@
 
 #include "virtiofsd/base/log.h"
 
-static void fail(const char *what, GError *err)
+static void give_up(const char *what, GError *err)
 {
     fprintf(stderr, "%s: %s\n", what, err ? err->message : g_strerror(errno));
     _exit(SB_RUN_FAILED);
@@ -33,7 +33,7 @@ static void filter(enum sb_thread thread, enum sb_action action)
     int r = sb_seccomp_apply(thread, action);
     if (r < 0) {
         errno = -r;
-        fail("sb_seccomp_apply", NULL);
+        give_up("sb_seccomp_apply", NULL);
     }
 }
 
@@ -55,9 +55,9 @@ pid_t sb_run_start(const struct sb_run *run, sb_run_fn *body, void *arg)
     if (run->as_user)
         become_user();
     if (!sb_enter(&run->cfg, &r, &err))
-        fail("sb_enter", err);
+        give_up("sb_enter", err);
     if (!sb_drop_caps(&run->cfg, &err))
-        fail("sb_drop_caps", err);
+        give_up("sb_drop_caps", err);
     filter(run->cfg.fenced ? SB_THREAD_FENCED : SB_THREAD_PROCESS, run->seccomp);
     _exit(body(&r, arg));
 }
