@@ -15,6 +15,9 @@ packages_check=(acl attr btrfs-progs clang clang-format clang-tidy e2fsprogs fio
 packages_rpm=(cpio rpm rpmlint)
 # shellcheck disable=SC2034
 packages_bench=(busybox-static debian-archive-keyring fonts-dejavu-core librsvg2-bin python3 xz-utils)
+# What makes the roots of check's step package; everything else comes into the roots.
+# shellcheck disable=SC2034
+packages_package=(arch-test debian-archive-keyring mmdebstrap qemu-user-static)
 # shellcheck disable=SC2034
 packages_arm64=(gcc-aarch64-linux-gnu qemu-user)
 
