@@ -77,7 +77,7 @@ int vu_ring_locate(const struct vu_mem *mem, unsigned num, uint64_t desc, uint64
 
 static void grow(struct vu_chain *ch)
 {
-    unsigned cap = ch->cap * 4;
+    unsigned cap = MIN(ch->cap * 4, VU_CHAIN_MAX);
     if (ch->iov == ch->small) {
         ch->iov = g_new(struct iovec, cap);
         memcpy(ch->iov, ch->small, sizeof(ch->small));
@@ -88,25 +88,27 @@ static void grow(struct vu_chain *ch)
 }
 
 /* Add [@ptr, @ptr + @len), joined to the segment before it where they touch. */
-static int add_piece(struct vu_chain *ch, void *ptr, size_t len, bool write)
+static inline int add_piece(struct vu_chain *ch, void *ptr, size_t len, bool write)
 {
+    unsigned *cnt = write ? &ch->c.out_cnt : &ch->c.in_cnt;
+    size_t *sum = write ? &ch->c.out_len : &ch->c.in_len;
     unsigned n = ch->c.in_cnt + ch->c.out_cnt;
-    bool first = write ? ch->c.out_cnt == 0 : ch->c.in_cnt == 0;
-    struct iovec *last = &ch->iov[n ? n - 1 : 0];
 
-    if (!first && (uint8_t *)last->iov_base + last->iov_len == ptr) {
-        last->iov_len += len;
-    } else {
+    *sum += len;
+    if (*cnt) {
+        struct iovec *last = &ch->iov[n - 1];
+        if ((uint8_t *)last->iov_base + last->iov_len == ptr) {
+            last->iov_len += len;
+            return 0;
+        }
+    }
+    if (G_UNLIKELY(n == ch->cap)) {
         if (n == VU_CHAIN_MAX)
             return -1;
-        if (n == ch->cap)
-            grow(ch);
-        ch->iov[n] = (struct iovec){ptr, len};
-        ch->c.in_cnt += !write;
-        ch->c.out_cnt += write;
+        grow(ch);
     }
-    ch->c.in_len += write ? 0 : len;
-    ch->c.out_len += write ? len : 0;
+    ch->iov[n] = (struct iovec){ptr, len};
+    ++*cnt;
     return 0;
 }
 
@@ -126,20 +128,17 @@ static bool all_mapped(struct vu_avail *a, uint64_t gpa, uint64_t len)
     return true;
 }
 
-/* Add what one descriptor describes. */
-static int add_segment(struct vu_avail *a, struct vu_chain *ch, uint64_t gpa, uint64_t len,
-                       bool write)
+/* What is not in one region. */
+static int add_across(struct vu_avail *a, struct vu_chain *ch, uint64_t gpa, uint64_t len,
+                      bool write)
 {
-    uint64_t room;
-    void *ptr = vu_mem_gpa(a->mem, gpa, &a->hint, &room);
-    if (G_LIKELY(ptr && len <= room))
-        return add_piece(ch, ptr, len, write);
-    if (!ptr || !all_mapped(a, gpa, len)) {
+    if (!all_mapped(a, gpa, len)) {
         ch->c.unmapped = true;
         return 0;
     }
     while (len > 0) {
-        ptr = vu_mem_gpa(a->mem, gpa, &a->hint, &room);
+        uint64_t room = 0;
+        void *ptr = vu_mem_gpa(a->mem, gpa, &a->hint, &room);
         size_t n = MIN(len, room);
         if (add_piece(ch, ptr, n, write) < 0)
             return -1;
@@ -147,6 +146,17 @@ static int add_segment(struct vu_avail *a, struct vu_chain *ch, uint64_t gpa, ui
         len -= n;
     }
     return 0;
+}
+
+/* Add what one descriptor describes. */
+static inline int add_segment(struct vu_avail *a, struct vu_chain *ch, uint64_t gpa, uint64_t len,
+                              bool write)
+{
+    uint64_t room;
+    void *ptr = vu_mem_gpa(a->mem, gpa, &a->hint, &room);
+    if (G_LIKELY(ptr && len <= room))
+        return add_piece(ch, ptr, len, write);
+    return add_across(a, ch, gpa, len, write);
 }
 
 static struct vring_desc load_desc(const struct vring_desc *d)
@@ -159,8 +169,8 @@ static struct vring_desc load_desc(const struct vring_desc *d)
 }
 
 /* A descriptor that holds data. Returns NULL or what is wrong. */
-static const char *take_data(struct vu_avail *a, struct vu_chain *ch, const struct vring_desc *d,
-                             bool *writing)
+static inline const char *take_data(struct vu_avail *a, struct vu_chain *ch,
+                                    const struct vring_desc *d, bool *writing)
 {
     bool write = d->flags & VRING_DESC_F_WRITE;
     if (d->len == 0)

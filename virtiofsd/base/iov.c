@@ -25,7 +25,7 @@ static size_t part(const struct iovec *seg, size_t *off, size_t most, char **at)
     return n < most ? n : most;
 }
 
-size_t iov_to_buf(const struct iovec *iov, unsigned cnt, size_t off, void *buf, size_t len)
+size_t iov_to_buf_all(const struct iovec *iov, unsigned cnt, size_t off, void *buf, size_t len)
 {
     size_t done = 0;
     char *at = NULL;
@@ -39,7 +39,8 @@ size_t iov_to_buf(const struct iovec *iov, unsigned cnt, size_t off, void *buf, 
     return done;
 }
 
-size_t iov_from_buf(const struct iovec *iov, unsigned cnt, size_t off, const void *buf, size_t len)
+size_t iov_from_buf_all(const struct iovec *iov, unsigned cnt, size_t off, const void *buf,
+                        size_t len)
 {
     size_t done = 0;
     char *at = NULL;
