@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* #syscalls close */
 #include "dax/dax-priv.h"
 
 #include <unistd.h>

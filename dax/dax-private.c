@@ -3,6 +3,7 @@
  * file's, the one the guest sees (pool) and what both were when they were last alike (twin). A byte
  * that differs from its twin in the pool was stored by the guest, one that differs in the file was
  * changed by others. Only bytes that differ are ever written: the guest stores at any moment. */
+/* #syscalls close fallocate fcntl fstat ftruncate memfd_create pread64 pwrite64 */
 #include "dax/dax-priv.h"
 
 #include <errno.h>

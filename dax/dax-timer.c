@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* #syscalls clone prctl rt_sigprocmask */
 #include "dax/dax-priv.h"
 
 #include <signal.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Dialects, and the three messages: map, unmap, and one that only shows that earlier ones are done.
  * vhost-user specification, "VHOST_USER_BACKEND_SHMEM_MAP". */
+/* #syscalls close ftruncate memfd_create openat */
 #include "dax/dax-vu.h"
 
 #include <errno.h>

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The broker: a process beside the daemon that holds CAP_DAC_READ_SEARCH in its place, and nothing
  * else. It ends when the daemon does: its channels hang up, and the kernel kills it besides. */
+/* #syscalls:broker close exit_group getpid recvmsg rt_sigaction rt_sigprocmask sendmsg
+ * #syscalls:early chdir clone getppid getrandom prctl prlimit64 setsockopt socketpair */
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <malloc.h>

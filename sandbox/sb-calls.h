@@ -36,7 +36,7 @@ struct sb_call {
     enum sb_cond cond;
 };
 
-/* Allowed calls, the hot ones first. */
+/* Allowed calls, in the order of their names: collected by gen-calls.py. */
 extern const struct sb_call sb_calls[];
 extern const size_t sb_calls_count;
 

@@ -4,6 +4,7 @@
  * libcap-ng knows the names. The sets themselves are changed by plain system calls: the library
  * looks into /proc first, and what is called /proc inside the sandbox is a directory of the
  * guest's. */
+/* #syscalls:early capget capset prctl */
 #include <cap-ng.h>
 #include <linux/capability.h>
 #include <sys/prctl.h>

@@ -5,6 +5,7 @@
  * Facts: /proc/PID/cgroup has a line "ID:CONTROLLERS:PATH" for each hierarchy (cgroups(7)), with ID
  * 0 and no controllers for the unified one. Hierarchies are mounted below /sys/fs/cgroup by the
  * name of their controllers, the unified one there itself or, beside others, as "unified". */
+/* #syscalls:early close openat read write */
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>

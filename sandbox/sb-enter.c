@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Stage 3 of the isolation: the three sandbox modes. */
+/* #syscalls:early chdir chroot close close_range fchdir fcntl getegid geteuid openat setgroups
+ * #syscalls:early setresgid setresuid unshare */
 #include <fcntl.h>
 #include <grp.h>
 #include <limits.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * How every part of the sandbox says what failed, and reads a number of the kernel's to say why. */
+/* #syscalls:early close openat read */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>

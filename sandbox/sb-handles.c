@@ -2,6 +2,7 @@
  * The code of a handle is keyed by a secret of this process and says for which mount it is. A
  * mount is held open as long as it is known, so the kernel gives its number to no other meanwhile,
  * and ours is never used again. */
+/* #syscalls:broker close fstatfs name_to_handle_at open_by_handle_at */
 #include "sandbox/sb-handles.h"
 
 #include <errno.h>

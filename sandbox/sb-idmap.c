@@ -4,6 +4,8 @@
  * A process may map its own id by itself (user_namespaces(7)). Anything more takes somebody
  * outside the new namespace: a child forked before, the mapper, which is root and writes the maps
  * itself, or an ordinary user who has newuidmap(1) and newgidmap(1) do it from /etc/subuid. */
+/* #syscalls:early clone close exit_group getegid geteuid getpid openat read rt_sigaction sendto
+ * #syscalls:early socketpair unshare wait4 write */
 #include <ctype.h>
 #include <fcntl.h>
 #include <sched.h>

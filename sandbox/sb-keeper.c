@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The keeper: the process that was started. It stays outside the sandbox, passes signals in and
  * the exit status out. Whoever started us sees one process that behaves like the daemon. */
+/* #syscalls:keeper close exit_group getpid kill openat prlimit64 read rt_sigaction
+ * #syscalls:keeper rt_sigprocmask rt_sigtimedwait tgkill wait4 write
+ * #syscalls:early capset chdir clone fcntl pipe2 poll prctl */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Landlock: the kernel judges every opening, making and removing by where in the tree it happens.
  * The one layer that needs neither privilege nor namespaces. */
+/* #syscalls:early close landlock_add_rule landlock_create_ruleset landlock_restrict_self prctl */
 #include <fcntl.h>
 #include <linux/landlock.h>
 #include <sys/prctl.h>

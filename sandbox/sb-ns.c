@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Mount and network namespace: an empty root of ours, the share, and nothing else mounted. */
+/* #syscalls:early chdir close fchdir fsconfig fsmount fsopen mount mount_setattr move_mount
+ * #syscalls:early open_tree openat pivot_root read umount2 unshare */
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>

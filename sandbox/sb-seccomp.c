@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Stage 5 of the isolation: load a finished seccomp program. */
+/* #syscalls seccomp */
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/syscall.h>

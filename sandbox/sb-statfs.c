@@ -2,6 +2,10 @@
  * A process that stays outside of the sandbox with one directory, and tells the numbers of its file
  * system. The daemon itself holds no descriptor of that directory: from one it could walk to all of
  * the host's files. This process takes eight bytes from it and does nothing with them. */
+/* #syscalls close recvfrom sendto
+ * #syscalls:statfs exit_group fstatfs read write
+ * #syscalls:early capset chdir clone openat prctl prlimit64 rt_sigprocmask setsockopt socketpair
+ * #syscalls:early wait4 */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Asking the front-end. */
+/* #syscalls close eventfd2 poll read recvmsg sendmsg write */
 #include "vhost-user/vu-backend.h"
 
 #include <errno.h>

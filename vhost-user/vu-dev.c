@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The device's life: accept, serve one front-end, clean up, perhaps again. */
+/* #syscalls accept4 close eventfd2 poll read write */
 #include "vhost-user/vu-dev.h"
 
 #include <errno.h>

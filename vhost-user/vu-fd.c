@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* #syscalls close fcntl getpeername getsockname read recvfrom shutdown write */
 #include "vhost-user/vu-fd.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* #syscalls fstatfs madvise mmap munmap */
 #include "vhost-user/vu-mem.h"
 
 #include <errno.h>

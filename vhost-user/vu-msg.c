@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* #syscalls poll recvmsg sendto */
 #include "vhost-user/vu-msg.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* #syscalls clone */
 #include "vhost-user/vu-pool.h"
 
 #include "vhost-user/vu-priv.h"

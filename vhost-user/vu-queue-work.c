@@ -4,6 +4,7 @@
  * While there is work the guest is asked not to kick, and what is answered is signalled in one
  * go: when the ring is empty, when the server says that something slow comes (chain_flush), or
  * after SIGNAL_BATCH answers. Answers from other threads are signalled at once. */
+/* #syscalls epoll_ctl epoll_wait sched_yield */
 #include <sched.h>
 #include <string.h>
 #include <sys/epoll.h>

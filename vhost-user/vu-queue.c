@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The control thread's side of a queue: settings, starting, stopping. */
+/* #syscalls clone close epoll_create1 epoll_ctl eventfd2
+ * #syscalls:lock write */
 #include "vhost-user/vu-queue.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* #syscalls mmap rt_sigaction tgkill write */
 #include "vhost-user/vu-sigbus.h"
 
 #include <errno.h>

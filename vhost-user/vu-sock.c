@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Making and judging the socket. */
+/* #syscalls close fcntl
+ * #syscalls:early bind listen socket umask */
 #include "vhost-user/vu-sock.h"
 
 #include <errno.h>

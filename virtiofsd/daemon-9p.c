@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* #syscalls clone close */
 #include "virtiofsd/daemon-9p.h"
 
 #include <stdatomic.h>

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* #syscalls clone exit_group rt_sigaction rt_sigprocmask rt_sigtimedwait
+ * #syscalls:early alarm */
 #include "virtiofsd/daemon-signal.h"
 
 #include <errno.h>

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* #syscalls close
+ * #syscalls:early openat prlimit64 umask */
 #include "virtiofsd/daemon.h"
 
 #include <errno.h>

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * One function per kind of address. */
+/* #syscalls close fcntl
+ * #syscalls:early bind listen setsockopt socket umask */
 #include "virtiofsd/9p/p9-listen.h"
 
 #include <arpa/inet.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* #syscalls:lock write */
 #include "virtiofsd/9p/p9-room.h"
 
 #include <unistd.h>

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Connections come and go; the pool. */
+/* #syscalls accept4 clone close epoll_create1 epoll_ctl epoll_wait eventfd2 geteuid getsockopt
+ * #syscalls poll read write */
 #include "virtiofsd/9p/p9-sock.h"
 
 #include <errno.h>

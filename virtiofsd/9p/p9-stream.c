@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Framing: size[4] type[1] tag[2] ..., little endian (diod's protocol document, "Messages"). */
+/* #syscalls close epoll_ctl recvfrom sendto */
 #include "virtiofsd/9p/p9-stream.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* #syscalls clone close rt_sigaction rt_sigprocmask tgkill */
 #include "virtiofsd/base/aside.h"
 
 #include <errno.h>

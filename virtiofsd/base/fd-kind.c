@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* #syscalls fcntl name_to_handle_at readlinkat statx */
 #include "virtiofsd/base/fd-kind.h"
 
 #include <errno.h>

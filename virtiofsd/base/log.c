@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* #syscalls:lock poll write */
 #include "virtiofsd/base/log.h"
 
 #include <poll.h>

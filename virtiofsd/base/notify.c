@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* #syscalls close poll sendto
+ * #syscalls:keeper sendto
+ * #syscalls:early connect socket */
 #include "virtiofsd/base/notify.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* #syscalls getrandom */
 #include "virtiofsd/base/random.h"
 
 #include <glib.h>

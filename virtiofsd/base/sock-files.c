@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* #syscalls:keeper fstat newfstatat unlinkat
+ * #syscalls close flock fstat ftruncate getpid newfstatat openat pread64 unlinkat write */
 #include "virtiofsd/base/sock-files.h"
 
 #include <errno.h>

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* #syscalls close getsockopt
+ * #syscalls:early clock_nanosleep chmod chown connect newfstatat socket unlink */
 #include "virtiofsd/base/sock.h"
 
 #include <errno.h>

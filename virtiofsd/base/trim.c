@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* #syscalls madvise */
 #include "virtiofsd/base/trim.h"
 
 #include <link.h>

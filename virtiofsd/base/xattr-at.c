@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* #syscalls getxattrat listxattrat removexattrat setxattrat */
 #include "virtiofsd/base/xattr-at.h"
 
 #include <errno.h>

@@ -7,6 +7,7 @@
  * stands in a queue; a thread looks at the queue once in a second while there is something in it,
  * and sleeps else. Files that are open in the guest are let go here and come back when they are
  * used or closed. */
+/* #syscalls clone rt_sigprocmask */
 #include "virtiofsd/base/log.h"
 #include "virtiofsd/fs/fs-priv.h"
 #include "virtiofsd/tree/host.h"

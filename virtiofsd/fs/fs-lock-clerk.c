@@ -2,6 +2,7 @@
  * A thread that sees to what nobody waits for, or has no thread to wait for: it tries for those
  * that stand in line for a lock, ends waits that are over, and frees and closes what may take long.
  * It begins when there is something to do for the first time. */
+/* #syscalls:lock close prctl */
 #include "virtiofsd/fs/fs-lock-priv.h"
 
 #define RETRY_NS   5000000 /* between two tries of those in line, */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Owners of record locks: their descriptors, and what they hold. */
+/* #syscalls:lock close dup3 fcntl */
 #include "virtiofsd/base/log.h"
 #include "virtiofsd/base/random.h"
 #include "virtiofsd/fs/fs-lock-priv.h"

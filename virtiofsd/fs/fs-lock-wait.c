@@ -8,6 +8,8 @@
  * meanwhile a thread of its own, the clerk, tries for it: when an owner of ours gives something up,
  * and from time to time. The clerk also ends waits that took too long, and frees what was put
  * aside. */
+/* #syscalls clone
+ * #syscalls:lock rt_sigaction rt_sigprocmask tgkill */
 #include "virtiofsd/base/log.h"
 #include "virtiofsd/fs/fs-lock-priv.h"
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Locks, shared with the host and with other guests. */
+/* #syscalls:lock close fcntl */
 #include "virtiofsd/fs/fs-lock-priv.h"
 
 #include <sys/file.h>

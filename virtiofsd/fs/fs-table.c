@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* #syscalls madvise mmap mprotect munmap */
 #include "virtiofsd/fs/fs-table.h"
 
 #include <errno.h>

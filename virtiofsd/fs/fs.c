@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The context: start, reset, end; and the small things that all verbs share. */
+/* #syscalls close */
 #include "virtiofsd/fs/fs.h"
 
 #include "virtiofsd/base/errno-text.h"

@@ -6,6 +6,7 @@
  * through it in any version. So the session gets a descriptor that swallows what libfuse itself
  * says: its answer to the INIT of our own making, which it must have seen before it dispatches
  * anything. */
+/* #syscalls close fcntl */
 #include "virtiofsd/fuse/fuse-priv.h"
 
 #include <fcntl.h>

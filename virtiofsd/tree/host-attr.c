@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Attributes on the host: read and change. */
+/* #syscalls close fchmodat fchownat fstat fstatfs ftruncate statx utimensat */
 #include "virtiofsd/tree/host-priv.h"
 
 #include <sys/syscall.h>

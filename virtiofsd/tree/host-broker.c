@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* #syscalls close recvmsg sendmsg */
 #include "virtiofsd/tree/host-broker.h"
 
 #include <errno.h>

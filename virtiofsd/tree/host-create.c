@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Verbs that make files, as the guest's process would make them. */
+/* #syscalls close linkat mkdirat mknodat openat symlinkat unlinkat */
 #include "virtiofsd/tree/host-priv.h"
 
 static int make_at(int dir, const struct tree_make *m)

@@ -5,6 +5,7 @@
  * euid 0 to another one empties the effective capability set, coming back fills it again, so the
  * host's permission checks apply to what is created in between, and the set-group-id rule for new
  * files sees an ordinary user. */
+/* #syscalls capget capset fchdir setgroups setresgid setresuid tgkill umask unshare */
 #include "virtiofsd/base/errno-text.h"
 #include "virtiofsd/base/log.h"
 #include "virtiofsd/tree/host-priv.h"

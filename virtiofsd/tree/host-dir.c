@@ -6,6 +6,7 @@
  * one where it stopped. Buffers exist from the first read to the end of the directory, and only so
  * many of them: a guest that opens a million directories and reads one entry of each gets none,
  * and pays with more system calls. */
+/* #syscalls getdents64 lseek */
 #include "virtiofsd/tree/host-priv.h"
 
 #include <stdlib.h>

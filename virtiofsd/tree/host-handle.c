@@ -14,6 +14,8 @@
  * once per mount from a pair that belongs together. Where it is not found, an inode begins with a
  * descriptor and gets its handle when that is swept. That a number may have gone from one file to
  * the next is left to the first opening by that handle: host-proof.c. */
+/* #syscalls close name_to_handle_at openat
+ * #syscalls:handles open_by_handle_at */
 #include "virtiofsd/base/errno-text.h"
 #include "virtiofsd/base/log.h"
 #include "virtiofsd/tree/host-priv.h"

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Data on the host: straight between the caller's segments and the file. */
+/* #syscalls close copy_file_range fallocate fdatasync fstat fsync lseek preadv pwritev pwritev2
+ * #syscalls syncfs
+ * #syscalls:lock flock */
 #include "virtiofsd/base/iov.h"
 #include "virtiofsd/tree/host-priv.h"
 

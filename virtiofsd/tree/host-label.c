@@ -6,6 +6,7 @@
  * sandbox: so the directory of our threads and the link that names the calling one are held open
  * since before it (host_config.task_fd, thread_fd), and each thread opens its own file when it
  * needs it first. Numbers of threads are those of that proc, not of our namespace. */
+/* #syscalls close openat readlinkat tgkill write */
 #include "virtiofsd/base/errno-text.h"
 #include "virtiofsd/base/log.h"
 #include "virtiofsd/tree/host-priv.h"

@@ -6,6 +6,7 @@
  * it is found out once for each inode whether it can be opened so, without doing it: an open and a
  * close for writing would wake up whoever watches the file on the host. Programs are the exception:
  * only an open tells that one is being run (ETXTBSY). */
+/* #syscalls close faccessat fchmodat fstat fstatfs */
 #include "virtiofsd/tree/host-priv.h"
 
 #include <sys/vfs.h>

@@ -5,6 +5,7 @@
  * more for its handle; where handles do not serve (host-handle.c), openat and a statx of what was
  * opened, since the name may mean another file by then: that comes first where the core expects a
  * new one. */
+/* #syscalls close linkat openat readlinkat renameat2 unlinkat */
 #include "virtiofsd/tree/host-priv.h"
 
 #include <limits.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * What a node is held by: a descriptor (O_PATH), or its handle and nothing else. */
+/* #syscalls close openat */
 #include "virtiofsd/base/broker.h"
 #include "virtiofsd/tree/host-priv.h"
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Opening regular files and directories by reference, never by name, and never anything else. */
+/* #syscalls close fcntl openat */
 #include "virtiofsd/tree/host-priv.h"
 
 /* Through the link in /proc/self/fd, which leads to the inode that the descriptor refers to. */

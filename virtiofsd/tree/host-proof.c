@@ -11,6 +11,7 @@
  * back to them does not pay again: a word for each, in a table that later ones overwrite. It is
  * looked for when the handle is to be opened, not when it is made: most are never. The word is a
  * digest with secret multipliers, since a guest has a say in what is in handles. */
+/* #syscalls getrandom mmap munmap */
 #include "virtiofsd/tree/host-priv.h"
 
 #include <stdlib.h>

@@ -6,6 +6,7 @@
  * file's own descriptor would change what other queues are doing with it, and the delayed writes
  * that come by any handle of the inode. So each combination that is asked for has a descriptor of
  * its own, opened when it is first needed and closed with the file. */
+/* #syscalls close fstatfs openat statx */
 #include "virtiofsd/tree/host-priv.h"
 
 #include <sys/vfs.h>

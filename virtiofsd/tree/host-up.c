@@ -13,6 +13,7 @@
  *
  * On a mount of a part of a file system the kernel looks at all levels above for each level that it
  * goes up. So the time of the last way is bounded, not the depth. */
+/* #syscalls close dup openat */
 #include "virtiofsd/tree/host-priv.h"
 
 #include <time.h>

@@ -3,6 +3,7 @@
  * descriptor's number below /proc/self/fd is the path: its link leads to the inode itself, and
  * nothing is opened. That directory is an argument, or before Linux 6.13 the working directory of
  * the thread. */
+/* #syscalls fchmodat fstat getxattr listxattr removexattr setxattr */
 #include "virtiofsd/base/xattr-at.h"
 #include "virtiofsd/tree/host-priv.h"
 

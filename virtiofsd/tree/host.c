@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The host's directory: its table of verbs, start, end, and the small things that all share. */
+/* #syscalls close getegid geteuid statx */
 #include "virtiofsd/base/errno-text.h"
 #include "virtiofsd/tree/host-priv.h"
 
