@@ -194,7 +194,7 @@ int vu_ctrl_apply_features(struct vu_dev *dev)
     return rc;
 }
 
-void vu_ctrl_reset(struct vu_dev *dev)
+void vu_ctrl_stop_all(struct vu_dev *dev)
 {
     vu_backend_pause(&dev->backend);
     /* All at once first, so that they drain side by side. */
@@ -204,6 +204,11 @@ void vu_ctrl_reset(struct vu_dev *dev)
     }
     for (unsigned i = 0; i < dev->cfg.num_queues; i++)
         vu_queue_drain(&dev->queues[i], -1);
+}
+
+void vu_ctrl_reset(struct vu_dev *dev)
+{
+    vu_ctrl_stop_all(dev);
     if (dev->cfg.ops->reset)
         dev->cfg.ops->reset(dev->cfg.user);
 }

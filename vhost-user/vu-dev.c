@@ -193,7 +193,12 @@ static void disconnect(struct vu_dev *dev)
     }
     vu_backend_pause(&dev->backend);
     close_fd(&dev->conn_fd);
-    vu_ctrl_reset(dev);
+    if (dev->cfg.ops->hang_up) {
+        vu_ctrl_stop_all(dev);
+        dev->cfg.ops->hang_up(dev->cfg.user);
+    } else {
+        vu_ctrl_reset(dev);
+    }
     for (unsigned i = 0; i < dev->cfg.num_queues; i++)
         vu_queue_join(&dev->queues[i]);
     vu_pool_free(dev->pool);

@@ -25,14 +25,17 @@ struct vu_dev_ops {
     /* A ring is about to be drained: requests that wait for something outside (a lock) must end
      * soon with an error. Called from the control thread; may be called often. */
     void (*drain)(void *user);
-    /* All rings are stopped and drained, and the guest's state is gone: RESET_DEVICE, or the
-     * connection was closed. Drop everything that belongs to the guest. Control thread. */
+    /* All rings are stopped and drained, and the guest's state is gone: RESET_DEVICE. Drop
+     * everything that belongs to the guest. Control thread. */
     void (*reset)(void *user);
     /* A front-end has said its first message, or its connection has been cleaned up. Control
      * thread; may be NULL. */
     void (*session)(void *user, bool begins);
     /* Called first in each new worker or pool thread (private umask and the like). */
     void (*thread_start)(void *user);
+    /* All rings are stopped and drained, and the connection is closed: the front-end is gone, and
+     * whether the guest is, too, is not known here. Control thread. NULL: reset(). */
+    void (*hang_up)(void *user);
 };
 
 struct vu_config {

@@ -57,5 +57,7 @@ uint64_t vu_ctrl_protocol(const struct vu_dev *dev);
  * Returns 0, or -errno when the answer could not be sent. */
 int vu_ctrl_handle(struct vu_dev *dev, struct vu_msg *msg);
 
-/* Stop and drain all rings, then ops->reset. */
+/* Stop and drain all rings. */
+void vu_ctrl_stop_all(struct vu_dev *dev);
+/* The same, then ops->reset. */
 void vu_ctrl_reset(struct vu_dev *dev);

@@ -264,6 +264,14 @@ static void dev_reset(void *user)
     fuse_srv_reset(d->fuse);
 }
 
+/* Nobody takes up what the guest held: who connects next begins anew. */
+static void dev_hang_up(void *user)
+{
+    struct daemon *d = user;
+    fuse_srv_hang_up(d->fuse);
+    fuse_srv_reset(d->fuse);
+}
+
 static void dev_session(void *user, bool begins)
 {
     const struct daemon *d = user;
@@ -281,8 +289,8 @@ static void dev_thread_start(void *user)
 /* VIRTIO 1.2, 5.11.4: char tag[36], le32 num_request_queues. */
 static void make_dev(struct daemon *d)
 {
-    static const struct vu_dev_ops ops = {dev_handle, dev_drain, dev_reset, dev_session,
-                                          dev_thread_start};
+    static const struct vu_dev_ops ops = {dev_handle,  dev_drain,        dev_reset,
+                                          dev_session, dev_thread_start, dev_hang_up};
     const struct options *o = d->o;
     uint8_t config[OPT_TAG_MAX + sizeof(uint32_t)] = {0};
     uint32_t queues = GUINT32_TO_LE(o->num_request_queues);

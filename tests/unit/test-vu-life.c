@@ -116,6 +116,27 @@ static void test_closed_in_the_middle(void **state)
     assert_int_equal(p->resets, 1);
 }
 
+/* A reset is the guest's end; a closed connection is the front-end's, and said apart where the
+ * device wants to know. Both come when everything is drained. */
+static void test_hang_up_is_no_reset(void **state)
+{
+    struct peer *p = *state;
+    p->cfg.ops = &peer_ops_hang_up;
+    peer_up(p, FEATURES);
+    assert_int_equal(peer_ack(p, VU_RESET_DEVICE, NULL, 0, NULL, 0), 0);
+    assert_int_equal(peer_count(p, &p->resets), 1);
+    assert_int_equal(peer_count(p, &p->hang_ups), 0);
+    p->mode = PEER_HOLD;
+    peer_ring_up(p, 1);
+    peer_offer_one(p, 1, 0);
+    assert_true(peer_wait_held(p, 1));
+    peer_stop(p);
+    assert_int_equal(p->run_result, 0);
+    assert_int_equal(p->nheld, 0);
+    assert_int_equal(p->resets, 1);
+    assert_int_equal(p->hang_ups, 1);
+}
+
 static void test_told_to_stop(void **state)
 {
     struct peer *p = *state;
@@ -233,6 +254,7 @@ int main(void)
         unit(test_memory_file_truncated),
         unit(test_reset_device),
         unit(test_closed_in_the_middle),
+        unit(test_hang_up_is_no_reset),
         unit(test_told_to_stop),
         unit(test_broken_ring),
         unit(test_relisten),

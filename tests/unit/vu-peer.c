@@ -74,7 +74,17 @@ static void on_reset(void *user)
     pthread_mutex_unlock(&p->lock);
 }
 
+static void on_hang_up(void *user)
+{
+    struct peer *p = user;
+    pthread_mutex_lock(&p->lock);
+    p->hang_ups++;
+    pthread_mutex_unlock(&p->lock);
+}
+
 static const struct vu_dev_ops ops = {.handle = on_handle, .drain = on_drain, .reset = on_reset};
+const struct vu_dev_ops peer_ops_hang_up = {
+    .handle = on_handle, .drain = on_drain, .reset = on_reset, .hang_up = on_hang_up};
 
 static void *run(void *arg)
 {

@@ -46,11 +46,14 @@ struct peer {
     pthread_mutex_t lock;
     struct chain *held[64];
     unsigned nheld;
-    unsigned drains, resets, handled, unmapped; /* under the lock */
+    unsigned drains, resets, hang_ups, handled, unmapped; /* under the lock */
     bool release_on_drain;
 };
 
 /* Memory, sockets, a configuration with two queues more than hiprio. */
+/* With a hang-up of its own: else that is a reset. For vu_config.ops before peer_start(). */
+extern const struct vu_dev_ops peer_ops_hang_up;
+
 void peer_init(struct peer *p);
 void peer_start(struct peer *p);
 /* Close our end and wait for vu_dev_run() to return. */

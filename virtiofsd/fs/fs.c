@@ -297,6 +297,11 @@ void fs_reset(struct fs *fs)
     fs_idle_resume(fs);
 }
 
+void fs_hang_up(struct fs *fs)
+{
+    fs_waits_cancel(fs);
+}
+
 static void free_shared(struct fs *fs)
 {
     struct tree *t = fs->shared->tree;

@@ -375,6 +375,11 @@ void fuse_srv_reset(struct fuse_srv *srv)
     pthread_rwlock_unlock(&srv->lock);
 }
 
+void fuse_srv_hang_up(struct fuse_srv *srv)
+{
+    fs_hang_up(srv->fs);
+}
+
 void fuse_srv_cancel(struct fuse_srv *srv)
 {
     fs_waits_cancel(srv->fs);

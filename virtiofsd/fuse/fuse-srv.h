@@ -32,12 +32,16 @@ struct fuse_srv_config {
 struct fuse_srv *fuse_srv_new(const struct fuse_srv_config *cfg);
 void fuse_srv_free(struct fuse_srv *srv);
 
-/* Answer one request: chain_complete() exactly once, in the call or, for blocking locks, later. */
+/* Answer one request: chain_complete() exactly once, in the call or, when it must wait, later. */
 void fuse_srv_handle(struct fuse_srv *srv, struct chain *c);
 
 /* The guest is gone: forget the negotiation and drop all guest state of the core. No request may be
- * in the handler; waiting locks are cancelled. */
+ * in the handler; what waits is cancelled. */
 void fuse_srv_reset(struct fuse_srv *srv);
 
-/* Make requests that wait for a lock end with EINTR. */
+/* The front-end is gone, the guest perhaps not: what waits ends, and all else (the negotiation, the
+ * guest's state in the core) stays until fuse_srv_reset(). No request may be in the handler. */
+void fuse_srv_hang_up(struct fuse_srv *srv);
+
+/* Make requests that wait (for a lock, for data) end with EINTR. */
 void fuse_srv_cancel(struct fuse_srv *srv);
