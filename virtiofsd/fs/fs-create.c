@@ -105,8 +105,8 @@ static int open_existing(struct fs *fs, struct fs_inode *parent, const char *nam
 
 /* What the tree has made becomes an inode and an open file. */
 static int enter_file(struct fs *fs, struct fs_inode *parent, struct tree_found *found,
-                      struct tree_file *f, struct fs_entry *out, struct fs_opened *opened,
-                      bool *room)
+                      struct tree_file *f, int asked, struct fs_entry *out,
+                      struct fs_opened *opened, bool *room)
 {
     struct tree *t = fs_tree(parent);
     struct fs_entry entry;
@@ -117,7 +117,7 @@ static int enter_file(struct fs *fs, struct fs_inode *parent, struct tree_found 
         fs_fds_give(fs);
         return rc;
     }
-    rc = fs_file_add(fs, entry.inode, f, &opened->fh);
+    rc = fs_file_add(fs, entry.inode, f, asked, &opened->fh);
     if (rc < 0)
         fs_inode_put(fs, entry.inode);
     else
@@ -146,7 +146,7 @@ static int create(struct fs *fs, const struct fs_cred *cred, struct fs_inode *pa
         fs_fds_give(fs);
         return rc;
     }
-    rc = enter_file(fs, parent, &found, &f, out, &o, room);
+    rc = enter_file(fs, parent, &found, &f, asked, out, &o, room);
     if (rc == 0)
         *opened = o;
     return rc;

@@ -4,7 +4,6 @@
 #include "virtiofsd/fs/fs-priv.h"
 
 #define FILES_MAX   (1u << 22)
-#define FILE_OPEN   ((uint64_t)1 << 31)
 #define REFS(state) ((uint32_t)(state))
 
 int fs_files_init(struct fs *fs)
@@ -19,29 +18,47 @@ void fs_files_fini(struct fs *fs)
     fs_table_fini(&fs->files);
 }
 
-int fs_file_add(struct fs *fs, struct fs_inode *inode, const struct tree_file *opened, uint64_t *fh)
+/* A slot and its generation: any, or a reserved one. */
+static uint64_t take_handle_locked(struct fs *fs, uint64_t fh)
 {
-    pthread_mutex_lock(&fs->files_lock);
+    if (fh != 0) {
+        const struct fs_file *f = fs_table_peek(&fs->files, (uint32_t)fh);
+        /* Reserved: nothing but the generation. */
+        return f && atomic_load(&f->state) == (fh >> 32) << 32 ? fh : 0;
+    }
     uint32_t slot = fs_table_take(&fs->files);
-    uint64_t gen = fs->next_file_gen++;
+    if (slot == 0)
+        return 0;
     if (fs->next_file_gen == 0)
         fs->next_file_gen = 1;
+    return (uint64_t)fs->next_file_gen++ << 32 | slot;
+}
+
+int fs_file_add(struct fs *fs, struct fs_inode *inode, const struct tree_file *opened, int flags,
+                uint64_t *fh)
+{
+    pthread_mutex_lock(&fs->files_lock);
+    uint64_t id = take_handle_locked(fs, *fh);
     pthread_mutex_unlock(&fs->files_lock);
-    if (slot == 0) {
+    if (id == 0) {
+        int rc = *fh ? -EINVAL : -ENFILE;
         struct tree_file f = *opened;
         fs_tree(inode)->ops->close(fs_tree(inode), &f);
         fs_fds_give(fs);
-        return -ENFILE;
+        return rc;
     }
 
-    struct fs_file *f = fs_table_at(&fs->files, slot);
+    struct fs_file *f = fs_table_at(&fs->files, (uint32_t)id);
     f->inode = fs_inode_ref(inode);
     f->f = *opened;
     f->f.node = &inode->node;
-    f->slot = slot;
+    f->flags = flags & ~(O_CREAT | O_EXCL | O_TRUNC);
+    atomic_store_explicit(&f->flock, 0, memory_order_relaxed);
+    f->slot = (uint32_t)id;
     LIST_INIT(&f->owners);
-    atomic_store_explicit(&f->state, gen << 32 | FILE_OPEN, memory_order_release);
-    *fh = gen << 32 | slot;
+    atomic_store_explicit(&f->state, (id & ~(uint64_t)UINT32_MAX) | FILE_OPEN,
+                          memory_order_release);
+    *fh = id;
     return 0;
 }
 

@@ -229,13 +229,18 @@ bool fs_inode_known(struct fs *fs, const struct fs_inode *near, uint64_t ino)
     return fs_hash_find(fs, near->node.mnt, ino);
 }
 
-/* Fill a slot. Returns NULL when the table is full. */
-static struct fs_inode *new_locked(struct fs *fs, const struct fs_inode *near, struct tree *tree,
-                                   const struct tree_found *found)
+/* A generation that no slot ever had. */
+static uint32_t new_gen_locked(struct fs *fs)
 {
-    uint32_t slot = fs_table_take(&fs->shared->inodes);
-    if (slot == 0)
-        return NULL;
+    if (fs->shared->next_gen == 0) /* reserved for the root and for free slots */
+        fs->shared->next_gen = 1;
+    return fs->shared->next_gen++;
+}
+
+/* Fill a slot that was taken, with its generation. */
+static struct fs_inode *fill_locked(struct fs *fs, const struct fs_inode *near, struct tree *tree,
+                                    const struct tree_found *found, uint32_t slot, uint32_t gen)
+{
     struct fs_inode *i = fs_table_at(&fs->shared->inodes, slot);
     struct tree_mnt *mnt = mnt_find_locked(fs, near, tree, &found->stx);
 
@@ -253,16 +258,23 @@ static struct fs_inode *new_locked(struct fs *fs, const struct fs_inode *near, s
     atomic_store(&i->node.map, 0);
     fs->shared->n_inodes++;
     fs_hash_add(fs, i);
-    if (slot != FS_ROOT_ID) {
-        if (fs->shared->next_gen == 0) /* reserved for the root and for free slots */
-            fs->shared->next_gen = 1;
-        atomic_store(&i->gen, fs->shared->next_gen++);
-    }
+    atomic_store(&i->gen, gen);
     uint64_t state = INODE_REF | (uint32_t)found->fd;
     atomic_store_explicit(&i->node.state, state, memory_order_release);
     if (tree->ops->enter)
         tree->ops->enter(tree, &i->node);
     return i;
+}
+
+/* The same of any slot. Returns NULL when the table is full. */
+static struct fs_inode *new_locked(struct fs *fs, const struct fs_inode *near, struct tree *tree,
+                                   const struct tree_found *found)
+{
+    uint32_t slot = fs_table_take(&fs->shared->inodes);
+    if (slot == 0)
+        return NULL;
+    uint32_t gen = slot == FS_ROOT_ID ? 0 : new_gen_locked(fs);
+    return fill_locked(fs, near, tree, found, slot, gen);
 }
 
 int fs_inodes_add_root(struct fs *fs, const struct tree_found *found)
@@ -334,6 +346,41 @@ static void room_use_locked(struct fs *fs, const struct tree_found *found, bool 
         atomic_fetch_sub_explicit(&fs->shared->inode_fds, 1, memory_order_relaxed);
     if (!promised && with_fd)
         atomic_fetch_add_explicit(&fs->shared->inode_fds, 1, memory_order_relaxed);
+}
+
+/* Whether @id was reserved, and is not in use yet. */
+static bool is_reserved_locked(struct fs *fs, uint64_t id)
+{
+    uint32_t slot = (uint32_t)id, gen = (uint32_t)(id >> 32);
+    struct fs_inode *i = fs_table_peek(&fs->shared->inodes, slot);
+
+    return i && slot != FS_ROOT_ID && gen != 0 && atomic_load(&i->gen) == gen &&
+           fs_state_refs(atomic_load(&i->node.state)) == 0;
+}
+
+int fs_inode_intern_at(struct fs *fs, const struct fs_inode *near, struct tree_found *found,
+                       uint64_t id, struct fs_inode **out)
+{
+    struct tree *tree = fs_tree(near);
+    int rc = 0;
+
+    pthread_mutex_lock(&fs->shared->table_lock);
+    if (!is_reserved_locked(fs, id))
+        rc = -EINVAL;
+    else if (find_locked(fs, near, &found->stx))
+        rc = -EEXIST;
+    else if (!room_locked(fs, found->fd >= 0))
+        rc = -ENFILE;
+    if (rc == 0) {
+        *out = fill_locked(fs, near, tree, found, (uint32_t)id, (uint32_t)(id >> 32));
+        room_use_locked(fs, found, false);
+    }
+    pthread_mutex_unlock(&fs->shared->table_lock);
+    if (rc < 0)
+        tree->ops->drop(tree, found->fd, found->own);
+    else if (tree->ops->settle)
+        tree->ops->settle(tree, &(*out)->node);
+    return rc;
 }
 
 /* One try of fs_inode_intern(): 1 = *out is a candidate of which the tree is unsure. */

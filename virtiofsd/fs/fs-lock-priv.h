@@ -14,6 +14,8 @@
 #include "virtiofsd/fs/fs-lock-range.h"
 #include "virtiofsd/fs/fs-priv.h"
 
+#include <sys/file.h>
+
 struct fs_book;
 
 struct fs_owner {
@@ -52,7 +54,10 @@ static inline struct fs_locks *fs_locks_of(struct fs *fs)
 static inline int fs_flock_call(struct fs_file *file, int op)
 {
     struct tree *t = fs_file_tree(file);
-    return t->ops->flock ? t->ops->flock(t, &file->f, op) : -ENOLCK;
+    int rc = t->ops->flock ? t->ops->flock(t, &file->f, op) : -ENOLCK;
+    if (rc == 0)
+        atomic_store(&file->flock, op & ~LOCK_NB);
+    return rc;
 }
 
 /* ---- fs-lock-owner.c ---- */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Opening regular files and directories. */
 #include "virtiofsd/fs/fs-priv.h"
+#include "virtiofsd/fs/fs-state.h"
 
 #include <time.h>
 
@@ -102,7 +103,7 @@ static bool keep_cache(struct fs *fs, struct fs_inode *inode, const struct tree_
 
 /* ---- the verbs ---- */
 
-/* Open and enter into the table. Returns 0 or -errno. */
+/* Open and enter into the table; *fh as of fs_file_add(). Returns 0 or -errno. */
 static int open_counted(struct fs *fs, struct fs_inode *inode, int flags, int asked, unsigned how,
                         struct tree_file *f, uint64_t *fh)
 {
@@ -115,13 +116,13 @@ static int open_counted(struct fs *fs, struct fs_inode *inode, int flags, int as
         fs_fds_give(fs);
         return rc;
     }
-    return fs_file_add(fs, inode, f, fh);
+    return fs_file_add(fs, inode, f, asked, fh);
 }
 
-int fs_open(struct fs *fs, struct fs_inode *inode, int flags, unsigned how, struct fs_opened *out)
+/* A regular file. */
+static int open_file(struct fs *fs, struct fs_inode *inode, int flags, unsigned how,
+                     struct tree_file *f, uint64_t *fh)
 {
-    struct fs_opened o = {0};
-    struct tree_file f;
     int clean = fs_open_flags(fs, flags);
     if (clean < 0)
         return clean;
@@ -129,7 +130,14 @@ int fs_open(struct fs *fs, struct fs_inode *inode, int flags, unsigned how, stru
         return fs_inode_is(inode, S_IFDIR)   ? -EISDIR
                : fs_inode_is(inode, S_IFLNK) ? -ELOOP
                                              : -ENXIO;
-    int rc = open_counted(fs, inode, clean, flags, how, &f, &o.fh);
+    return open_counted(fs, inode, clean, flags, how, f, fh);
+}
+
+int fs_open(struct fs *fs, struct fs_inode *inode, int flags, unsigned how, struct fs_opened *out)
+{
+    struct fs_opened o = {0};
+    struct tree_file f;
+    int rc = open_file(fs, inode, flags, how, &f, &o.fh);
     if (rc < 0)
         return rc;
     o.append_only = f.kind & O_APPEND;
@@ -149,4 +157,15 @@ int fs_opendir(struct fs *fs, struct fs_inode *inode, struct fs_opened *out)
     if (rc == 0)
         *out = o;
     return rc;
+}
+
+int fs_file_restore(struct fs *fs, struct fs_inode *inode, int flags, uint64_t fh)
+{
+    struct tree_file f;
+
+    if (fh >> 32 == 0 || (flags & (O_CREAT | O_EXCL | O_TRUNC)))
+        return -EINVAL;
+    if (fs_inode_is(inode, S_IFDIR))
+        return open_counted(fs, inode, O_RDONLY | O_DIRECTORY, 0, 0, &f, &fh);
+    return open_file(fs, inode, flags, 0, &f, &fh);
 }

@@ -46,6 +46,8 @@ struct fs_file {
     _Atomic uint64_t state;
     struct fs_inode *inode;
     struct tree_file f;
+    int flags;        /* the guest's of open(2), less those that make or cut a file */
+    atomic_int flock; /* LOCK_SH, LOCK_EX or LOCK_UN, as it was last set; 0: never */
     uint32_t slot;
     uint32_t next;                /* free list */
     LIST_HEAD(, fs_owner) owners; /* of locks taken through it: fs_locks.lock */
@@ -183,6 +185,10 @@ bool fs_inode_known(struct fs *fs, const struct fs_inode *near, uint64_t ino);
  * it. */
 int fs_inode_intern(struct fs *fs, const struct fs_inode *near, struct tree_found *found,
                     struct fs_inode **out, bool *isnew, bool *room);
+/* The same as a new inode of this id, which was reserved. -EINVAL: it was not; -EEXIST: the file is
+ * known, by another one. */
+int fs_inode_intern_at(struct fs *fs, const struct fs_inode *near, struct tree_found *found,
+                       uint64_t id, struct fs_inode **out);
 /* Promise one more inode, held by a descriptor, to be asked before one is made on the host. 0 or
  * -ENFILE. What is promised counts for everybody, so neither do the bounds yield when several
  * queues make something at once, nor is anything made for which there is no room. */
@@ -257,6 +263,9 @@ static inline void fs_idle_note(struct fs *fs, struct fs_inode *inode)
 
 /* ---- fs-file.c ---- */
 
+/* Of fs_file.state: the guest has it open. */
+#define FILE_OPEN ((uint64_t)1 << 31)
+
 int fs_files_init(struct fs *fs);
 void fs_files_fini(struct fs *fs);
 void fs_files_reset(struct fs *fs);
@@ -267,8 +276,10 @@ static inline struct tree *fs_file_tree(const struct fs_file *file)
 }
 
 /* Enter what the tree has opened (taken over, on failure too; already counted by fs_fds_take())
- * into the table. Takes a reference on @inode. 0 or -errno. */
-int fs_file_add(struct fs *fs, struct fs_inode *inode, const struct tree_file *f, uint64_t *fh);
+ * into the table. @flags: the guest's of open(2). *fh: 0, or a handle that was reserved. Takes a
+ * reference on @inode. 0 or -errno. */
+int fs_file_add(struct fs *fs, struct fs_inode *inode, const struct tree_file *f, int flags,
+                uint64_t *fh);
 
 /* One more reference. */
 struct fs_file *fs_file_ref(struct fs_file *file);

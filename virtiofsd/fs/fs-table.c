@@ -3,6 +3,7 @@
 #include "virtiofsd/fs/fs-table.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -47,6 +48,9 @@ void fs_table_fini(struct fs_table *t)
     if (t->base)
         munmap(t->base, table_bytes(t));
     t->base = NULL;
+    if (t->holes)
+        g_array_unref(t->holes);
+    t->holes = NULL;
 }
 
 static uint32_t *link_of(const struct fs_table *t, uint32_t slot)
@@ -54,11 +58,10 @@ static uint32_t *link_of(const struct fs_table *t, uint32_t slot)
     return (uint32_t *)(void *)((char *)fs_table_at(t, slot) + t->link);
 }
 
-/* Make the next step of the reserved range usable. */
-static int grow(struct fs_table *t)
+/* Make the reserved range usable up to @slot, and a step more. */
+static int grow(struct fs_table *t, uint32_t slot)
 {
-    size_t have = round_to_page((size_t)t->ready * t->elt);
-    size_t want = round_to_page(have + TABLE_STEP);
+    size_t want = round_to_page((size_t)slot * t->elt + TABLE_STEP);
 
     if (want > table_bytes(t))
         want = table_bytes(t);
@@ -70,6 +73,43 @@ static int grow(struct fs_table *t)
     return 0;
 }
 
+/* The lowest of the last hole, or 0. */
+static uint32_t take_in_hole(struct fs_table *t)
+{
+    if (!t->holes || t->holes->len == 0)
+        return 0;
+    struct fs_table_hole *h = &g_array_index(t->holes, struct fs_table_hole, t->holes->len - 1);
+    uint32_t slot = h->from++;
+    if (h->from == h->to)
+        g_array_set_size(t->holes, t->holes->len - 1);
+    return slot;
+}
+
+static bool make_ready(struct fs_table *t, uint32_t slot)
+{
+    if (slot >= t->max)
+        return false;
+    return slot < t->ready || (grow(t, slot) == 0 && slot < t->ready);
+}
+
+int fs_table_take_at(struct fs_table *t, uint32_t slot)
+{
+    uint32_t high = atomic_load_explicit(&t->high, memory_order_relaxed);
+
+    if (slot < high)
+        return -EINVAL;
+    if (!make_ready(t, slot))
+        return -ENFILE;
+    if (slot > high) {
+        struct fs_table_hole h = {high, slot};
+        if (!t->holes)
+            t->holes = g_array_new(FALSE, FALSE, sizeof(h));
+        g_array_append_val(t->holes, h);
+    }
+    atomic_store_explicit(&t->high, slot + 1, memory_order_release);
+    return 0;
+}
+
 uint32_t fs_table_take(struct fs_table *t)
 {
     uint32_t slot = t->free;
@@ -77,10 +117,11 @@ uint32_t fs_table_take(struct fs_table *t)
         t->free = *link_of(t, slot);
         return slot;
     }
+    slot = take_in_hole(t);
+    if (G_UNLIKELY(slot != 0))
+        return slot;
     slot = atomic_load_explicit(&t->high, memory_order_relaxed);
-    if (slot >= t->max)
-        return 0;
-    if (slot >= t->ready && (grow(t) != 0 || slot >= t->ready))
+    if (!make_ready(t, slot))
         return 0;
     atomic_store_explicit(&t->high, slot + 1, memory_order_release);
     return slot;
@@ -104,5 +145,7 @@ void fs_table_clear(struct fs_table *t, uint32_t keep)
     if (from < to)
         madvise(t->base + from, to - from, MADV_DONTNEED);
     t->free = 0;
+    if (t->holes)
+        g_array_set_size(t->holes, 0);
     atomic_store_explicit(&t->high, keep, memory_order_release);
 }

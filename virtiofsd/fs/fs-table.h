@@ -3,6 +3,7 @@
  * usable in steps, so that a slot number can be turned into a pointer without a lock. */
 #pragma once
 
+#include <glib.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -15,6 +16,11 @@ struct fs_table {
     uint32_t ready;        /* slots that are backed by usable memory */
     uint32_t free;         /* first free slot, 0 = none */
     _Atomic uint32_t high; /* slots ever used are below it; slot 0 is never used */
+    GArray *holes;         /* of struct fs_table_hole, in order: below high and never used */
+};
+
+struct fs_table_hole {
+    uint32_t from, to; /* without the last */
 };
 
 /* Reserve room for about @max elements of @elt bytes (less when address space is limited).
@@ -26,6 +32,9 @@ void fs_table_fini(struct fs_table *t);
  * The caller serialises take, give and clear. */
 uint32_t fs_table_take(struct fs_table *t);
 void fs_table_give(struct fs_table *t, uint32_t slot);
+/* Take this one, which must be above all that were ever used. 0, -EINVAL: it is not, -ENFILE: the
+ * table has no such slot, or no memory for it. What is left out below it costs no memory. */
+int fs_table_take_at(struct fs_table *t, uint32_t slot);
 
 /* Give the memory of all slots from @keep on back to the system; none of them may be in use. */
 void fs_table_clear(struct fs_table *t, uint32_t keep);

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * What a client of the core holds, listed, and put back under the same numbers in another core: for
+ * whoever saves and restores a guest's state. No other call of the client may run.
+ *
+ * Numbers come from outside and are checked here. First all that there will be are reserved, in the
+ * order of the lists; until one is restored nothing is found by it, as by one that the guest has
+ * given back. fs_reset() ends the reservations, too. */
+#pragma once
+
+#include "virtiofsd/fs/fs.h"
+
+/* An inode, the root apart. */
+struct fs_inode_state {
+    uint64_t id;
+    uint64_t nlookup; /* 0: only open files hold it */
+};
+
+/* An open file or directory. */
+struct fs_file_state {
+    uint64_t fh, inode;
+    int flags; /* the guest's of open(2), less those that make or cut a file */
+    int flock; /* LOCK_SH, LOCK_EX, LOCK_UN; 0: never set */
+};
+
+/* A range of a record lock. */
+struct fs_lock_state {
+    uint64_t inode, owner;
+    uint64_t fh; /* the file that all of the owner's were taken through; 0: several or none */
+    struct fs_lock lk;
+};
+
+/* GArrays of them, in the order of their slots (locks: of none); the caller's. */
+GArray *fs_inodes_list(struct fs *fs);
+GArray *fs_files_list(struct fs *fs);
+GArray *fs_locks_list(struct fs *fs);
+
+/* Keep @n numbers free, of each slot one, in ascending order of slots, above all slots that were
+ * ever in use. 0, -EINVAL (order; no slot, no generation, or the root's), -ENFILE: more than the
+ * bounds allow. After an error some are kept. */
+int fs_inodes_reserve(struct fs *fs, const uint64_t *ids, size_t n);
+int fs_files_reserve(struct fs *fs, const uint64_t *fhs, size_t n);
+
+/* Find @name in @parent as the inode of a reserved @id, with @nlookup lookups; 0 of them: *out is a
+ * reference, else it is not set. -EINVAL: the id is not reserved; -EEXIST: the file is known by
+ * another; else as fs_lookup(). */
+int fs_inode_restore(struct fs *fs, struct fs_inode *parent, const char *name, uint64_t id,
+                     uint64_t nlookup, struct fs_inode **out);
+/* Open @inode with fs_file_state.flags as the file of a reserved handle. -EINVAL: it is not. */
+int fs_file_restore(struct fs *fs, struct fs_inode *inode, int flags, uint64_t fh);
