@@ -39,9 +39,9 @@ bool sb_keeper_bind(const struct sb_keeper *link, GError **err);
 
 /* ---- sb-cgroup ---- */
 
-/* Move process @pid and its children to the control groups in which the calling process is, as far as they are other
- * ones and may be written to. @root_fd: the root directory. Returns how many. Calls openat(2),
- * read(2), write(2) and close(2) only. */
+/* Move process @pid and its children to the control groups in which the calling process is, as far
+ * as they are other ones and may be written to. @root_fd: the root directory. Returns how many.
+ * Calls openat(2), read(2), write(2) and close(2) only. */
 unsigned sb_cgroup_follow(int root_fd, pid_t pid);
 
 /* ---- sb-ns: mounts ---- */

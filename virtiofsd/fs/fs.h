@@ -74,9 +74,9 @@ struct fs *fs_view(struct fs *first);
  * call of this client may run. The root stays. */
 void fs_reset(struct fs *fs);
 
-/* The client's peer is gone, which need not be true of the guest: what waits ends, since nobody would
- * hear its end, and all else stays, to be listed (fs-state.h) or reset. No other call of this client
- * may run. */
+/* The client's peer is gone, which need not be true of the guest: what waits ends, since nobody
+ * would hear its end, and all else stays, to be listed (fs-state.h) or reset. No other call of this
+ * client may run. */
 void fs_hang_up(struct fs *fs);
 
 /* Whether the guest knows POSIX ACLs: only then it sees and sets the attributes that hold them.
