@@ -26,6 +26,8 @@ struct fuse_srv {
     struct fuse_srv_config cfg;
     struct fs *fs;
     const struct fs_policy *shared; /* the core's, for all clients */
+    uint64_t timeout_sec;           /* cfg.timeout as the wire has it */
+    uint32_t timeout_nsec;
     /* Requests hold it for reading, INIT, DESTROY and reset for writing: the fields below are
      * constant while a request runs. */
     pthread_rwlock_t lock;

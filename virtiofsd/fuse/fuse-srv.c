@@ -117,7 +117,9 @@ static bool bits_may_go(const struct fuse_srv *srv, mode_t mode)
 
 void fuse_attr_timeout(const struct fuse_srv *srv, mode_t mode, uint64_t *sec, uint32_t *nsec)
 {
-    fuse_split_timeout(G_UNLIKELY(bits_may_go(srv, mode)) ? 0 : srv->cfg.timeout, sec, nsec);
+    bool none = G_UNLIKELY(bits_may_go(srv, mode));
+    *sec = none ? 0 : srv->timeout_sec;
+    *nsec = none ? 0 : srv->timeout_nsec;
 }
 
 int fuse_fill_attr(struct fuse_srv *srv, struct fuse_attr *out, struct fs_inode *inode,
@@ -150,7 +152,8 @@ int fuse_fill_entry(struct fuse_srv *srv, struct fuse_entry_out *out, const char
                     struct fs_entry *e)
 {
     *out = (struct fuse_entry_out){.nodeid = fs_inode_id(e->inode)};
-    fuse_split_timeout(srv->cfg.timeout, &out->entry_valid, &out->entry_valid_nsec);
+    out->entry_valid = srv->timeout_sec;
+    out->entry_valid_nsec = srv->timeout_nsec;
     fuse_attr_timeout(srv, e->attr.st.st_mode, &out->attr_valid, &out->attr_valid_nsec);
     int err = fuse_fill_attr(srv, &out->attr, e->inode, name, &e->attr);
     if (err)
@@ -362,6 +365,7 @@ struct fuse_srv *fuse_srv_new(const struct fuse_srv_config *cfg)
     srv->cfg = *cfg;
     srv->fs = cfg->fs;
     srv->shared = fs_policy_of(cfg->fs);
+    fuse_split_timeout(cfg->timeout, &srv->timeout_sec, &srv->timeout_nsec);
     pthread_rwlock_init(&srv->lock, NULL);
     return srv;
 }
