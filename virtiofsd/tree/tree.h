@@ -10,8 +10,8 @@
  * thread may call. No lock of the core is held around a verb that may make a system call on the
  * tree; around those that say so the core's table is locked.
  *
- * A tree may lack a verb (NULL in its table): the core then answers what the comment says behind
- * "none:". */
+ * A tree may lack a verb (NULL in its table) where its comment says behind "none:" what the core
+ * does or answers then. */
 #pragma once
 
 #include "virtiofsd/tree/tree-types.h"
@@ -151,7 +151,8 @@ struct tree_ops {
     enum tree_same (*same)(const struct tree_node *node, const struct tree_found *found);
     /* The same where that is unsure. 1, 0 or -errno: nobody can say. */
     int (*same_for_sure)(struct tree_node *node, const struct tree_found *found);
-    /* A new @node has taken over what was found. Under the table lock. */
+    /* A new @node has taken over what was found. Under the table lock. None: nothing is to be done,
+     * as of the next two. */
     void (*enter)(struct tree *t, struct tree_node *node);
     /* The same, when it is not locked any more: what takes system calls. 0 or -errno, which matters
      * for the root only. */
@@ -159,7 +160,7 @@ struct tree_ops {
     /* A known @node may take over what was found, and sets that to none then. */
     void (*adopt)(struct tree *t, struct tree_node *node, struct tree_found *found);
     /* Get ready to do without the low half of state, @fd: that which will take its place as own, if
-     * there is none yet, goes to *own. 0 or -errno: it is needed. */
+     * there is none yet, goes to *own. 0 or -errno: it is needed. None: it always is. */
     int (*rest)(struct tree *t, struct tree_node *node, int fd, void **own);
     /* The same for @n nodes, TREE_BATCH at most, where a tree says that it rests_dear. rc[i]: what
      * rest() of that node would have returned. */
