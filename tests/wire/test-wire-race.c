@@ -68,6 +68,29 @@ static void make(struct wire *w, struct request *r)
     r->bytes = fe_mem_ptr(&w->mem, r->in);
 }
 
+/* What came of the races of one test: neither count may stay 0, or nothing was raced. */
+struct outcomes {
+    unsigned done, refused;
+};
+
+static void count(struct outcomes *o, bool done)
+{
+    *(done ? &o->done : &o->refused) += 1;
+}
+
+static void both_came(const struct outcomes *o, const char *what)
+{
+    print_message("%s: %u done, %u refused\n", what, o->done, o->refused);
+    if (o->done == 0 || o->refused == 0)
+        fail_msg("%s: %u done, %u refused: there was no race", what, o->done, o->refused);
+}
+
+/* The errno that the last answer in @r brought. */
+static int answer_of(struct wire *w, const struct request *r)
+{
+    return ((const struct fuse_out_header *)fe_mem_ptr(&w->mem, r->out))->error;
+}
+
 /* Send it and wait. Returns false when the device was stopped. */
 static bool send_one(struct wire *w, const struct request *r, uint32_t len)
 {
@@ -112,6 +135,7 @@ static void name_changes(void **state)
 {
     struct wire *w = *state;
     static const uint32_t ops[] = {FUSE_MKDIR, FUSE_UNLINK, FUSE_RMDIR, FUSE_LOOKUP};
+    static const char *const names[] = {"MKDIR", "UNLINK", "RMDIR", "LOOKUP"};
     char victim[96];
     struct stat st;
     snprintf(victim, sizeof(victim), "%s/victim", w->dir);
@@ -120,18 +144,22 @@ static void name_changes(void **state)
     mount(w);
     struct request r;
     make(w, &r);
-    for (unsigned o = 0; o < sizeof(ops) / sizeof(ops[0]); o++) {
-        uint32_t fixed = ops[o] == FUSE_MKDIR ? sizeof(struct fuse_mkdir_in) : 0;
+    for (unsigned k = 0; k < sizeof(ops) / sizeof(ops[0]); k++) {
+        uint32_t fixed = ops[k] == FUSE_MKDIR ? sizeof(struct fuse_mkdir_in) : 0;
         uint32_t len = sizeof(struct fuse_in_header) + fixed + 10;
         *(struct fuse_in_header *)r.bytes =
-            (struct fuse_in_header){.len = len, .opcode = ops[o], .unique = 3, .nodeid = 1};
+            (struct fuse_in_header){.len = len, .opcode = ops[k], .unique = 3, .nodeid = 1};
         uint8_t *name = r.bytes + sizeof(struct fuse_in_header) + fixed;
         memcpy(name, "aaavictim", 10);
         struct scribbler s = {.at = name, .a = "aaa", .b = "../", .len = 3};
+        struct outcomes o = {0};
         start(&s);
-        for (unsigned i = 0; i < REQUESTS * 4; i++)
+        for (unsigned i = 0; i < REQUESTS * 4; i++) {
             assert_true(send_one(w, &r, len));
+            count(&o, answer_of(w, &r) != -EINVAL); /* the name was no path */
+        }
         finish(&s);
+        both_came(&o, names[k]);
     }
     assert_int_equal(lstat(victim, &st), 0);
     assert_true(S_ISREG(st.st_mode));
@@ -144,6 +172,7 @@ static void name_changes(void **state)
 static void header_changes(void **state)
 {
     struct wire *w = *state;
+    struct outcomes o = {0};
     wire_spawn(w, (const char *const[]){"--relisten", NULL});
     for (unsigned round = 0; round < ROUNDS; round++) {
         struct request r;
@@ -156,16 +185,19 @@ static void header_changes(void **state)
                 .len = 80, .opcode = i % 54, .unique = 3, .nodeid = FUSE_ROOT_ID};
             if (!send_one(w, &r, 80))
                 break;
+            count(&o, answer_of(w, &r) == 0);
         }
         finish(&s);
         still_served(w);
     }
+    both_came(&o, "requests");
 }
 
 /* Descriptors, indirect table and rings change. */
 static void descriptors_change(void **state)
 {
     struct wire *w = *state;
+    struct outcomes o = {0};
     wire_spawn(w, (const char *const[]){"--relisten", NULL});
     for (unsigned round = 0; round < ROUNDS; round++) {
         struct fe_ring *q;
@@ -188,14 +220,19 @@ static void descriptors_change(void **state)
             fe_ring_push(q, HEAD);
             fe_ring_publish(q);
             fe_ring_wait(q, 2);
-            while (fe_ring_pop(q, &id, &len))
+            while (fe_ring_pop(q, &id, &len)) {
                 assert_true(id < WIRE_QUEUE);
-            if (fe_poll(w->v.sock, POLLIN, 0) == 0)
+                count(&o, true);
+            }
+            if (fe_poll(w->v.sock, POLLIN, 0) == 0) {
+                count(&o, false);
                 break;
+            }
         }
         finish(&s);
         still_served(w);
     }
+    both_came(&o, "chains");
 }
 
 #define TEST(t) cmocka_unit_test_teardown(t, wire_cleanup)
