@@ -74,6 +74,7 @@ struct p9_rq {
     size_t data;       /* bytes of the answer that are in the chain already, behind out */
     uint8_t *scratch;  /* P9_SCRATCH bytes; out lies in it */
     uint8_t buf[P9_RQ_MAX];
+    bool acting; /* as the user of --p9-squash: the host's kernel judges */
 };
 
 /* A handler answers by what it puts into rq->out, or returns -errno, or: */

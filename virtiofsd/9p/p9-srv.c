@@ -159,9 +159,9 @@ static int rq_dispatch(struct p9_rq *rq)
         return -EINVAL;
     if (rq->op->flags & P9_OP_SLOW)
         chain_flush(rq->chain);
-    bool acting = (rq->op->flags & P9_OP_USER) && p9_act_as(rq);
+    rq->acting = (rq->op->flags & P9_OP_USER) && p9_act_as(rq);
     int err = rq->op->handle(rq);
-    if (acting)
+    if (rq->acting)
         p9_act_done(rq);
     return err;
 }
