@@ -23,6 +23,7 @@ libvirt_ready() {
     libvirt_tools util-linux unshare flock
     if [ "${LIBVIRT:-}" = sid ]; then
         "$GUEST/libvirt-root" || exit
+        export LC_ALL=C # it has no other
         return
     fi
     libvirt_tools libvirt-daemon libvirtd
@@ -42,6 +43,7 @@ libvirt_world() {
         trap world_end EXIT
         return
     fi
+    for d in subuid subgid; do [ -f /etc/$d ] || lacks "file /etc/$d" passwd; done
     for d in "${WORLD_TMPFS[@]}"; do
         [ -d "$d" ] || lacks "folder $d" libvirt-daemon
     done
@@ -60,9 +62,11 @@ libvirt_world() {
 # What libvirt and QEMU write to.
 WORLD_TMPFS=(/run /etc/libvirt /var/lib/libvirt /var/cache/libvirt /var/log/libvirt /dev/shm)
 
-# A group of our own in a hierarchy that libvirt can use, so that two tests do not meet; nothing where there is none.
+# A group of our own in a hierarchy that libvirt can use, so that two tests do not meet; nothing where there is none. Of
+# the daemons that it starts with a domain libvirt cares for in those of cpu and cpuset alone.
 world_cgroup() {
-    local dir=/sys/fs/cgroup/freezer
+    local dir
+    dir=$(readlink -e /sys/fs/cgroup/cpu) || return # cpu,cpuacct elsewhere
     mkdir "$dir/${T##*/}" 2>/dev/null && echo "$dir/${T##*/}"
 }
 
@@ -84,7 +88,8 @@ world_build() {
     umount -R -l /sys/fs/cgroup 2>/dev/null # libvirt believes the table of mounts, also of what is covered
     mount -t tmpfs none /sys/fs/cgroup || return
     if [ -n "$WORLD_CGROUP" ]; then
-        mkdir /sys/fs/cgroup/freezer && mount -t cgroup -o freezer none /sys/fs/cgroup/freezer || return
+        d=${WORLD_CGROUP%/*}
+        mkdir "$d" && mount -t cgroup -o "${d##*/}" none "$d" || return
     fi
     world_users || return
     # sid's programs from here on. Nothing in there can be written to.
@@ -93,19 +98,28 @@ world_build() {
 # What lies under another mount cannot be reached, and so not be written to.
 world_readonly() { findmnt -rn -o OPTIONS --target "$1" | grep -qE '(^|,)ro(,|$)'; }
 
+SESSION=virtiofs-tester
 # The user that Debian's libvirt is built for, which libvirt-daemon-system makes, in files of our own.
 world_users() {
     local f
     cp /etc/passwd /etc/group "$T"
     grep -q '^libvirt-qemu:' "$T/passwd" || echo 'libvirt-qemu:x:64055:64055::/var/lib/libvirt:/bin/false' >>"$T/passwd"
     grep -q '^libvirt-qemu:' "$T/group" || echo 'libvirt-qemu:x:64055:' >>"$T/group"
-    for f in passwd group; do mount --bind "$T/$f" /etc/$f && mount -o remount,bind,ro /etc/$f || return; done
+    # And one who starts a libvirtd of his own.
+    echo "$SESSION:x:1999:1999::/nonexistent:/bin/sh" >>"$T/passwd"
+    echo "$SESSION:x:1999:" >>"$T/group"
+    for f in subuid subgid; do echo "$SESSION:200000:65536" >"$T/$f"; done
+    for f in passwd group subuid subgid; do mount --bind "$T/$f" /etc/$f && mount -o remount,bind,ro /etc/$f || return; done
 }
 
-# Everything that runs in here ends with its first process, which we are; the files are on the tmpfs.
+# Everything that runs in here ends with its first process, which we are, and the files with their tmpfs: what the logs say
+# is wanted only after a failure.
 world_end() {
-    [ -z "${KEEP:-}" ] || cp -r "$T" "${KEEP_WORLD:-/nonexistent}" 2>/dev/null
-    return 0
+    local f
+    [ "$FAILED" -gt 0 ] || return 0
+    for f in "$T"/*.log "$T"/*ctl/console /var/log/libvirt/qemu/*.log "$T"/user/.cache/libvirt/qemu/log/*.log; do
+        [ ! -s "$f" ] || { echo "# $f"; tail -n 12 "$f" | cut -c 1-300 | sed 's/^/#   /'; }
+    done
 }
 
 # ---- libvirtd ----
@@ -134,6 +148,17 @@ CONF
     fi
 }
 v() { virsh --quiet --connect qemu:///system "$@"; }
+
+# The same of the session user; session_start first, which gives him a home.
+u() {
+    setpriv --reuid 1999 --regid 1999 --clear-groups env HOME="$T/user" XDG_RUNTIME_DIR="$T/user/run" \
+        virsh --quiet --connect qemu:///session "$@"
+}
+session_start() {
+    mkdir -p "$T/user/run"
+    chown -R 1999:1999 "$T/user"
+    check "an ordinary user's libvirtd" u uri
+}
 
 # descriptions [NAME=BINARY]…: what libvirt finds in /usr/share/qemu/vhost-user: QEMU's of Debian 12, and these,
 # each ours with another binary.
@@ -175,18 +200,19 @@ domain() {
     <controller type='usb' model='none'/>
     $(for p in 1 2 3 4 5 6 7 8; do echo "<controller type='pci' index='$p' model='pcie-root-port'/>"; done)
     <memballoon model='none'/>
-    <serial type='file'><source path='$T/console.$1'/></serial>
-    <filesystem type='mount' accessmode='passthrough'><source dir='$T/ctl'/><target dir='ctl'/></filesystem>
+    <serial type='file'><source path='$CTL/console'/></serial>
+    <filesystem type='mount' accessmode='squash'><source dir='$CTL'/><target dir='ctl'/></filesystem>
     $(cat)
   </devices>
 </domain>
 XML
 }
 
-# In the guest: a shell that runs what the host writes, one file after the other, also after a reset.
+# guest_shell DIR: the folder between us and the guest, from here on; in the guest a shell that runs what the host writes, one file after the other, also after a reset.
 guest_shell() {
-    mkdir "$T/ctl"
-    { cat "$GUEST/guest-lib.sh" - <<'LIB'; } >"$T/ctl/lib"
+    CTL=$1
+    mkdir "$CTL"
+    { cat "$GUEST/guest-lib.sh" - <<'LIB'; } >"$CTL/lib"
 # mounts TAG DIR: as soon as the device is there, which was plugged in just now.
 mounts() {
     mkdir -p "$2"
@@ -206,8 +232,8 @@ lost() {
     return 1
 }
 LIB
-    echo 0 >"$T/ctl/next"
-    cat >"$T/ctl/job" <<'JOB'
+    echo 0 >"$CTL/next"
+    cat >"$CTL/job" <<'JOB'
 n=$(cat /ctl/next)
 : >/ctl/up
 while :; do
@@ -223,17 +249,18 @@ done
 JOB
 }
 # guest_up [SECONDS]: it has booted (again).
-guest_up() { await_host "the guest" "${1:-90}" test -e "$T/ctl/up" && rm "$T/ctl/up"; }
+guest_up() { await_host "the guest" "${1:-90}" test -e "$CTL/up" && rm -f "$CTL/up" "$CTL/mute"; }
 # g COMMAND…, or g <<script: in the guest; what it says and its code.
 g() {
     local n
-    n=$(cat "$T/ctl/next")
-    echo $((n + 1)) >"$T/ctl/next"
-    if [ $# -gt 0 ]; then echo "$*"; else cat; fi >"$T/ctl/do.tmp"
-    mv "$T/ctl/do.tmp" "$T/ctl/do.$n"
-    await_host "the guest's answer" 60 test -s "$T/ctl/code.$n" || return 124
-    cat "$T/ctl/out.$n"
-    return "$(cat "$T/ctl/code.$n")"
+    n=$(cat "$CTL/next")
+    echo $((n + 1)) >"$CTL/next"
+    if [ $# -gt 0 ]; then echo "$*"; else cat; fi >"$CTL/do.tmp"
+    mv "$CTL/do.tmp" "$CTL/do.$n"
+    # Whoever did not answer once is asked no more.
+    [ ! -e "$CTL/mute" ] && await_host "the guest's answer" 60 test -s "$CTL/code.$n" || { : >"$CTL/mute"; return 124; }
+    cat "$CTL/out.$n"
+    return "$(cat "$CTL/code.$n")"
 }
 
 # ---- what became of it ----
@@ -259,7 +286,7 @@ no_daemon() { [ -z "$(daemons "$1")" ]; }
 in_group() {
     local p
     for p in $(daemons "$1"); do
-        grep -H freezer "/proc/$p/cgroup"
-        grep -q "freezer:/machine/$2" "/proc/$p/cgroup" || return
+        grep -H ':/machine/' "/proc/$p/cgroup" || echo "/proc/$p: outside"
+        grep -q ":/machine/$2" "/proc/$p/cgroup" || return
     done
 }

@@ -13,7 +13,7 @@ if [ -z "${LIBVIRT_WORLD:-}" ]; then
 fi
 libvirt_world "$0" "$@"
 descriptions "40-virtiofsd.json=$VIRTIOFSD"
-guest_shell
+guest_shell "$T/ctl"
 libvirt_start
 NEW='' LOCK="<lock posix='on' flock='on'/>" FILES=''
 [ "$(libvirtd --version | sed 's/.* \([0-9]*\)\..*/\1/')" -lt 12 ] || NEW=yes LOCK='' FILES="<openfiles max='5000'/>"
@@ -83,6 +83,11 @@ equal "queue sizes are the device's" '"queue-size":1024 "queue-size":512' \
 check "the guest is up" guest_up
 equal "all three are mounted" "$(hosts 3)" "$(mount_all)"
 
+if [ -n "$WORLD_CGROUP" ]; then
+    for d in "$PLAIN" "$FULL"; do check "all processes of ${d##*/} are in the domain's group" in_group "$d" qemu-; done
+else
+    echo "# no hierarchy of cgroup v1 with the controller cpu here: groups are not looked at"
+fi
 echo "# what the daemons do"
 g "echo from the guest >/mnt/plain/guest"
 equal "a guest's file is on the host" "from the guest" "$(cat "$PLAIN/guest")"
@@ -146,6 +151,12 @@ if [ -z "$NEW" ]; then
 fi
 share_xml no "$PLAIN" <<<"<driver type='virtiofs'/><binary><cache mode='auto'/></binary>" | domain no >"$T/no.xml"
 check "cache mode auto: libvirt knows none and always" refused "cache" v define "$T/no.xml"
+if [ -z "$NEW" ]; then
+    mkdir "$T/users"
+    session_start
+    share_xml users "$T/users" <<<"<driver type='virtiofs'/>" | domain mine >"$T/mine.xml"
+    check "a user's own domain with such a share" refused "not.* supported in session mode" u define "$T/mine.xml"
+fi
 check "save, which the device or the daemon would have to allow" refused "migrat" v save one "$T/saved"
 check "the domain runs on" runs
 
@@ -163,6 +174,10 @@ equal "no pid file and no socket stays" "" "$(pieces)"
 check "start" v start one
 check "the guest is up" guest_up
 equal "all three are mounted again" "$(hosts 3)" "$(mount_all | grep -v more)"
+if [ -n "$NEW" ]; then
+    # shellcheck source=tests/guest/libvirt-new.sh
+    . "$GUEST/libvirt-new.sh"
+fi
 check "destroy" v destroy one
 check "its daemons end" await_host "their end" 10 eval "no_daemon '$PLAIN' && no_daemon '$FULL'"
 equal "no pid file and no socket stays" "" "$(pieces)"
