@@ -6,8 +6,9 @@
  * decides: the system calls are made as that user, and the host's kernel judges in the moment of
  * the act. Here is what it cannot know: that names of attributes may be others on the host
  * (trusted.*), that hard links are to be kept where the host is lax, that a lock is not for who may
- * only read, whose descriptors the core has already. The rest is for a process that cannot be that
- * user (rq->acting is false then), of which the log tells. */
+ * only read, whose descriptors the core has already, and that a Tsetattr, which is several system
+ * calls, is refused whole. The rest is for a process that cannot be that user (rq->acting is false
+ * then), of which the log tells. */
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
