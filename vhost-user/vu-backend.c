@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Asking the front-end. */
-/* #syscalls close eventfd2 poll read recvmsg sendmsg write */
+/* #syscalls close eventfd2 poll read sendmsg write */
 #include "vhost-user/vu-backend.h"
 
 #include <errno.h>
@@ -251,26 +251,12 @@ static int wait_ready(const struct ask *a, short events)
 /* Receive up to @len bytes. Their number, -EAGAIN, -EPIPE at the end, -EPROTO. */
 static ssize_t receive(int fd, void *buf, size_t len, int flags)
 {
-    union {
-        char buf[CMSG_SPACE(VU_MAX_FDS * sizeof(int))];
-        struct cmsghdr align;
-    } control;
-    struct iovec iov = {buf, len};
-    struct msghdr mh = {.msg_iov = &iov,
-                        .msg_iovlen = 1,
-                        .msg_control = control.buf,
-                        .msg_controllen = sizeof(control.buf)};
-    ssize_t n;
-    do
-        n = recvmsg(fd, &mh, flags | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    while (n < 0 && errno == EINTR);
-    if (n < 0)
-        return errno == EAGAIN ? -EAGAIN : -EPIPE;
     unsigned none = 0; /* a reply brings no descriptors: what came is closed */
-    vu_msg_take_fds(&mh, NULL, 0, &none);
-    if (mh.msg_flags & MSG_CTRUNC)
-        return -EPROTO;
-    return n == 0 ? -EPIPE : n;
+    ssize_t n = vu_msg_recv_part(fd, buf, len, flags, NULL, 0, &none);
+
+    if (n > 0 || n == -EAGAIN)
+        return n;
+    return n == -EMFILE ? -EPROTO : -EPIPE;
 }
 
 static bool header_fits(const struct vu_hdr *h, uint32_t request)

@@ -13,9 +13,11 @@
 
 #define SEND_TIMEOUT_MS 5000
 
-bool vu_msg_take_fds(struct msghdr *mh, int *fds, unsigned max, unsigned *n)
+/* The descriptors that came with one recvmsg(2): the first ones go to fds[*n...], up to @max in
+ * all; the others are closed. Returns how many were. */
+static unsigned take_fds(struct msghdr *mh, int *fds, unsigned max, unsigned *n)
 {
-    bool all = !(mh->msg_flags & MSG_CTRUNC);
+    unsigned closed = 0;
     for (struct cmsghdr *c = CMSG_FIRSTHDR(mh); c; c = CMSG_NXTHDR(mh, c)) {
         if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
             continue;
@@ -27,15 +29,15 @@ bool vu_msg_take_fds(struct msghdr *mh, int *fds, unsigned max, unsigned *n)
                 fds[(*n)++] = fd;
             } else {
                 aside_close(fd);
-                all = false;
+                closed++;
             }
         }
     }
-    return all;
+    return closed;
 }
 
-/* Receive up to @len bytes to @buf. */
-static ssize_t recv_part(int fd, struct vu_msg *msg, void *buf, size_t len)
+ssize_t vu_msg_recv_part(int fd, void *buf, size_t len, int flags, int *fds, unsigned max,
+                         unsigned *n)
 {
     union {
         char buf[CMSG_SPACE(VU_MAX_FDS * sizeof(int))];
@@ -46,12 +48,16 @@ static ssize_t recv_part(int fd, struct vu_msg *msg, void *buf, size_t len)
                         .msg_iovlen = 1,
                         .msg_control = control.buf,
                         .msg_controllen = sizeof(control.buf)};
-    ssize_t n = recvmsg(fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    if (n < 0)
+    ssize_t got;
+    do
+        got = recvmsg(fd, &mh, flags | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    while (got < 0 && errno == EINTR);
+    if (got < 0)
         return -errno;
-    if (!vu_msg_take_fds(&mh, msg->fds, VU_MAX_FDS, &msg->nfds))
+    unsigned closed = take_fds(&mh, fds, max, n);
+    if ((mh.msg_flags & MSG_CTRUNC) || (closed > 0 && max > 0))
         return -EMFILE;
-    return n == 0 ? -ENODATA : n;
+    return got == 0 ? -ENODATA : got;
 }
 
 int vu_msg_recv(int fd, struct vu_msg *msg)
@@ -63,9 +69,8 @@ int vu_msg_recv(int fd, struct vu_msg *msg)
                               : msg->payload + (msg->have - sizeof(msg->hdr));
         if (!in_hdr && msg->have == whole)
             return 1;
-        ssize_t n = recv_part(fd, msg, dst, whole - msg->have);
-        if (n == -EINTR)
-            continue;
+        ssize_t n =
+            vu_msg_recv_part(fd, dst, whole - msg->have, 0, msg->fds, VU_MAX_FDS, &msg->nfds);
         if (n == -EAGAIN)
             return 0;
         if (n < 0)

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "vhost-user/vu-wire.h"
 
@@ -26,12 +27,12 @@ struct vu_msg {
  * -EMFILE (descriptors were lost). */
 int vu_msg_recv(int fd, struct vu_msg *msg);
 
-struct msghdr;
-
-/* The descriptors that came with one recvmsg(2): the first ones go to fds[*n...], up to @max in
- * all, and are the caller's; the others are closed. Returns false when any was closed here or lost
- * on the way (MSG_CTRUNC). */
-bool vu_msg_take_fds(struct msghdr *mh, int *fds, unsigned max, unsigned *n);
+/* Receive up to @len bytes of a message, without waiting (@flags: of recv(2), besides). Descriptors
+ * that come along go to fds[*n...], up to @max in all, and are the caller's; with a @max of 0 none
+ * are wanted, and they are closed. Returns the number of bytes, -EAGAIN, -ENODATA when the other
+ * side closed, -EMFILE when descriptors were lost, or another -errno. */
+ssize_t vu_msg_recv_part(int fd, void *buf, size_t len, int flags, int *fds, unsigned max,
+                         unsigned *n);
 
 /* Take descriptor @i out of the message: the caller owns it. */
 int vu_msg_steal_fd(struct vu_msg *msg, unsigned i);
