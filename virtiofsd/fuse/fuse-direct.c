@@ -175,36 +175,6 @@ void fuse_do_ignore(struct fuse_rq *rq)
     fuse_rq_reply_none(rq);
 }
 
-/* ---- extended attributes: libfuse 3.13 and 3.14 read the wrong layout ---- */
-
-void fuse_do_setxattr(struct fuse_rq *rq)
-{
-    struct fuse_setxattr_in arg = {0};
-    size_t fixed = rq->srv->flags & FUSE_SETXATTR_EXT ? sizeof(arg) : FUSE_COMPAT_SETXATTR_IN_SIZE;
-
-    if (rq->body_len < fixed) {
-        fuse_rq_reply_err(rq, -EINVAL);
-        return;
-    }
-    memcpy(&arg, rq->body, fixed);
-    const char *name = (const char *)rq->body + fixed;
-    size_t left = rq->body_len - fixed;
-    const char *end = memchr(name, 0, left);
-    if (!end || left - (size_t)(end - name) - 1 != arg.size) {
-        fuse_rq_reply_err(rq, -EINVAL);
-        return;
-    }
-    struct fs_inode *inode = fs_inode_get(rq->srv->fs, rq->in->nodeid);
-    if (!inode) {
-        fuse_rq_reply_err(rq, -ENOENT);
-        return;
-    }
-    unsigned how = arg.setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID ? FS_XATTR_ACL_KILL_SGID : 0;
-    int err = fs_setxattr(rq->srv->fs, inode, name, end + 1, arg.size, (int)arg.flags, how);
-    fs_inode_put(rq->srv->fs, inode);
-    fuse_rq_reply_err(rq, err);
-}
-
 /* ---- newer operations ---- */
 
 void fuse_do_tmpfile(struct fuse_rq *rq)

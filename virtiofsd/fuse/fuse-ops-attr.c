@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * libfuse callbacks on attributes, symbolic link targets and extended attributes. */
+ * libfuse callbacks on attributes and symbolic link targets. */
 #include "virtiofsd/fuse/fuse-priv.h"
 
 #include <errno.h>
@@ -115,63 +115,5 @@ void fuse_op_access(fuse_req_t req, fuse_ino_t ino, int mask)
         err = fs_access(fs, fuse_guest_judged(rq) ? NULL : cred, inode, mask);
     if (inode)
         fs_inode_put(fs, inode);
-    fuse_answer_err(req, err);
-}
-
-/* A value or list: size 0 asks for its length only. */
-static void reply_xattr(fuse_req_t req, ssize_t n, size_t size)
-{
-    struct fuse_getxattr_out out = {.size = (uint32_t)MAX(n, 0)};
-
-    if (n < 0)
-        fuse_answer_err(req, (int)n);
-    else if (size == 0)
-        fuse_answer_buf(req, &out, sizeof(out));
-    else
-        fuse_answer_buf(req, fuse_rq_current()->scratch, (size_t)n);
-}
-
-/* The guest's size, less what has no room in the answer. */
-static size_t xattr_room(size_t size)
-{
-    return MIN(MIN(size, (size_t)FUSE_SCRATCH), fuse_rq_space(fuse_rq_current()));
-}
-
-void fuse_op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
-{
-    struct fs *fs = srv_of(req)->fs;
-    struct fs_inode *inode = fs_inode_get(fs, ino);
-    ssize_t n = -ENOENT;
-
-    if (inode) {
-        n = fs_getxattr(fs, inode, name, fuse_rq_current()->scratch, xattr_room(size));
-        fs_inode_put(fs, inode);
-    }
-    reply_xattr(req, n, size);
-}
-
-void fuse_op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
-{
-    struct fs *fs = srv_of(req)->fs;
-    struct fs_inode *inode = fs_inode_get(fs, ino);
-    ssize_t n = -ENOENT;
-
-    if (inode) {
-        n = fs_listxattr(fs, inode, (char *)fuse_rq_current()->scratch, xattr_room(size));
-        fs_inode_put(fs, inode);
-    }
-    reply_xattr(req, n, size);
-}
-
-void fuse_op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
-{
-    struct fs *fs = srv_of(req)->fs;
-    struct fs_inode *inode = fs_inode_get(fs, ino);
-    int err = -ENOENT;
-
-    if (inode) {
-        err = fs_removexattr(fs, inode, name);
-        fs_inode_put(fs, inode);
-    }
     fuse_answer_err(req, err);
 }

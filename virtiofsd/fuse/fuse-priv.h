@@ -227,7 +227,6 @@ void fuse_do_batch_forget(struct fuse_rq *rq);
 void fuse_do_ignore(struct fuse_rq *rq);
 void fuse_do_syncfs(struct fuse_rq *rq);
 void fuse_do_copy_range(struct fuse_rq *rq);
-void fuse_do_setxattr(struct fuse_rq *rq);
 void fuse_do_tmpfile(struct fuse_rq *rq);
 void fuse_do_statx(struct fuse_rq *rq);
 
@@ -282,7 +281,12 @@ int fuse_dax_before(struct fuse_rq *rq);
 int fuse_dax_after(struct fuse_rq *rq);
 /* The same when the request is not there any more: all of node @id has changed. */
 int fuse_dax_changed(struct fuse_srv *srv, uint64_t id);
-/* Parts of the policy, for tests: FS_MAP_* and names. */
+/* fuse-dax-policy.c: whether the guest is told to map the file, which is remembered. @name as
+ * above.
+ */
+bool fuse_dax_takes(struct fuse_srv *srv, struct fs_inode *inode, const char *name,
+                    const struct fs_attr *a);
+/* Parts of it, for tests: FS_MAP_* and names. */
 bool fuse_dax_kind_fits(const struct fuse_srv *srv, unsigned kind);
 bool fuse_dax_name_fits(const struct fuse_dax_config *cfg, const char *name);
 
@@ -292,9 +296,6 @@ void fuse_op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *unused, int to
 void fuse_op_readlink(fuse_req_t req, fuse_ino_t ino);
 void fuse_op_statfs(fuse_req_t req, fuse_ino_t ino);
 void fuse_op_access(fuse_req_t req, fuse_ino_t ino, int mask);
-void fuse_op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
-void fuse_op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
-void fuse_op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
 
 /* fuse-ops-file.c: called by libfuse. */
 void fuse_op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
@@ -314,3 +315,9 @@ void fuse_op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
 void fuse_op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
 void fuse_op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
                     const char *newname, unsigned flags);
+
+/* fuse-xattr.c */
+void fuse_do_setxattr(struct fuse_rq *rq);
+void fuse_op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
+void fuse_op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
+void fuse_op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
