@@ -68,10 +68,14 @@ END
     return "$code"
 }
 
-# served NAME: its daemon must end by itself now that its front-end has gone, with code 0, and have said nothing bad
+# ended NAME: its daemon must end by itself now that its front-end has gone, with code 0, and have said nothing bad
 # (but for a machine that does not let it have as many descriptors as it would like).
-served() {
+ended() {
     check "$1: the daemon ends with code 0" daemon_wait "$1"
     equal "$1: and has not complained" "" "$(grep -E ' (WARN|ERROR) ' "$T/$1.log" | grep -v 'hard limit of open descriptors')"
+}
+# served NAME: and has taken its client for Linux.
+served() {
+    ended "$1"
     check "$1: and knows the client for Linux" linux_known "$1"
 }

@@ -5,7 +5,8 @@
 #include <stdbool.h>
 
 /* Is something mounted at @dir or below it, as this process sees it? Also true when nobody can
- * tell. Bind mounts of the same file system count, which neither FTW_MOUNT nor st_dev shows. */
+ * tell, false where there is no @dir. Bind mounts of the same file system count, which neither
+ * FTW_MOUNT nor st_dev shows. */
 bool mounts_below(const char *dir);
 
 /* Remove @dir and all that is in it, following no symbolic link. Where something is mounted in
