@@ -67,7 +67,7 @@ copied() {
 
 image() {
     mkdir at
-    check "$name: an image with ext4" sh -c 'truncate -s 48M file && mkfs.ext4 -q -F file'
+    check "$name: an image with ext4" sh -c "truncate -s $(($(du -sm "$from" | cut -f 1) * 2 + 48))M file && mkfs.ext4 -q -F file"
     mount -o loop file at 2>/dev/null || { echo "# $name: no loop device"; return; }
     check "$name: files in it" sh -c "cp -r '$from' at/files && diff -r --no-dereference '$from' at/files"
     umount at
