@@ -278,7 +278,7 @@ static inline struct tree *fs_file_tree(const struct fs_file *file)
 /* Enter what the tree has opened (taken over, on failure too; already counted by fs_fds_take())
  * into the table. @flags: the guest's of open(2). *fh: 0, or a handle that was reserved. Takes a
  * reference on @inode. 0 or -errno. */
-int fs_file_add(struct fs *fs, struct fs_inode *inode, const struct tree_file *f, int flags,
+int fs_file_add(struct fs *fs, struct fs_inode *inode, const struct tree_file *opened, int flags,
                 uint64_t *fh);
 
 /* One more reference. */
