@@ -12,10 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/fuzz/target.h"
 #include "virtiofsd/fs/fs-acl.h"
 #include "virtiofsd/fs/fs-priv.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { HEADER = 3, IDS = 16 };
 

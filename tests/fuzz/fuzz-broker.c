@@ -13,8 +13,7 @@
 #include <unistd.h>
 
 #include "sandbox/sb-handles.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/target.h"
 
 enum { KINDS = 4 };
 

@@ -12,8 +12,7 @@
 #include <unistd.h>
 
 #include "dax/dax-window.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/target.h"
 
 enum { PAGE = 4096, PAGES = 512, WINDOW = PAGE * PAGES, FILES = 3, FILE_MAX = 24 * PAGE, STEP = 6 };
 

@@ -4,11 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/fuzz/target.h"
 #include "virtiofsd/base/log.h"
 #include "virtiofsd/fuse/fuse-priv.h"
-
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct fuse_rq *rq;
 static struct fuse_srv srv = {.flags = FUSE_CREATE_SUPP_GROUP};

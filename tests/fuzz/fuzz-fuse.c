@@ -13,20 +13,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/fuzz/core.h"
 #include "tests/fuzz/fuse-tree.h"
 #include "tests/fuzz/fuse-window.h"
 #include "tests/fuzz/records.h"
-#include "tests/lib/jail.h"
-#include "virtiofsd/base/log.h"
+#include "tests/fuzz/target.h"
 #include "virtiofsd/fs/fs-idmap.h"
 #include "virtiofsd/fs/fs-xattrmap.h"
 #include "virtiofsd/fuse/fuse-priv.h"
-
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned seed);
-size_t LLVMFuzzerCustomCrossOver(const uint8_t *a, size_t a_size, const uint8_t *b, size_t b_size,
-                                 uint8_t *out, size_t max, unsigned seed);
 
 enum {
     LIVE = 16,
@@ -172,14 +166,9 @@ static bool make_server(struct server *s, const struct setup *setup)
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-    char cwd[4096], dir[32];
+    char dir[32];
 
-    if (!getcwd(cwd, sizeof(cwd)) || !jail_enter(dir, sizeof(dir), cwd)) {
-        perror("private mount namespace");
-        exit(77);
-    }
-    log_init(LOG_LVL_OFF, false);
-    fs_thread_start();
+    fuzz_jail(dir, sizeof(dir));
     for (unsigned i = 0; i < G_N_ELEMENTS(setups); i++) {
         snprintf(servers[i].share, sizeof(servers[i].share), "%s/%u", dir, i);
         if (!make_server(&servers[i], &setups[i]))

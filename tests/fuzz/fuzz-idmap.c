@@ -6,9 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/fuzz/target.h"
 #include "virtiofsd/fs/fs-idmap.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { MAX_RULES = 64 };
 

@@ -6,10 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tests/fuzz/target.h"
 #include "virtiofsd/options.h"
-
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { MAX_ARGS = 64 };
 
@@ -46,7 +44,7 @@ static void check(const struct options *o)
         (o->vu.max_queue_size & (o->vu.max_queue_size - 1)))
         abort();
     if (o->fs.cache > FS_CACHE_ALWAYS || o->fs.handles > FS_HANDLES_FENCED ||
-        o->sandbox.mode > SB_NONE || o->sandbox.seccomp > SB_ACTION_NONE)
+        o->sandbox.mode > SB_NONE || o->sandbox.seccomp > SB_ACTION_TRAP)
         abort();
     if (!(o->fuse.timeout >= 0) || !(o->fuse.negative_timeout >= 0) || !o->notes)
         abort();

@@ -20,18 +20,12 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "tests/fuzz/core.h"
 #include "tests/fuzz/fuse-tree.h"
 #include "tests/fuzz/records.h"
-#include "tests/lib/jail.h"
+#include "tests/fuzz/target.h"
 #include "virtiofsd/9p/p9-priv.h"
 #include "virtiofsd/9p/p9-sock.h"
-#include "virtiofsd/base/log.h"
-
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned seed);
-size_t LLVMFuzzerCustomCrossOver(const uint8_t *a, size_t a_size, const uint8_t *b, size_t b_size,
-                                 uint8_t *out, size_t max, unsigned seed);
 
 enum {
     RECORD = 4,
@@ -129,31 +123,12 @@ static void *run_host(void *unused)
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-    char cwd[4096], dir[32];
-    GError *err = NULL;
+    char dir[32];
 
-    if (!getcwd(cwd, sizeof(cwd)) || !jail_enter(dir, sizeof(dir), cwd)) {
-        perror("private mount namespace");
-        exit(77);
-    }
-    log_init(LOG_LVL_OFF, false);
-    fs_thread_start();
+    fuzz_jail(dir, sizeof(dir));
     snprintf(share, sizeof(share), "%s/share", dir);
-    if (mkdir(share, 0755) != 0)
-        exit(77);
-    fuse_tree_reset(share, 0);
+    fs = fuzz_core(share);
     share_fd = open(share, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    struct fs_config fc = {.handles = FS_HANDLES_NEVER,
-                           .cache = FS_CACHE_AUTO,
-                           .xattr = true,
-                           .max_fds = 256,
-                           .max_lock_waiters = 4,
-                           .max_lock_ranges = 1000};
-    fc.root_fd = open(share, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    fc.proc_self_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    fs = fs_new(&fc, &err);
-    if (!fs)
-        exit(77);
     struct p9_config cfg = {.fs = fs,
                             .max_msize = MSIZE,
                             .max_fids = 32,

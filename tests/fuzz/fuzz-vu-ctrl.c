@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "tests/fuzz/records.h"
+#include "tests/fuzz/target.h"
 #include "vhost-user/vu-backend.h"
 #include "vhost-user/vu-dev.h"
 #include "vhost-user/vu-msg.h"
@@ -29,12 +30,6 @@
 #include "virtiofsd/base/aside.h"
 #include "virtiofsd/base/auto.h"
 #include "virtiofsd/base/log.h"
-
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned seed);
-size_t LLVMFuzzerCustomCrossOver(const uint8_t *a, size_t a_size, const uint8_t *b, size_t b_size,
-                                 uint8_t *out, size_t max, unsigned seed);
 
 enum { RECORD = 4, MAX_RECORDS = 48, MEMORY = 0x10000, HOLD = 64, HELD_LEN = 13, WAIT_S = 20 };
 

@@ -8,10 +8,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "tests/fuzz/target.h"
 #include "vhost-user/vu-ring.h"
-
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { ADD, REMOVE, FIND, LOCATE, ACTIONS, RECORD = 34, FILE_SIZE = 0x8000, MAX_RECORDS = 64 };
 

@@ -9,10 +9,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "tests/fuzz/target.h"
 #include "vhost-user/vu-ring.h"
-
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { NUM = 16, REGION = 0x4000, REGIONS = 3, AVAIL = NUM * 16, USED = REGION - 0x100 };
 

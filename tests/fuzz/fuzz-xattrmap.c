@@ -6,9 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/fuzz/target.h"
 #include "virtiofsd/fs/fs-xattrmap.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* Both directions: what comes out is a name, and lies where it should. */
 static void check(const struct fs_xattrmap *map, const char *name)
