@@ -248,8 +248,9 @@ while :; do
 done
 JOB
 }
-# guest_up [SECONDS]: it has booted (again).
-guest_up() { await_host "the guest" "${1:-90}" test -e "$CTL/up" && rm -f "$CTL/up" "$CTL/mute"; }
+# guest_up [SECONDS]: it has booted (again). The file is the guest's to remove: until its shell listens it may not have done
+# with making it, and a shell that cannot is at its end.
+guest_up() { rm -f "$CTL/mute"; await_host "the guest" "${1:-120}" test -e "$CTL/up" && g rm /ctl/up; }
 # g COMMAND…, or g <<script: in the guest; what it says and its code.
 g() {
     local n
