@@ -32,7 +32,7 @@ struct daemon_9p {
     gid_t group;
     uint32_t squash_uid, squash_gid; /* of peers by network; UINT32_MAX: believe them */
 
-    struct fs *fs;         /* a view */
+    struct fs *fs;         /* a client of its own */
     struct p9_srv *srv;    /* for guests, and peers of this host */
     struct p9_srv *remote; /* for peers by network */
     struct p9_conn *conn;  /* the device's */
@@ -208,7 +208,7 @@ bool daemon_9p_make(struct daemon_9p *x, struct fs *fs, void (*start)(void *user
     x->thread_start = start;
     x->session = session;
     x->user = user;
-    x->fs = fs_view(fs);
+    x->fs = fs_client_new(fs);
     if (!x->fs) {
         g_set_error(err, G_FILE_ERROR, G_FILE_ERROR_NOMEM,
                     "no address space for 9P: raise the limit (ulimit -v)");

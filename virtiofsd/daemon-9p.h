@@ -21,7 +21,7 @@ uint64_t daemon_9p_fds(const struct options *o);
 struct daemon_9p *daemon_9p_open(const struct options *o, int *listen_fd, int *conn_fd,
                                  GPtrArray *files, GError **err);
 
-/* The servers over a view of @fs, inside the sandbox. @thread_start gets @user first of all in
+/* The servers over a client of @fs, inside the sandbox. @thread_start gets @user first of all in
  * every thread that works on requests, and @session as struct vu_dev_ops has it. Returns false with
  * @err. */
 bool daemon_9p_make(struct daemon_9p *x, struct fs *fs, void (*thread_start)(void *user),

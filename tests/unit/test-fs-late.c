@@ -289,7 +289,7 @@ static void test_cancel(void **state)
     struct late l[4];
 
     tree_start(&t);
-    struct fs *view = fs_view(t.fs);
+    struct fs *other = fs_client_new(t.fs);
     struct open f = open_file(&t, "held");
     for (unsigned i = 0; i < 4; i++)
         begin(&t, &f, &l[i], 0, i + 1);
@@ -298,7 +298,7 @@ static void test_cancel(void **state)
     fs_wait_interrupt(t.fs, 2);
     assert_int_equal(late_end(&l[1]), -EINTR);
     fs_wait_interrupt(t.fs, 99);
-    fs_waits_cancel(view); /* another's are left alone */
+    fs_waits_cancel(other); /* another's are left alone */
     assert_int_equal(l[0].done + l[3].done, 0);
     fs_waits_cancel(t.fs);
     assert_int_equal(l[0].done + l[3].done, 2);
@@ -306,7 +306,7 @@ static void test_cancel(void **state)
     assert_int_equal(late_end(&l[3]), -EINTR);
     assert_int_equal(tree_waits_count(tree_mem_waits()), 0);
     let_it_go(&t, &f);
-    fs_free(view);
+    fs_free(other);
     tree_stop(&t);
 }
 

@@ -193,12 +193,12 @@ static void test_ranges_bound(void **state)
     assert_int_equal(setlk(&t, i, 2, F_RDLCK, 7, 7), -ENOLCK);
     assert_int_equal(setlk(&t, i, 3, F_WRLCK, 0, 0), -ENOLCK);
     assert_int_equal(setlk(&t, i, 1, F_UNLCK, 2, 3), -ENOLCK);
-    struct fs *view = fs_view(t.fs);
+    struct fs *other = fs_client_new(t.fs);
     struct fs_lock lk = lock_of(F_RDLCK, 1000, 1000);
-    assert_int_equal(fs_setlk(view, i, &(struct fs_locker){.owner = 1}, &lk), -ENOLCK);
+    assert_int_equal(fs_setlk(other, i, &(struct fs_locker){.owner = 1}, &lk), -ENOLCK);
     assert_ok(setlk(&t, i, 1, F_UNLCK, 100, 109));
-    assert_ok(fs_setlk(view, i, &(struct fs_locker){.owner = 1}, &lk));
-    fs_free(view); /* its range goes with it */
+    assert_ok(fs_setlk(other, i, &(struct fs_locker){.owner = 1}, &lk));
+    fs_free(other); /* its range goes with it */
     assert_ok(setlk(&t, i, 1, F_UNLCK, 70, 79));
     assert_ok(setlk(&t, i, 1, F_RDLCK, 2, 3)); /* 10, the other owner's with it */
     assert_int_equal(setlk(&t, i, 1, F_WRLCK, 300, 300), -ENOLCK);
@@ -261,12 +261,12 @@ static void test_holder(void **state)
     assert_ok(fs_getlk(t.fs, i, 77, &lk));
     assert_int_equal(lk.pid, 78);
     assert_int_equal(lk.start, 15);
-    struct fs *view = fs_view(t.fs);
+    struct fs *other = fs_client_new(t.fs);
     lk = lock_of(F_WRLCK, 0, 14);
-    assert_ok(fs_getlk(view, i, 1, &lk));
+    assert_ok(fs_getlk(other, i, 1, &lk));
     assert_int_equal(lk.type, F_RDLCK);
     assert_int_equal(lk.pid, 0);
-    fs_free(view);
+    fs_free(other);
     struct flock fl = {.l_type = F_WRLCK, .l_start = 100, .l_len = 1};
     int fd = open(tree_path(&t, "f"), O_RDWR | O_CLOEXEC);
     assert_ok(fcntl(fd, F_SETLK, &fl));

@@ -126,14 +126,14 @@ static int find(const struct tree_node *dir, const char *name)
     return -ENOENT;
 }
 
-static int lookup(struct tree *t, struct tree_node *dir, const char *name, bool fresh,
+static int lookup(struct tree *t, struct tree_node *dir, const char *name, bool likely_new,
                   struct tree_found *out)
 {
     int i = find(dir, name);
 
     if (i < 0)
         return i;
-    found((unsigned)i, fresh, out);
+    found((unsigned)i, likely_new, out);
     return 0;
 }
 

@@ -22,8 +22,8 @@ struct reading {
  * gone, leave it out. */
 static int look_up(struct reading *r, const struct tree_dirent *e, struct fs_entry *out)
 {
-    bool isnew, fresh = !fs_inode_known(r->fs, r->inode, e->ino);
-    int rc = fs_lookup_name(r->fs, r->inode, e->name, fresh, out, &isnew);
+    bool isnew, likely_new = !fs_inode_known(r->fs, r->inode, e->ino);
+    int rc = fs_lookup_name(r->fs, r->inode, e->name, likely_new, out, &isnew);
     return rc < 0 && rc != -ENOENT ? 1 : rc;
 }
 

@@ -26,7 +26,7 @@ struct fs_idle {
     pthread_cond_t wake;
     pthread_t thread;
     bool running, stop;
-    struct fs *owner; /* not a view: it lives as long as the tree */
+    struct fs *owner; /* the first client: it lives as long as the tree */
     unsigned count;
     uint64_t ids[QUEUE_MAX];
 

@@ -12,7 +12,7 @@
 #define INODES_MAX (1u << 26)
 
 /* What must be freed or closed after table_lock was dropped. */
-struct grave {
+struct deferred_release {
     struct tree *tree;
     int fd;
     void *own;
@@ -20,7 +20,7 @@ struct grave {
 };
 
 /* @later: NULL, or where the inode's descriptor goes in place of being closed. */
-static void grave_close(struct fs *fs, struct grave *g, GArray *later)
+static void deferred_release_run(struct fs *fs, struct deferred_release *g, GArray *later)
 {
     if (!g->tree)
         return;
@@ -88,7 +88,7 @@ static struct tree_mnt *mnt_add_locked(struct fs *fs, struct tree *tree, const s
     return m;
 }
 
-static void mnt_drop_locked(struct fs *fs, struct tree_mnt *m, struct grave *g)
+static void mnt_drop_locked(struct fs *fs, struct tree_mnt *m, struct deferred_release *g)
 {
     if (--m->nodes > 0)
         return;
@@ -145,7 +145,7 @@ struct fs_inode *fs_inode_ref(struct fs_inode *inode)
     return inode;
 }
 
-static void remove_locked(struct fs *fs, struct fs_inode *inode, struct grave *g)
+static void remove_locked(struct fs *fs, struct fs_inode *inode, struct deferred_release *g)
 {
     fs_inode_unhash_locked(fs, inode);
     g->fd = fs_state_fd(atomic_load(&inode->node.state));
@@ -158,7 +158,7 @@ static void remove_locked(struct fs *fs, struct fs_inode *inode, struct grave *g
     fs_table_give(&fs->shared->inodes, inode->node.slot);
 }
 
-static void put_locked(struct fs *fs, struct fs_inode *inode, struct grave *g)
+static void put_locked(struct fs *fs, struct fs_inode *inode, struct deferred_release *g)
 {
     uint64_t s = atomic_fetch_sub_explicit(&inode->node.state, INODE_REF, memory_order_acq_rel);
     if (fs_state_refs(s) == 1)
@@ -174,11 +174,11 @@ void fs_inode_put_later(struct fs *fs, struct fs_inode *inode, GArray *later)
             return;
     }
     /* Only under the lock may a count reach 0, so the table never shows a dead inode. */
-    struct grave g = {.fd = TREE_NO_FD};
+    struct deferred_release g = {.fd = TREE_NO_FD};
     pthread_mutex_lock(&fs->shared->table_lock);
     put_locked(fs, inode, &g);
     pthread_mutex_unlock(&fs->shared->table_lock);
-    grave_close(fs, &g, later);
+    deferred_release_run(fs, &g, later);
 }
 
 void fs_inode_put(struct fs *fs, struct fs_inode *inode)
@@ -252,9 +252,9 @@ static struct fs_inode *fill_locked(struct fs *fs, const struct fs_inode *near, 
     i->node.slot = slot;
     i->node.type = (uint8_t)((found->stx.stx_mode & S_IFMT) >> 12);
     atomic_store(&i->nlookup, 0);
-    atomic_store(&i->seen, fs_digest(&found->stx));
+    atomic_store(&i->version, fs_digest(&found->stx));
     atomic_store(&i->node.flags, INODE_HASHED);
-    atomic_store(&i->node.fresh, 0);
+    atomic_store(&i->node.lookup_hint, 0);
     atomic_store(&i->node.map, 0);
     fs->shared->n_inodes++;
     fs_hash_add(fs, i);
@@ -474,7 +474,7 @@ void fs_inodes_reset(struct fs *fs)
         if (atomic_load(&i->nlookup) > 0 && lookups_end(fs, i))
             fs_inode_put(fs, i);
     }
-    if (atomic_load(&fs->shared->views) > 0)
+    if (atomic_load(&fs->shared->clients) > 0)
         return; /* they hold inodes, too */
     AUTO_LOCK(&fs->shared->table_lock);
     fs->shared->hand = FS_ROOT_ID + 1;

@@ -129,7 +129,7 @@ static void owner_free(struct fs_owner *o)
         fs_clerk_stir(l);
     fs_inode_put(o->fs, o->inode);
     g_array_unref(o->ranges);
-    pthread_mutex_destroy(&o->turn);
+    pthread_mutex_destroy(&o->set_lock);
     g_free(o);
 }
 
@@ -179,7 +179,7 @@ static struct fs_owner *owner_make(struct fs *fs, struct fs_inode *inode, uint64
     *o = (struct fs_owner){.fs = fs, .inode = fs_inode_ref(inode), .id = id, .fd = fd};
     o->writable = type == F_WRLCK;
     o->ranges = fs_ranges_new();
-    pthread_mutex_init(&o->turn, NULL);
+    pthread_mutex_init(&o->set_lock, NULL);
     atomic_fetch_add(&l->n_owners, 1);
     return o;
 }
@@ -264,7 +264,7 @@ int fs_owner_block(struct fs_owner *o, const struct fs_lock *lk)
     return set_on(o->fd, F_OFD_SETLKW, lk);
 }
 
-/* The turn is held: nobody else changes the ranges. */
+/* set_lock is held: nobody else changes the ranges. */
 static int take_all_again(const struct fs_owner *o, int fd)
 {
     int rc = o->ranges->len > MOVED_MAX ? -ENOLCK : 0;
@@ -290,7 +290,7 @@ static int make_writable(struct fs_owner *o)
     if (dup3(fd, o->fd, O_CLOEXEC) < 0)
         return -errno;
     o->writable = true;
-    o->turns++; /* who waits with the old description must look again */
+    o->changes++; /* who waits with the old description must look again */
     return 0;
 }
 
@@ -326,12 +326,12 @@ static void settle(struct fs_owner *o, const struct fs_lock *lk, unsigned more, 
 
 int fs_owner_ready(struct fs_owner *o, short type)
 {
-    AUTO_LOCK(&o->turn);
+    AUTO_LOCK(&o->set_lock);
     return type == F_WRLCK && !o->writable ? make_writable(o) : 0;
 }
 
-/* The turn is held. */
-static int set_in_turn(struct fs_owner *o, const struct fs_lock *lk)
+/* set_lock is held. */
+static int set_locked(struct fs_owner *o, const struct fs_lock *lk)
 {
     unsigned more = 0;
     int rc = lk->type == F_WRLCK && !o->writable ? make_writable(o) : 0;
@@ -344,33 +344,33 @@ static int set_in_turn(struct fs_owner *o, const struct fs_lock *lk)
         return rc;
     rc = set_on(o->fd, F_OFD_SETLK, lk);
     settle(o, lk, more, rc == 0);
-    o->turns++;
+    o->changes++;
     return rc;
 }
 
 int fs_owner_set(struct fs_owner *o, const struct fs_lock *lk)
 {
-    pthread_mutex_lock(&o->turn);
-    int rc = set_in_turn(o, lk);
-    pthread_mutex_unlock(&o->turn);
+    pthread_mutex_lock(&o->set_lock);
+    int rc = set_locked(o, lk);
+    pthread_mutex_unlock(&o->set_lock);
     if (rc == 0 && lk->type != F_WRLCK)
         fs_clerk_stir(fs_locks_of(o->fs));
     return rc;
 }
 
-unsigned fs_owner_turns(struct fs_owner *o)
+unsigned fs_owner_changes(struct fs_owner *o)
 {
-    AUTO_LOCK(&o->turn);
-    return o->turns;
+    AUTO_LOCK(&o->set_lock);
+    return o->changes;
 }
 
-int fs_owner_note(struct fs_owner *o, const struct fs_lock *lk, unsigned turns)
+int fs_owner_note(struct fs_owner *o, const struct fs_lock *lk, unsigned changes)
 {
-    AUTO_LOCK(&o->turn);
-    if (o->turns != turns)
-        return set_in_turn(o, lk);
+    AUTO_LOCK(&o->set_lock);
+    if (o->changes != changes)
+        return set_locked(o, lk);
     settle(o, lk, 0, true);
-    o->turns++;
+    o->changes++;
     return 0;
 }
 

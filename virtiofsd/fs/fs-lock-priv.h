@@ -7,8 +7,9 @@
  * do between processes. Beside each description stands what it has locked, as a copy: to count it,
  * to say who is in the way, and to see that two owners wait for each other.
  *
- * Locks: an owner's turn -> fs_locks.lock. The turn is held across the system call, so that copies
- * change in the order in which the kernel's locks did; it stalls nobody but the same owner. */
+ * Locks: an owner's set_lock -> fs_locks.lock. set_lock is held across the system call, so that
+ * copies change in the order in which the kernel's locks did; it stalls nobody but the same owner.
+ */
 #pragma once
 
 #include "virtiofsd/fs/fs-lock-range.h"
@@ -22,10 +23,10 @@ struct fs_owner {
     struct fs *fs;          /* its client */
     struct fs_inode *inode; /* with a reference */
     uint64_t id;
-    pthread_mutex_t turn;
-    int fd;         /* the number never changes */
-    bool writable;  /* the descriptor; turn */
-    unsigned turns; /* how often its locks may have changed; turn */
+    pthread_mutex_t set_lock;
+    int fd;           /* the number never changes */
+    bool writable;    /* the descriptor; set_lock */
+    unsigned changes; /* how often its locks may have changed; set_lock */
     /* From here on: fs_locks.lock. */
     GArray *ranges;       /* the kernel's locks of fd */
     uint32_t pid;         /* who took the last one, as the client names it; 0: unknown */
@@ -78,10 +79,10 @@ int fs_owner_set(struct fs_owner *o, const struct fs_lock *lk);
  * that type opens anything, which threads that wait may not. 0 or -errno. */
 int fs_owner_ready(struct fs_owner *o, short type);
 /* Wait in the kernel, which gives the lock; a signal ends it (-EINTR). Then it must be noted, with
- * the number of turns there had been before: 0, or -errno when it was lost meanwhile. */
+ * the number of changes there had been before: 0, or -errno when it was lost meanwhile. */
 int fs_owner_block(struct fs_owner *o, const struct fs_lock *lk);
-unsigned fs_owner_turns(struct fs_owner *o);
-int fs_owner_note(struct fs_owner *o, const struct fs_lock *lk, unsigned turns);
+unsigned fs_owner_changes(struct fs_owner *o);
+int fs_owner_note(struct fs_owner *o, const struct fs_lock *lk, unsigned changes);
 /* Add to @out those owners of this process whose locks on @inode conflict with @lk of @self (NULL:
  * of nobody). Looks at *budget owners at most, and takes them off. fs_locks.lock is held. */
 void fs_owners_in_the_way(struct fs_locks *l, const struct fs_inode *inode,

@@ -38,10 +38,10 @@ struct fs_waiter {
     int64_t deadline; /* monotonic, ns */
     fs_lock_done_fn *done;
     void *user;
-    atomic_int verdict; /* 0, or the -errno that it is to end with */
-    enum place place;   /* fs_locks.lock, as the rest */
-    pthread_t thread;   /* IN_KERNEL */
-    unsigned seen;      /* by which search for a deadlock */
+    atomic_int status; /* 0, or the -errno that it is to end with */
+    enum place place;  /* fs_locks.lock, as the rest */
+    pthread_t thread;  /* IN_KERNEL */
+    unsigned search;   /* the last search for a deadlock */
 };
 
 int64_t fs_now_ns(void)
@@ -84,18 +84,18 @@ static int block_once(struct fs_waiter *w)
 {
     if (w->file)
         return fs_flock_call(w->file, w->op);
-    unsigned turns = fs_owner_turns(w->owner);
+    unsigned changes = fs_owner_changes(w->owner);
     int rc = fs_owner_block(w->owner, &w->lk);
-    return rc < 0 ? rc : fs_owner_note(w->owner, &w->lk, turns);
+    return rc < 0 ? rc : fs_owner_note(w->owner, &w->lk, changes);
 }
 
 static int wait_in_kernel(struct fs_waiter *w)
 {
-    int rc = -EINTR, verdict;
+    int rc = -EINTR, status;
 
-    while ((rc == -EINTR || rc == -EAGAIN) && (verdict = atomic_load(&w->verdict)) == 0)
+    while ((rc == -EINTR || rc == -EAGAIN) && (status = atomic_load(&w->status)) == 0)
         rc = block_once(w);
-    return rc == -EINTR || rc == -EAGAIN ? verdict : rc;
+    return rc == -EINTR || rc == -EAGAIN ? status : rc;
 }
 
 static void drop_refs(struct fs *fs, struct fs_owner *owner, struct fs_file *file)
@@ -132,7 +132,7 @@ static struct fs_waiter *next_in_line_locked(struct fs_locks *l)
 
     TAILQ_FOREACH(w, &l->waiters, link)
     {
-        if (w->place != IN_LINE || atomic_load(&w->verdict) != 0)
+        if (w->place != IN_LINE || atomic_load(&w->status) != 0)
             continue;
         w->place = IN_KERNEL;
         w->thread = pthread_self();
@@ -211,11 +211,11 @@ static bool deadlock_locked(struct fs_locks *l, struct fs_waiter *w)
                 return true;
             TAILQ_FOREACH(v, &l->waiters, link)
             {
-                if (budget == 0 || v->seen == l->search || !is_of(v, holders->pdata[k])) {
+                if (budget == 0 || v->search == l->search || !is_of(v, holders->pdata[k])) {
                     budget -= budget > 0;
                     continue;
                 }
-                v->seen = l->search;
+                v->search = l->search;
                 g_ptr_array_add(next, v);
             }
         }
@@ -239,7 +239,7 @@ static int try_in_line_locked(struct fs_locks *l, struct fs_waiter *w)
 /* Let a thread's wait end if it is over. Returns when it wants to be looked at again. */
 static int64_t look_in_kernel(struct fs_waiter *w, int64_t now)
 {
-    if (atomic_load(&w->verdict) == 0)
+    if (atomic_load(&w->status) == 0)
         return w->deadline;
     pthread_kill(w->thread, WAKE_SIGNAL);
     return now + WAKE_AGAIN_NS;
@@ -253,16 +253,16 @@ int64_t fs_waits_round_locked(struct fs_locks *l, bool try_all, int64_t now)
     while (w) {
         int rc = -EAGAIN, none = 0;
         if (w->deadline <= now)
-            atomic_compare_exchange_strong(&w->verdict, &none, -ENOLCK);
+            atomic_compare_exchange_strong(&w->status, &none, -ENOLCK);
         if (w->place == IN_KERNEL) {
             next = MIN(next, look_in_kernel(w, now));
             w = TAILQ_NEXT(w, link);
             continue;
         }
-        if (try_all && atomic_load(&w->verdict) == 0)
+        if (try_all && atomic_load(&w->status) == 0)
             rc = try_in_line_locked(l, w);
-        if (rc == -EAGAIN && atomic_load(&w->verdict) != 0)
-            rc = atomic_load(&w->verdict);
+        if (rc == -EAGAIN && atomic_load(&w->status) != 0)
+            rc = atomic_load(&w->status);
         if (rc == -EAGAIN) {
             next = MIN(next, w->deadline);
             w = TAILQ_NEXT(w, link);
@@ -371,7 +371,7 @@ static bool wake_cancelled_locked(struct fs_locks *l, const struct fs *fs)
 
     TAILQ_FOREACH(w, &l->waiters, link)
     {
-        if (w->fs != fs || atomic_load(&w->verdict) == 0)
+        if (w->fs != fs || atomic_load(&w->status) == 0)
             continue;
         if (w->place == IN_KERNEL)
             pthread_kill(w->thread, WAKE_SIGNAL);
@@ -391,7 +391,7 @@ static void cancel(struct fs *fs, const void *user)
     TAILQ_FOREACH(w, &l->waiters, link)
     {
         if (w->fs == fs && (!user || w->user == user))
-            atomic_store(&w->verdict, -EINTR);
+            atomic_store(&w->status, -EINTR);
     }
     while (wake_cancelled_locked(l, fs))
         fs_wait_until_locked(l, &l->ended, fs_now_ns() + WAKE_AGAIN_NS);
@@ -416,7 +416,7 @@ void fs_lock_interrupt(struct fs *fs, uint64_t id)
     TAILQ_FOREACH(w, &l->waiters, link)
     {
         if (w->fs == fs && w->id == id)
-            atomic_store(&w->verdict, -EINTR);
+            atomic_store(&w->status, -EINTR);
     }
     pthread_cond_signal(&l->work);
 }

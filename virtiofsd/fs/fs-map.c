@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Files that somebody else maps for the guest (the DAX window).
+ * Files that are mapped into guest memory (the DAX window).
  *
  * A mapping needs a descriptor of the file itself, and with most front-ends one that may write. So
  * it is found out once for each inode whether it can be opened so, without doing it: an open and a
@@ -26,7 +26,7 @@ static bool may_write(struct fs_inode *inode, const struct fs_attr *attr)
 {
     struct tree *t = fs_tree(inode);
     return t->ops->may_map_write &&
-           t->ops->may_map_write(t, &inode->node, attr->st.st_mode, attr->fixed);
+           t->ops->may_map_write(t, &inode->node, attr->st.st_mode, attr->immutable);
 }
 
 unsigned fs_map_kind(struct fs *fs, struct fs_inode *inode, const struct fs_attr *attr)

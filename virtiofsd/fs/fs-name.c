@@ -9,7 +9,7 @@
 #include <linux/fs.h>
 #include <stdio.h>
 
-#define FRESH_MAX 3 /* how many known inodes turn a directory back to statx-first */
+#define HINT_MAX 3 /* how many known inodes turn a directory back to statx-first */
 
 int fs_name_check(const char *name)
 {
@@ -41,12 +41,12 @@ static int enter(struct fs *fs, struct fs_inode *parent, const char *name, struc
     return rc;
 }
 
-int fs_lookup_name(struct fs *fs, struct fs_inode *parent, const char *name, bool fresh,
+int fs_lookup_name(struct fs *fs, struct fs_inode *parent, const char *name, bool likely_new,
                    struct fs_entry *out, bool *isnew)
 {
     struct tree *t = fs_tree(parent);
     struct tree_found found;
-    int rc = t->ops->lookup(t, &parent->node, name, fresh, &found);
+    int rc = t->ops->lookup(t, &parent->node, name, likely_new, &found);
     if (rc < 0)
         return rc;
     out->inode = found.complete ? NULL : fs_inode_find(fs, parent, &found);
@@ -60,12 +60,12 @@ int fs_lookup_name(struct fs *fs, struct fs_inode *parent, const char *name, boo
     return rc;
 }
 
-/* A new child makes the directory "fresh" for the next FRESH_MAX known ones. */
-static void note_fresh(struct fs_inode *parent, uint8_t fresh, bool isnew)
+/* A new child sets the hint of its directory for the next HINT_MAX known ones. */
+static void note_hint(struct fs_inode *parent, uint8_t hint, bool isnew)
 {
-    uint8_t want = isnew ? FRESH_MAX : (fresh > 0 ? (uint8_t)(fresh - 1) : 0);
-    if (want != fresh)
-        atomic_store_explicit(&parent->node.fresh, want, memory_order_relaxed);
+    uint8_t want = isnew ? HINT_MAX : (hint > 0 ? (uint8_t)(hint - 1) : 0);
+    if (want != hint)
+        atomic_store_explicit(&parent->node.lookup_hint, want, memory_order_relaxed);
 }
 
 /* The directory above @inode, which is not the root; -ESTALE when it is not of the share (any
@@ -105,11 +105,11 @@ int fs_lookup(struct fs *fs, struct fs_inode *parent, const char *name, struct f
     if (rc < 0)
         return rc;
 
-    uint8_t fresh = atomic_load_explicit(&parent->node.fresh, memory_order_relaxed);
+    uint8_t hint = atomic_load_explicit(&parent->node.lookup_hint, memory_order_relaxed);
     bool isnew;
-    rc = fs_lookup_name(fs, parent, name, fresh > 0, out, &isnew);
+    rc = fs_lookup_name(fs, parent, name, hint > 0, out, &isnew);
     if (rc == 0)
-        note_fresh(parent, fresh, isnew);
+        note_hint(parent, hint, isnew);
     return rc;
 }
 

@@ -91,13 +91,13 @@ static bool keep_cache(struct fs *fs, struct fs_inode *inode, const struct tree_
         return false;
     /* At the first open the guest has nothing cached, and what was seen when it looked the file up
      * is no newer than what it is going to read: no need to look again. */
-    uint64_t then = atomic_load_explicit(&inode->seen, memory_order_relaxed);
+    uint64_t then = atomic_load_explicit(&inode->version, memory_order_relaxed);
     if (!(atomic_fetch_or_explicit(&inode->node.flags, INODE_OPENED, memory_order_relaxed) &
           INODE_OPENED) &&
         then != 0)
         return false;
     uint64_t now = digest_of_file(inode, f);
-    then = atomic_exchange_explicit(&inode->seen, now, memory_order_relaxed);
+    then = atomic_exchange_explicit(&inode->version, now, memory_order_relaxed);
     return now != 0 && then == now;
 }
 

@@ -34,7 +34,7 @@ enum {
 struct fs_inode {
     struct tree_node node;    /* first */
     _Atomic uint64_t nlookup; /* guest-controlled; 0 <-> 1 only under table_lock */
-    _Atomic uint64_t seen;    /* fs_digest() at the last open, or when it was found; 0 = unsure */
+    _Atomic uint64_t version; /* fs_digest() at the last open, or when it was found; 0 = unsure */
     _Atomic uint32_t gen;
     uint32_t next; /* hash chain, or free list; table_lock */
 };
@@ -83,10 +83,10 @@ struct fs_locks {
     void *user;
 };
 
-/* What all views of a tree share: the inodes, and the descriptors that they and all open files
+/* What all clients of a tree share: the inodes, and the descriptors that they and all open files
  * cost. */
 struct fs_shared {
-    atomic_uint views; /* besides the first */
+    atomic_uint clients; /* besides the first */
     _Atomic uint64_t inode_fds;
     _Atomic uint64_t other_fds; /* open files and lock descriptors */
     struct fs_locks locks;
@@ -126,7 +126,7 @@ struct fs {
     uint64_t inode_fds_hard;
     uint64_t other_fds_hard;
     struct fs_shared *shared;
-    bool view; /* made by fs_view(): what is shared is another's */
+    bool shares; /* made by fs_client_new(): what is shared is another's */
     struct fs_inode *root;
     struct fs_fetches fetches;
 
@@ -296,8 +296,8 @@ void fs_fetch_interrupt(struct fs *fs, uint64_t id);
 
 /* ---- fs-name.c ---- */
 
-/* Lookup by a checked name. @fresh: it is probably a new one. */
-int fs_lookup_name(struct fs *fs, struct fs_inode *parent, const char *name, bool fresh,
+/* Lookup by a checked name. @likely_new: it is probably a new one. */
+int fs_lookup_name(struct fs *fs, struct fs_inode *parent, const char *name, bool likely_new,
                    struct fs_entry *out, bool *isnew);
 
 /* ---- fs-open.c ---- */

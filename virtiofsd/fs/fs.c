@@ -51,7 +51,7 @@ void fs_attr_from_statx(const struct fs *fs, const struct statx *stx, struct fs_
                 .st_ctim = ts_from_statx(&stx->stx_ctime),
             },
         .mnt_id = stx->stx_mask & STATX_MNT_ID ? stx->stx_mnt_id : 0,
-        .fixed =
+        .immutable =
             stx->stx_attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND | STATX_ATTR_VERITY),
     };
     if (stx->stx_mask & STATX_BTIME)
@@ -243,7 +243,7 @@ struct fs *fs_new(const struct fs_config *cfg, GError **err)
     return fs;
 }
 
-struct fs *fs_view(struct fs *first)
+struct fs *fs_client_new(struct fs *first)
 {
     struct fs *fs = g_new0(struct fs, 1);
 
@@ -255,13 +255,13 @@ struct fs *fs_view(struct fs *first)
         .inode_fds_hard = first->inode_fds_hard,
         .other_fds_hard = first->other_fds_hard,
         .shared = first->shared,
-        .view = true,
+        .shares = true,
         .submounts = true, /* its protocol's numbers are of one device each */
         .root = first->root,
     };
     pthread_mutex_init(&fs->files_lock, NULL);
     fs_fetches_init(fs);
-    atomic_fetch_add(&fs->shared->views, 1);
+    atomic_fetch_add(&fs->shared->clients, 1);
     if (fs_files_init(fs) == 0)
         return fs;
     fs_free(fs);
@@ -290,7 +290,7 @@ void fs_reset(struct fs *fs)
     fs_fetches_cancel(fs, NULL);
     fs_locks_reset(fs);
     fs_files_reset(fs);
-    if (fs->view)
+    if (fs->shares)
         return;
     fs_idle_pause(fs);
     fs_inodes_reset(fs);
@@ -327,8 +327,8 @@ void fs_free(struct fs *fs)
     if (fs->root)
         fs_reset(fs);
     fs_files_fini(fs);
-    if (fs->view)
-        atomic_fetch_sub(&fs->shared->views, 1);
+    if (fs->shares)
+        atomic_fetch_sub(&fs->shared->clients, 1);
     else
         free_shared(fs);
     fs_fetches_fini(fs);

@@ -66,9 +66,9 @@ const struct fs_policy *fs_policy_of(const struct fs *fs);
 /* Another client of the same tree: it shares the inodes, the root, the policies and the bounds of
  * descriptors, and has open files, locks and lock owners of its own. One client's fs_reset() leaves
  * the others' alone, its handles and owners mean nothing to them, and their locks exclude each
- * other. Lookups (fs_inode_remember()) belong to the first; a view holds plain references. Free
- * views first. NULL only when there is no address space for its tables. */
-struct fs *fs_view(struct fs *first);
+ * other. Lookups (fs_inode_remember()) belong to @first; this one holds plain references. Free it
+ * before @first. NULL only when there is no address space for its tables. */
+struct fs *fs_client_new(struct fs *first);
 
 /* Drop all state of this client: lookups, open files, locks; what waits is cancelled. No other
  * call of this client may run. The root stays. */
@@ -115,7 +115,7 @@ struct fs_attr {
     uint64_t mnt_id;
     struct timespec btime; /* birth time; zero when the file system has none */
     bool submount;         /* another file system begins here (only with announce_submounts) */
-    bool fixed;            /* immutable, append-only or sealed: never written in place */
+    bool immutable;        /* immutable, append-only or sealed: never written in place */
 };
 
 /* Result of every verb that names an inode: a reference that the caller must pass to
@@ -173,7 +173,7 @@ ssize_t fs_readlink(struct fs *fs, struct fs_inode *inode, char *buf, size_t siz
 
 /* @file may be NULL. One system call. */
 int fs_getattr(struct fs *fs, struct fs_inode *inode, struct fs_file *file, struct fs_attr *out);
-/* The same without what only statx(2) tells: mnt_id, btime and fixed are 0. It costs less. */
+/* The same without what only statx(2) tells: mnt_id, btime and immutable are 0. It costs less. */
 int fs_getstat(struct fs *fs, struct fs_inode *inode, struct fs_file *file, struct fs_attr *out);
 /* statx(2) as asked by the guest; @flags and @mask are sanitised. */
 int fs_statx(struct fs *fs, struct fs_inode *inode, struct fs_file *file, unsigned flags,

@@ -24,7 +24,7 @@ struct channel {
 
 struct host_broker {
     atomic_bool gone;
-    atomic_uint turn; /* of the next thread that asks for the first time */
+    atomic_uint next; /* of the next thread that asks for the first time */
     unsigned n;
     struct channel channel[BROKER_CHANNELS];
 };
@@ -72,7 +72,7 @@ static struct channel *take_channel(struct host_broker *b)
     if (n == 0)
         return NULL;
     if (mine == 0)
-        mine = atomic_fetch_add(&b->turn, 1) % BROKER_CHANNELS + 1;
+        mine = atomic_fetch_add(&b->next, 1) % BROKER_CHANNELS + 1;
     for (unsigned i = 0; i < n; i++) {
         struct channel *c = &b->channel[(mine - 1 + i) % n];
         if (pthread_mutex_trylock(&c->lock) == 0)

@@ -19,7 +19,7 @@ static int make_at(int dir, const struct tree_make *m)
 /* A new inode that is refused in the end must not stay, where a guest would find it unlabelled, or
  * a name that it was told it had not made. The host may have given the name to another file than
  * that of @fd since: that one does stay. */
-static void unmake(struct host *h, struct tree_node *parent, const char *name, int fd)
+static void undo_create(struct host *h, struct tree_node *parent, const char *name, int fd)
 {
     struct statx made, stx;
     int dir = host_fd(h, parent);
@@ -64,7 +64,7 @@ static int make(struct host *h, const struct fs_cred *cred, struct tree_node *di
     } else {
         rc = host_secctx_set(h, cred, out->fd);
         if (rc < 0)
-            unmake(h, dir, m->name, out->fd);
+            undo_create(h, dir, m->name, out->fd);
     }
     if (rc < 0)
         host_drop(&h->tree, out->fd, out->own);
@@ -158,7 +158,7 @@ static int make_labelled(struct host *h, const struct fs_cred *cred, struct tree
     AUTO_FD int fd = create_labelled(h, cred, dir, m->name, O_WRONLY, m->mode);
     int rc = fd < 0 ? fd : found_of_file(h, fd, out);
     if (fd >= 0 && rc < 0)
-        unmake(h, dir, m->name, fd);
+        undo_create(h, dir, m->name, fd);
     host_file_fd_give(h);
     return rc;
 }
@@ -193,7 +193,7 @@ static int finish_create(struct host *h, const struct fs_cred *cred, struct tree
     if (rc == 0)
         return 0;
     if (name && !stays)
-        unmake(h, dir, name, fd);
+        undo_create(h, dir, name, fd);
     if (has_found)
         host_drop(&h->tree, found->fd, found->own);
     host_close(&h->tree, out);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Files of the host that somebody else maps for the guest (the DAX window): which, and how they are
+ * Files of the host that are mapped into guest memory (the DAX window): which, and how they are
  * opened.
  *
  * A mapping needs a descriptor of the file itself, and with most front-ends one that may write. So
@@ -19,7 +19,7 @@
 static const struct {
     uint32_t magic;
     unsigned kind;
-} odd[] = {
+} fs_types[] = {
     {0x794c7630, 0},                    /* overlayfs */
     {0x61756673, 0},                    /* aufs */
     {0x0000f15f, 0},                    /* ecryptfs */
@@ -56,9 +56,9 @@ static const struct {
 
 static unsigned kind_of_fs(uint32_t magic)
 {
-    for (unsigned i = 0; i < G_N_ELEMENTS(odd); i++)
-        if (odd[i].magic == magic)
-            return odd[i].kind;
+    for (unsigned i = 0; i < G_N_ELEMENTS(fs_types); i++)
+        if (fs_types[i].magic == magic)
+            return fs_types[i].kind;
     return FS_MAP;
 }
 
@@ -82,13 +82,13 @@ unsigned host_mount_kind(struct tree *t, struct tree_node *node)
     return kind;
 }
 
-bool host_may_map_write(struct tree *t, struct tree_node *node, mode_t mode, bool fixed)
+bool host_may_map_write(struct tree *t, struct tree_node *node, mode_t mode, bool immutable)
 {
     struct host *h = host_of(t);
     char num[FD_NAME_LEN];
     int fd;
 
-    if (fixed || (fd = host_fd(h, node)) < 0)
+    if (immutable || (fd = host_fd(h, node)) < 0)
         return false;
     if (mode & 0111) {
         AUTO_FD int real = host_open_node(h, node, O_RDWR | O_NONBLOCK);

@@ -48,7 +48,7 @@ static int open_name(struct host *h, int dir, const char *name, struct tree_foun
     return fd < 0 ? host_open_errno() : host_found_fd(h, fd, out);
 }
 
-int host_lookup(struct tree *t, struct tree_node *dir, const char *name, bool fresh,
+int host_lookup(struct tree *t, struct tree_node *dir, const char *name, bool likely_new,
                 struct tree_found *out)
 {
     struct host *h = host_of(t);
@@ -56,7 +56,7 @@ int host_lookup(struct tree *t, struct tree_node *dir, const char *name, bool fr
 
     if (fd < 0)
         return fd;
-    if (fresh && !host_handles_by_name(h, host_mnt(dir)))
+    if (likely_new && !host_handles_by_name(h, host_mnt(dir)))
         return open_name(h, fd, name, out);
     out->complete = false;
     out->fd = TREE_NO_FD;

@@ -40,7 +40,7 @@ void host_drop(struct tree *t, int fd, void *own)
 
 /* An open descriptor keeps the number; without one it may have gone to a new file, that has another
  * birth time then. */
-static enum tree_same judge(const struct tree_node *node, const struct statx *stx)
+static enum tree_same same_file(const struct tree_node *node, const struct statx *stx)
 {
     int64_t born = tree_btime(stx);
 
@@ -55,7 +55,7 @@ static enum tree_same judge(const struct tree_node *node, const struct statx *st
 
 enum tree_same host_same(const struct tree_node *node, const struct tree_found *found)
 {
-    enum tree_same same = judge(node, &found->stx);
+    enum tree_same same = same_file(node, &found->stx);
 
     /* What was found by name may be gone, and its number another's that is open by now. */
     if (same == TREE_SAME && found->fd < 0 && node->btime_ns != tree_btime(&found->stx))

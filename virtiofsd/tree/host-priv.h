@@ -181,7 +181,7 @@ int host_proof_take(struct host *h, struct tree_node *node, int fd);
 
 /* ---- host-name.c, host-up.c, host-create.c ---- */
 
-int host_lookup(struct tree *t, struct tree_node *dir, const char *name, bool fresh,
+int host_lookup(struct tree *t, struct tree_node *dir, const char *name, bool likely_new,
                 struct tree_found *out);
 int host_complete(struct tree *t, struct tree_node *dir, const char *name, bool again,
                   struct tree_found *found);
@@ -266,7 +266,7 @@ void host_dir_free(struct host *h, struct host_dir *dir);
 /* ---- host-map.c ---- */
 
 unsigned host_mount_kind(struct tree *t, struct tree_node *node);
-bool host_may_map_write(struct tree *t, struct tree_node *node, mode_t mode, bool fixed);
+bool host_may_map_write(struct tree *t, struct tree_node *node, mode_t mode, bool immutable);
 int host_map_open(struct tree *t, struct tree_node *node, bool write);
 int host_map_store(struct tree *t, struct tree_node *node, unsigned how);
 

@@ -58,13 +58,13 @@ struct tree_node {
     _Atomic uint64_t state;
     uint64_t ino;
     struct tree_mnt *mnt;
-    int64_t btime_ns;      /* 0 = the file system has none */
-    void *own;             /* the tree's; set under the core's table lock */
-    uint32_t slot;         /* the core's */
-    uint8_t type;          /* S_IFMT >> 12 */
-    _Atomic uint8_t flags; /* NODE_* */
-    _Atomic uint8_t map;   /* NODE_MAP_* */
-    _Atomic uint8_t fresh; /* the core's */
+    int64_t btime_ns;            /* 0 = the file system has none */
+    void *own;                   /* the tree's; set under the core's table lock */
+    uint32_t slot;               /* the core's */
+    uint8_t type;                /* S_IFMT >> 12 */
+    _Atomic uint8_t flags;       /* NODE_* */
+    _Atomic uint8_t map;         /* NODE_MAP_* */
+    _Atomic uint8_t lookup_hint; /* the core's */
 };
 
 #define TREE_NO_FD (-1)
@@ -179,8 +179,8 @@ struct tree_ops {
     /* ---- names ---- */
 
     /* What lies under @name, which is not followed. Attributes only where that is cheaper, unless
-     * @fresh: it is probably a new one. */
-    int (*lookup)(struct tree *t, struct tree_node *dir, const char *name, bool fresh,
+     * @likely_new: it is probably a new one. */
+    int (*lookup)(struct tree *t, struct tree_node *dir, const char *name, bool likely_new,
                   struct tree_found *out);
     /* Complete what lookup() found (@again false), or find it anew and hold it (true). */
     int (*complete)(struct tree *t, struct tree_node *dir, const char *name, bool again,
@@ -260,9 +260,9 @@ struct tree_ops {
 
     /* FS_MAP_* of the mount of @node. None: 0, as of the next. */
     unsigned (*mount_kind)(struct tree *t, struct tree_node *node);
-    /* Whether a regular file may be opened for writing; @mode and @fixed: its mode, and whether it
-     * is immutable. */
-    bool (*may_map_write)(struct tree *t, struct tree_node *node, mode_t mode, bool fixed);
+    /* Whether a regular file may be opened for writing; @mode and @immutable: its mode, and whether
+     * it is immutable. */
+    bool (*may_map_write)(struct tree *t, struct tree_node *node, mode_t mode, bool immutable);
     /* A descriptor, the caller's, O_RDWR or O_RDONLY. None: ENODEV. */
     int (*map_open)(struct tree *t, struct tree_node *node, bool write);
     /* The guest is going to store through a mapping. None: 0. */

@@ -24,7 +24,7 @@ static void test_same_inodes(void **state)
     struct fs_entry e;
     tree_start(&t);
     tree_write(&t, "f", "x");
-    struct fs *v = fs_view(t.fs);
+    struct fs *v = fs_client_new(t.fs);
     assert_non_null(v);
     uint64_t id = tree_guest_look(&t, t.root, "f");
     assert_ok(fs_lookup(v, t.root, "f", &e));
@@ -49,7 +49,7 @@ static void test_no_write_cache(void **state)
     tree_open(&t, &cfg);
     tree_write(&t, "f", "a");
     fs_writeback_enable(t.fs, true);
-    struct fs *v = fs_view(t.fs);
+    struct fs *v = fs_client_new(t.fs);
     struct fs_inode *i = tree_look(&t, t.root, "f");
     assert_ok(fs_open(v, i, O_WRONLY | O_APPEND, 0, &o));
     struct fs_file *f = fs_file_get(v, o.fh, i);
@@ -74,7 +74,7 @@ static void test_handles_are_private(void **state)
     struct fs_opened a, b;
     tree_start(&t);
     tree_write(&t, "f", "x");
-    struct fs *v = fs_view(t.fs);
+    struct fs *v = fs_client_new(t.fs);
     struct fs_inode *i = tree_look(&t, t.root, "f");
     assert_ok(fs_open(v, i, O_RDWR, 0, &a));
     assert_null(fs_file_get(t.fs, a.fh, NULL));
@@ -96,7 +96,7 @@ static void test_locks_exclude(void **state)
     struct share t;
     tree_start(&t);
     tree_write(&t, "f", "x");
-    struct fs *v = fs_view(t.fs);
+    struct fs *v = fs_client_new(t.fs);
     struct fs_inode *i = tree_look(&t, t.root, "f");
     assert_ok(lock_all(v, i, 1, F_WRLCK));
     assert_int_equal(lock_all(t.fs, i, 1, F_WRLCK), -EAGAIN);
@@ -122,9 +122,9 @@ static void test_reset_of_first(void **state)
     struct iovec iov = {buf, sizeof(buf)};
     tree_start(&t);
     tree_write(&t, "f", "hello");
-    struct fs *v = fs_view(t.fs);
+    struct fs *v = fs_client_new(t.fs);
     uint64_t id = tree_guest_look(&t, t.root, "f");
-    struct fs_inode *i = tree_look(&t, t.root, "f"); /* the view's */
+    struct fs_inode *i = tree_look(&t, t.root, "f"); /* the second client's */
     assert_ok(fs_open(v, i, O_RDWR, 0, &o));
     assert_ok(lock_all(v, i, 7, F_WRLCK));
     fs_forget(t.fs, id, 1); /* drops its own owners only */
@@ -170,14 +170,14 @@ static bool is_done(struct result *r)
     return done;
 }
 
-static void test_reset_of_view(void **state)
+static void test_reset_of_other(void **state)
 {
     struct share t;
     struct fs_opened o;
     struct result r = {.lock = PTHREAD_MUTEX_INITIALIZER}, w = {.lock = PTHREAD_MUTEX_INITIALIZER};
     tree_start(&t);
     tree_write(&t, "f", "x");
-    struct fs *v = fs_view(t.fs);
+    struct fs *v = fs_client_new(t.fs);
     uint64_t id = tree_guest_look(&t, t.root, "f");
     struct fs_inode *i = fs_inode_get(t.fs, id);
     assert_ok(fs_open(t.fs, i, O_RDWR, 0, &o));
@@ -226,7 +226,7 @@ static void test_at_once(void **state)
     pthread_t th;
     tree_start(&t);
     tree_write(&t, "f", "x");
-    struct fs *v = fs_view(t.fs);
+    struct fs *v = fs_client_new(t.fs);
     atomic_store(&end, false);
     assert_ok(pthread_create(&th, NULL, work, v));
     for (unsigned i = 0; i < 2000; i++) {
@@ -247,7 +247,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_inodes),    cmocka_unit_test(test_handles_are_private),
         cmocka_unit_test(test_no_write_cache), cmocka_unit_test(test_locks_exclude),
-        cmocka_unit_test(test_reset_of_first), cmocka_unit_test(test_reset_of_view),
+        cmocka_unit_test(test_reset_of_first), cmocka_unit_test(test_reset_of_other),
         cmocka_unit_test(test_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
