@@ -19,7 +19,7 @@
  * 6. Threads start. Each worker prepares itself (unshare(CLONE_FS)); a thread that waits for locks
  *    calls sb_seccomp_apply(SB_THREAD_LOCK). Filters are inherited and only ever add up. Workers
  *    have none of their own: it would take away little more than accept(2), and a second filter
- *    costs 20 ns for each path call, since what depends on arguments is judged by all of them.
+ *    costs 20 ns for each path call, since what depends on arguments is checked by all of them.
  *
  * With sb_config.fenced a further process, the broker, opens files by their handles in the place of
  * the daemon, which then may not (sb-handles.h). It is a child of the daemon's, in the same

@@ -18,7 +18,7 @@
 
 /* What serving files on behalf of the guest's users takes. */
 static const uint64_t needed = BIT(CAP_CHOWN)          /* chown(2) as the guest's root */
-                               | BIT(CAP_DAC_OVERRIDE) /* the guest's kernel judged already */
+                               | BIT(CAP_DAC_OVERRIDE) /* the guest's kernel checked already */
                                | BIT(CAP_FOWNER)       /* chmod, times, sticky directories */
                                | BIT(CAP_FSETID)       /* keep set-id bits where the guest does */
                                | BIT(CAP_SETGID)       /* make files as the guest's user */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * The broker's judgement: which handles it signs, and which it opens.
+ * The broker's checks: which handles it signs, and which it opens.
  *
  * Whoever asks may be hostile. What he gets is a descriptor (O_PATH) of what he had one of before,
  * on the mount on which he had it, and of nothing else. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Landlock: the kernel judges every opening, making and removing by where in the tree it happens.
+ * Landlock: the kernel checks every opening, making and removing by where in the tree it happens.
  * The one layer that needs neither privilege nor namespaces. */
 /* #syscalls:early close landlock_add_rule landlock_create_ruleset landlock_restrict_self prctl */
 #include <fcntl.h>
@@ -28,7 +28,7 @@ struct ruleset_attr {
     uint64_t fs, net, scoped;
 };
 
-/* What of a file is judged when it is opened by handle: a file whose directory is not in the
+/* What of a file is checked when it is opened by handle: a file whose directory is not in the
  * kernel's cache then has no place in the tree, so these rights can never be granted. With file
  * handles they are left out of what landlock controls; CAP_DAC_READ_SEARCH opens any file of the
  * file system by its handle anyway. Making, removing and listing stay limited to the share:

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Fuzz target: ACLs as a guest, or a file of the host, has them: ids in them translated there and
- * back, and judged for a user.
+ * back, and checked for a user.
  *
  * Input: {u8 mask, u8 ids, u8 maps, bytes of the attribute}. Translated by no rule nothing changes;
  * by a rule and back the ids of the rule are what they were; nothing but ids changes ever; and who
@@ -61,14 +61,14 @@ static void check_translation(const struct fs_idmap *uids, const struct fs_idmap
     must(same_but_ids(value, back, size));
 }
 
-static void check_judgement(uint8_t mask, uint8_t ids, const uint8_t *value, size_t size)
+static void check_permission(uint8_t mask, uint8_t ids, const uint8_t *value, size_t size)
 {
     struct fs_cred cred = {
         .uid = ids % IDS, .gid = ids / IDS, .ngroups = 1, .groups = {1000u + ids % 8u}};
-    int wanted = mask & 7, rc = fs_acl_judge(&cred, mask >> 3, value, size, wanted);
+    int wanted = mask & 7, rc = fs_acl_permission(&cred, mask >> 3, value, size, wanted);
     must(rc == 0 || rc == -EACCES || rc == -EIO);
     for (int less = 0; rc == 0 && less < 8; less++)
-        must((less & ~wanted) || fs_acl_judge(&cred, mask >> 3, value, size, less) == 0);
+        must((less & ~wanted) || fs_acl_permission(&cred, mask >> 3, value, size, less) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -82,7 +82,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     g_autofree uint8_t *value = g_memdup2(data + HEADER, size - HEADER);
     size -= HEADER;
     check_translation(data[2] & 1 ? map : NULL, data[2] & 2 ? map : NULL, value, size);
-    check_judgement(data[0], data[1], value, size);
+    check_permission(data[0], data[1], value, size);
     char name[32];
     g_strlcpy(name, (const char *)(data[2] & 4 ? "system.posix_acl_access" : "user.x"),
               sizeof(name));

@@ -128,7 +128,7 @@ void p9c_get_qid(struct p9c *c, struct p9c_qid *qid)
     qid->path = p9c_get64(c);
 }
 
-int p9c_judge(struct p9c *c, size_t len)
+int p9c_check(struct p9c *c, size_t len)
 {
     c->rlen = len;
     c->at = 0;
@@ -148,7 +148,7 @@ int p9c_judge(struct p9c *c, size_t len)
 int p9c_send(struct p9c *c)
 {
     ssize_t n = c->transact(c->user, c->t, p9c_end(c), c->r, c->max);
-    return n < 0 ? (int)n : p9c_judge(c, (size_t)n);
+    return n < 0 ? (int)n : p9c_check(c, (size_t)n);
 }
 
 /* ---- sessions and fids ---- */

@@ -71,8 +71,8 @@ void p9c_put_bytes(struct p9c *c, const void *p, size_t n);
 size_t p9c_end(struct p9c *c);
 /* 0, or -errno from Rlerror; -EPROTO when the answer is no answer to it. */
 int p9c_send(struct p9c *c);
-/* Judge the answer of @len bytes that stands in c->r; what p9c_send() does after sending. */
-int p9c_judge(struct p9c *c, size_t len);
+/* Check the answer of @len bytes that stands in c->r; what p9c_send() does after sending. */
+int p9c_check(struct p9c *c, size_t len);
 /* The answer, field by field; 0 behind its end. */
 uint8_t p9c_get8(struct p9c *c);
 uint16_t p9c_get16(struct p9c *c);

@@ -49,7 +49,7 @@ int peer_setup(void **state)
     addr = g_strdup_printf("unix:%s", t->un.sun_path);
     assert_true(p9_listen_open(addr, NULL, &ep, NULL));
     t->files = ep.files;
-    ep.judge = true; /* as if it was inherited */
+    ep.check_peer = true; /* as if it was inherited */
     double_gate = false;
     double_handled = 0;
     peer_start(t, &ep);

@@ -94,36 +94,37 @@ static void test_acl_broken(void **state)
     fs_idmap_free(ids);
 }
 
-static int judge(const struct acl *a, uint32_t uid, uint32_t gid, uint32_t group, int mask)
+static int permission(const struct acl *a, uint32_t uid, uint32_t gid, uint32_t group, int mask)
 {
     struct fs_cred cred = {.uid = uid, .gid = 4242, .groups = {gid}, .ngroups = 1};
-    return fs_acl_judge(&cred, group, a, sizeof(*a), mask);
+    return fs_acl_permission(&cred, group, a, sizeof(*a), mask);
 }
 
 /* acl(5): the first class that fits decides; the mask limits all but the others. */
-static void test_acl_judge(void **state)
+static void test_acl_permission(void **state)
 {
     struct acl a = acl_of(1000, 2000); /* rw, group r-x, named group r, mask rwx, others none */
 
-    assert_int_equal(judge(&a, 1000, 1, 1, R_OK | W_OK), 0);
-    assert_int_equal(judge(&a, 1000, 2000, 2000, X_OK), -EACCES);
-    assert_int_equal(judge(&a, 1, 3000, 3000, R_OK | X_OK), 0);
-    assert_int_equal(judge(&a, 1, 3000, 3000, W_OK), -EACCES);
-    assert_int_equal(judge(&a, 1, 2000, 3000, R_OK), 0);
-    assert_int_equal(judge(&a, 1, 2000, 3000, X_OK), -EACCES);
-    assert_int_equal(judge(&a, 1, 2000, 2000, R_OK | X_OK), 0); /* one of two entries is enough */
-    assert_int_equal(judge(&a, 1, 1, 3000, R_OK), -EACCES);
+    assert_int_equal(permission(&a, 1000, 1, 1, R_OK | W_OK), 0);
+    assert_int_equal(permission(&a, 1000, 2000, 2000, X_OK), -EACCES);
+    assert_int_equal(permission(&a, 1, 3000, 3000, R_OK | X_OK), 0);
+    assert_int_equal(permission(&a, 1, 3000, 3000, W_OK), -EACCES);
+    assert_int_equal(permission(&a, 1, 2000, 3000, R_OK), 0);
+    assert_int_equal(permission(&a, 1, 2000, 3000, X_OK), -EACCES);
+    assert_int_equal(permission(&a, 1, 2000, 2000, R_OK | X_OK),
+                     0); /* one of two entries is enough */
+    assert_int_equal(permission(&a, 1, 1, 3000, R_OK), -EACCES);
     a.e[4].e_perm = GUINT16_TO_LE(4); /* mask r */
-    assert_int_equal(judge(&a, 1000, 1, 1, R_OK), 0);
-    assert_int_equal(judge(&a, 1000, 1, 1, W_OK), -EACCES);
-    assert_int_equal(judge(&a, 1, 3000, 3000, X_OK), -EACCES);
+    assert_int_equal(permission(&a, 1000, 1, 1, R_OK), 0);
+    assert_int_equal(permission(&a, 1000, 1, 1, W_OK), -EACCES);
+    assert_int_equal(permission(&a, 1, 3000, 3000, X_OK), -EACCES);
     a.e[5].e_perm = GUINT16_TO_LE(6);
-    assert_int_equal(judge(&a, 1, 1, 3000, W_OK), 0); /* the others have no mask */
-    assert_int_equal(judge(&a, 1, 2000, 3000, W_OK), -EACCES);
+    assert_int_equal(permission(&a, 1, 1, 3000, W_OK), 0); /* the others have no mask */
+    assert_int_equal(permission(&a, 1, 2000, 3000, W_OK), -EACCES);
     for (size_t len = 0; len < sizeof(a); len++) {
         g_autofree uint8_t *exact = g_memdup2(&a, len);
         struct fs_cred nobody = {.uid = 1, .gid = 1};
-        assert_int_equal(fs_acl_judge(&nobody, 3000, exact, len, R_OK), -EIO);
+        assert_int_equal(fs_acl_permission(&nobody, 3000, exact, len, R_OK), -EIO);
     }
 }
 
@@ -140,7 +141,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_acl),        cmocka_unit_test(test_acl_forbidden),
-        cmocka_unit_test(test_acl_broken), cmocka_unit_test(test_acl_judge),
+        cmocka_unit_test(test_acl_broken), cmocka_unit_test(test_acl_permission),
         cmocka_unit_test(test_acl_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -74,7 +74,7 @@ static void test_readonly_share(void **state)
 }
 
 /* A program that the host runs is not to be had for writing; and that is learnt, too, when it was
- * started after it was judged. */
+ * started after it was checked. */
 static void test_program(void **state)
 {
     struct share t;

@@ -86,7 +86,7 @@ static void test_ids_seen(void **state)
     fs_file_put(t.fs, dir);
     fs_release(t.fs, o.fh);
 
-    /* Judged by the guest's ids. */
+    /* Checked by the guest's ids. */
     struct fs_cred owner = {.uid = 5, .gid = 9}, member = {.uid = 9, .gid = 6},
                    other = {.uid = 20005, .gid = 30006};
     set(&t, e.inode, &(struct fs_setattr){.valid = FS_SET_MODE, .mode = 0640});

@@ -43,15 +43,15 @@ static void test_makers(void **state)
     }
 }
 
-static void test_judged(void **state)
+static void test_checked(void **state)
 {
     for (uint32_t op = 0; op < FUSE_WIRE_OPS; op++) {
         ask(op, FUSE_NO_ID, FUSE_NO_ID, FUSE_ALLOW_IDMAP);
-        assert_int_equal(fuse_guest_judged(rq), op == FUSE_ACCESS);
+        assert_int_equal(fuse_guest_checked(rq), op == FUSE_ACCESS);
         ask(op, FUSE_NO_ID, FUSE_NO_ID, 0);
-        assert_false(fuse_guest_judged(rq));
+        assert_false(fuse_guest_checked(rq));
         ask(op, 0, 0, FUSE_ALLOW_IDMAP);
-        assert_false(fuse_guest_judged(rq));
+        assert_false(fuse_guest_checked(rq));
     }
 }
 
@@ -73,7 +73,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_makers),
-        cmocka_unit_test(test_judged),
+        cmocka_unit_test(test_checked),
         cmocka_unit_test(test_rights),
     };
     rq = g_new0(struct fuse_rq, 1);

@@ -17,7 +17,7 @@ static int send_with_size(struct p9_mem *m, uint32_t size, size_t len)
     struct p9c *c = &m->c;
     memcpy(c->t, &size, 4);
     ssize_t n = c->transact(c->user, c->t, len, c->r, c->max);
-    return n == 0 ? 1 : p9c_judge(c, (size_t)n);
+    return n == 0 ? 1 : p9c_check(c, (size_t)n);
 }
 
 static void test_sizes(void **state)
@@ -70,7 +70,7 @@ static void test_sizes(void **state)
     msg->chain.unmapped = true;
     p9_conn_handle(m.conn, &msg->chain);
     memcpy(c->r, msg->rep, p9_msg_wait(msg));
-    assert_int_equal(p9c_judge(c, msg->done), -EFAULT);
+    assert_int_equal(p9c_check(c, msg->done), -EFAULT);
     p9_msg_free(msg);
     assert_ok(p9c_clunk(c, 1));
     p9_mem_stop(&m);

@@ -49,7 +49,7 @@ static int answer_of(struct p9_mem *m, struct p9_msg *msg, uint64_t off)
     memcpy(m->c.r, msg->rep, n);
     memcpy(m->c.t, msg->req, msg->chain.in_len);
     p9_msg_free(msg);
-    int rc = p9c_judge(&m->c, n);
+    int rc = p9c_check(&m->c, n);
     if (rc < 0)
         return rc;
     uint32_t count = p9c_get32(&m->c);

@@ -75,7 +75,7 @@ static void test_unix(void **state)
     mode_t mask = umask(0);
     struct p9_endpoint ep = opened(addr, NULL);
     assert_int_equal(umask(mask), 0); /* as it was */
-    assert_true(ep.local && !ep.connected && !ep.judge);
+    assert_true(ep.local && !ep.connected && !ep.check_peer);
     assert_int_equal(mode_of(path), 0600);
     assert_true(fcntl(ep.fd, F_GETFL) & O_NONBLOCK);
     assert_refused(addr, NULL, "in use");
@@ -195,7 +195,7 @@ static void test_fd(void **state)
     assert_int_equal(listen(fd, 1), 0);
     g_autofree char *l = g_strdup_printf("fd:%d", fd);
     ep = opened(l, NULL);
-    assert_true(ep.local && !ep.connected && ep.judge);
+    assert_true(ep.local && !ep.connected && ep.check_peer);
     assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
     close(fd);
     close(pair[0]);

@@ -62,7 +62,7 @@ static int answer_of(struct p9_mem *m, struct p9_msg *msg, uint8_t *status)
     memcpy(m->c.r, msg->rep, n);
     memcpy(m->c.t, msg->req, msg->chain.in_len);
     p9_msg_free(msg);
-    int rc = p9c_judge(&m->c, n);
+    int rc = p9c_check(&m->c, n);
     *status = rc == 0 ? p9c_get8(&m->c) : 0xff;
     return rc;
 }

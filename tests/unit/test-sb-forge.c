@@ -136,7 +136,7 @@ static int names(enum sb_mode mode, enum handles handles)
     return WEXITSTATUS(status);
 }
 
-/* With no sandbox but landlock, which with handles does not judge this: a gap that is known. */
+/* With no sandbox but landlock, which with handles does not check this: a gap that is known. */
 static void test_names(void **state)
 {
     assert_int_equal(names(SB_NAMESPACE, FENCED) & BELOW, 0);

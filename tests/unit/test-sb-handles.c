@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * The broker's judgement without its process: bounds, and messages of all kinds. What a daemon that
+ * The broker's checks without its process: bounds, and messages of all kinds. What a daemon that
  * was taken over tries is in test-sb-broker.c. */
 #include "sandbox/sb-handles.h"
 

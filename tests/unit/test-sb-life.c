@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Two processes that look like one: signals in, status out, nothing held, and how long the start
- * takes (printed, not judged). Options that say who and where. */
+ * takes (printed, not checked). Options that say who and where. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>

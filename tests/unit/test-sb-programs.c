@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The finished system call filters of one architecture (SB_PROGRAMS, SB_ARCH), run by a small
  * interpreter: every call number against the tables. So that what is built for a machine that we
- * are not on is judged, too. */
+ * are not on is checked, too. */
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>

@@ -51,7 +51,7 @@ static const struct step unknown_steps[] = {
     GETATTR(REG_A, 0, REG_NONE, .err = 0),
     SETATTR(REG_A, REG_NONE, NULL, .valid = FATTR_MODE, .mode = 0600),
     SETATTR(REG_A, REG_NONE, NULL, .valid = FATTR_UID | FATTR_GID, .uid = 1000, .gid = 1000),
-    /* The guest's kernel has judged: it sends none on such a mount, and must not be refused. */
+    /* The guest's kernel has checked: it sends none on such a mount, and must not be refused. */
     {.what = "ACCESS",
      .op = FUSE_ACCESS,
      .node = REG_A,
@@ -201,7 +201,7 @@ static void half_an_id(void **state)
     assert_int_equal(fe_mkdir(&w->f, FUSE_ROOT_ID, "whole", 0755, &e), 0);
 }
 
-/* A guest that was not granted it judges nothing for us: -1 is somebody without rights. */
+/* A guest that was not granted it checks nothing for us: -1 is somebody without rights. */
 static void not_granted(void **state)
 {
     struct wire *w = *state;

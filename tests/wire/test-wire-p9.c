@@ -81,7 +81,7 @@ static void over_tcp(void **state)
     assert_int_equal(p9c_read(&c, 3, 0, buf, sizeof(buf)), 6);
     struct p9c_set cut = {.valid = 8};
     assert_int_equal(p9c_setattr(&c, 3, &cut), -EACCES);              /* open, but not for that */
-    assert_int_equal(fe_daemon_log_count(&w->d, "cannot act as"), 0); /* the kernel has judged */
+    assert_int_equal(fe_daemon_log_count(&w->d, "cannot act as"), 0); /* the kernel has checked */
     p9c_free(&c);
     close(fd);
     unlink(wire_path(w, "secret"));

@@ -145,7 +145,7 @@ static void works(struct wire *w, const struct maker *m)
 
 /* Each with less than it needs, down to nothing, and with enough. @by_fds: descriptors are what
  * there is too few of. */
-static void makers_are_judged(struct wire *w, struct crowd *c, bool by_fds)
+static void makers_are_checked(struct wire *w, struct crowd *c, bool by_fds)
 {
     for (unsigned i = 0; i < sizeof(makers) / sizeof(makers[0]); i++) {
         const struct maker *m = &makers[i];
@@ -192,7 +192,7 @@ static void by_descriptors(void **state)
         n++;
     assert_int_equal(rc, -ENFILE);
     assert_in_range(n, 1, 8);
-    makers_are_judged(w, &c, true);
+    makers_are_checked(w, &c, true);
     others_go_on(w, &c);
     /* What is emptied when it is opened keeps its data when it cannot be. */
     wire_put(w, "crowd/0", "data");
@@ -218,7 +218,7 @@ static void by_inodes(void **state)
 
     for (unsigned i = 0; i < 2; i++) {
         begin(w, "--max-inodes=20", handles[i], &c);
-        makers_are_judged(w, &c, false);
+        makers_are_checked(w, &c, false);
         others_go_on(w, &c);
         /* What is there and known is opened. */
         assert_int_equal(fe_create(&w->f, c.dir, "0", O_CREAT | O_RDWR, 0644, &e, &fh), 0);

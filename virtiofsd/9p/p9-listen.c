@@ -234,7 +234,7 @@ static bool open_fd(const char *addr, const char *rest, const char *group, struc
         .fd = fd,
         .connected = !kind.listening,
         .local = kind.domain == AF_UNIX,
-        .judge = kind.domain == AF_UNIX,
+        .check_peer = kind.domain == AF_UNIX,
     };
     return true;
 }

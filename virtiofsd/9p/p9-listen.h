@@ -13,7 +13,7 @@ struct p9_endpoint {
     bool connected;           /* one connection, inherited; else a listening socket */
     bool local;               /* unix: peers are of this host */
     struct sock_files *files; /* of unix:PATH, the caller's, also after an error; or NULL */
-    bool judge;               /* it was made by somebody else: look at each peer's credentials */
+    bool check_peer;          /* it was made by somebody else: look at each peer's credentials */
 };
 
 /* Open one address:

@@ -101,9 +101,9 @@ static int create_named(struct p9_rq *rq, struct p9_fid *dir, const struct creat
 }
 
 /* The same for one who may not open everything. The name may lead elsewhere from one moment to the
- * next: what is there is opened as the inode that was judged, what is not there is made anew. */
-static int create_judged(struct p9_rq *rq, struct p9_fid *dir, const struct creation *c,
-                         struct fs_entry *e, struct fs_opened *o)
+ * next: what is there is opened as the inode that was checked, what is not there is made anew. */
+static int create_checked(struct p9_rq *rq, struct p9_fid *dir, const struct creation *c,
+                          struct fs_entry *e, struct fs_opened *o)
 {
     int rc = p9_may(rq, dir->inode, X_OK);
 
@@ -133,7 +133,7 @@ static int create(struct p9_rq *rq, struct p9_fid *dir, const struct creation *c
         rc = create_named(rq, dir, c, 0, &e, &opened);
     else if (rc == 0) /* made by another one between two steps: look again */
         for (int i = 0; i == 0 || (i < 3 && rc == -EEXIST && !(c->flags & O_EXCL)); i++)
-            rc = create_judged(rq, dir, c, &e, &opened);
+            rc = create_checked(rq, dir, c, &e, &opened);
     if (rc < 0)
         return rc;
     struct p9_fid *fid = p9_fid_new(dir->id, e.inode, &dir->user, dir->root);

@@ -3,7 +3,7 @@
  *
  * A guest's kernel decides for its users, as with virtio-fs: what it asks for is done, and only
  * new files get their owner from it. Where all requests are to be one user's (squash), nobody else
- * decides: the system calls are made as that user, and the host's kernel judges in the moment of
+ * decides: the system calls are made as that user, and the host's kernel checks in the moment of
  * the act. Here is what it cannot know: that names of attributes may be others on the host
  * (trusted.*), that hard links are to be kept where the host is lax, that a lock is not for who may
  * only read, whose descriptors the core has already, and that a Tsetattr, which is several system
@@ -53,7 +53,7 @@ bool p9_act_as(const struct p9_rq *rq)
     struct fs_cred cred = squash_cred(rq);
     int rc = fs_act_as(rq->fs, &cred);
     if (rc < 0 && !atomic_flag_test_and_set(&rq->conn->srv->told))
-        log_warn("cannot act as the user %u:%u of --p9-squash (%s): what it may is judged by mode "
+        log_warn("cannot act as the user %u:%u of --p9-squash (%s): what it may is checked by mode "
                  "and ACL just before, not by the kernel",
                  (unsigned)cred.uid, (unsigned)cred.gid, errno_text(-rc));
     return rc > 0;

@@ -33,7 +33,7 @@ struct p9_srv {
     struct p9_budget fids; /* of all connections */
     uint64_t secret;       /* makes lock owners unguessable for other users of the core */
     _Atomic uint64_t seq;  /* number of the next connection */
-    atomic_flag told;      /* that rights are judged by a look only */
+    atomic_flag told;      /* that rights are checked by a look only */
 };
 
 struct p9_wait;
@@ -74,7 +74,7 @@ struct p9_rq {
     size_t data;       /* bytes of the answer that are in the chain already, behind out */
     uint8_t *scratch;  /* P9_SCRATCH bytes; out lies in it */
     uint8_t buf[P9_RQ_MAX];
-    bool acting; /* as the user of --p9-squash: the host's kernel judges */
+    bool acting; /* as the user of --p9-squash: the host's kernel checks */
 };
 
 /* A handler answers by what it puts into rq->out, or returns -errno, or: */
@@ -86,7 +86,7 @@ enum {
     P9_OP_SLOW = 1 << 2,  /* may take long: signal earlier answers first */
     P9_OP_USER = 1 << 3, /* when all requests are one user's: done as that user. Not with what is by
                           * right of a file that was opened (Tread, Twrite, Treaddir, Tfsync, Tlock,
-                          * Tgetlock), and where there is nothing to judge */
+                          * Tgetlock), and where there is nothing to check */
 };
 
 /* One row per T-message. */
@@ -158,7 +158,7 @@ struct fs_cred p9_cred(const struct p9_rq *rq, const struct p9_fid *fid, gid_t g
 bool p9_fid_kills(const struct p9_fid *fid);
 /* When all requests are to be one user's: be that one in this thread until p9_act_done(). Returns
  * whether that is to be called. See fs_act_as(): where the process cannot be that user, what
- * follows here is all that judges. */
+ * follows here is all that checks. */
 bool p9_act_as(const struct p9_rq *rq);
 void p9_act_done(const struct p9_rq *rq);
 /* When all requests are to be one user's: may it do this (R_OK, W_OK, X_OK) to @inode? 0 or -errno.

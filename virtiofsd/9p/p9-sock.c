@@ -273,7 +273,7 @@ static void accept_one(struct p9_sock *s, const struct p9_endpoint *ep)
         poll(&p, 1, ACCEPT_RETRY_MS);
         return;
     }
-    if (ep->judge && !peer_allowed(s, fd)) {
+    if (ep->check_peer && !peer_allowed(s, fd)) {
         log_guest_warn("9P connection refused: neither our user, root nor the group");
         return;
     }

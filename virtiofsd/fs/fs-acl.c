@@ -106,7 +106,8 @@ static bool entry_at(const void *value, size_t size, size_t i, struct entry *out
     return true;
 }
 
-int fs_acl_judge(const struct fs_cred *cred, gid_t group, const void *value, size_t size, int mask)
+int fs_acl_permission(const struct fs_cred *cred, gid_t group, const void *value, size_t size,
+                      int mask)
 {
     struct posix_acl_xattr_header head;
     struct entry e;

@@ -13,7 +13,7 @@
 bool fs_acl_is_name(const char *name);
 
 /* Translate the ids of named users and groups in place. A map may be NULL: these ids stay. Values
- * that are no ACL of the known version are left to the host's judgement, unchanged.
+ * that are no ACL of the known version are left to the host's check, unchanged.
  * fs_acl_to_host(): 0, or -EPERM: it names an id that the guest may not use. */
 int fs_acl_to_host(const struct fs_idmap *uids, const struct fs_idmap *gids, void *value,
                    size_t size);
@@ -23,7 +23,8 @@ void fs_acl_to_guest(const struct fs_idmap *uids, const struct fs_idmap *gids, v
 /* Whether @cred, which is not the file's owner, may do @mask (R_OK, W_OK, X_OK) to a file of group
  * @group with the access ACL @value: acl(5), "Access check algorithm". 0, -EACCES, or -EIO when
  * that is no ACL. */
-int fs_acl_judge(const struct fs_cred *cred, gid_t group, const void *value, size_t size, int mask);
+int fs_acl_permission(const struct fs_cred *cred, gid_t group, const void *value, size_t size,
+                      int mask);
 
 /* Whether the file's group is one of @cred's. */
 bool fs_cred_in_group(const struct fs_cred *cred, gid_t gid);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Attributes: read, change, judge. */
+ * Attributes: read, change, check. */
 #include "virtiofsd/fs/fs-acl.h"
 #include "virtiofsd/fs/fs-idmap.h"
 #include "virtiofsd/fs/fs-priv.h"
@@ -73,15 +73,15 @@ int fs_statfs(struct fs *fs, struct fs_inode *inode, struct statvfs *out)
     return rc;
 }
 
-/* ---- judge ---- */
+/* ---- check ---- */
 
 /* An ACL of more entries than fit here (511) grants nothing. */
 #define ACL_MAX 4096
 
 /* For those who do not own the file. An ACL keeps its mask in the group's bits: without any it
  * grants nothing beyond the mode. */
-static int judge_others(struct fs *fs, const struct fs_cred *cred, struct fs_inode *inode,
-                        const struct stat *st, int mask)
+static int check_group_and_others(struct fs *fs, const struct fs_cred *cred, struct fs_inode *inode,
+                                  const struct stat *st, int mask)
 {
     char acl[ACL_MAX];
     ssize_t n = (st->st_mode & S_IRWXG) && !S_ISLNK(st->st_mode)
@@ -89,7 +89,7 @@ static int judge_others(struct fs *fs, const struct fs_cred *cred, struct fs_ino
                     : 0;
 
     if (n != 0)
-        return n < 0 ? -EACCES : fs_acl_judge(cred, st->st_gid, acl, (size_t)n, mask);
+        return n < 0 ? -EACCES : fs_acl_permission(cred, st->st_gid, acl, (size_t)n, mask);
     mode_t mode = fs_cred_in_group(cred, st->st_gid) ? st->st_mode >> 3 : st->st_mode;
     return (mode_t)mask & ~mode ? -EACCES : 0;
 }
@@ -112,7 +112,7 @@ int fs_access(struct fs *fs, const struct fs_cred *cred, struct fs_inode *inode,
         return (mask & X_OK) && !S_ISDIR(mode) && !(mode & 0111) ? -EACCES : 0;
     if (cred->uid == attr.st.st_uid)
         return (mode_t)mask & ~(mode >> 6) ? -EACCES : 0;
-    return judge_others(fs, cred, inode, &attr.st, mask);
+    return check_group_and_others(fs, cred, inode, &attr.st, mask);
 }
 
 /* ---- change ---- */

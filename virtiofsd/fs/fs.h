@@ -97,8 +97,8 @@ void fs_thread_start(void);
 /* ---- who asks ----
  * All ids on this side of the core are the guest's: requests, attributes, ACLs. */
 
-/* Where nobody else judges what @cred may do: be that user in this thread until fs_act_done(), so
- * that the host's kernel judges each call as that user's, in the moment of the call and by the
+/* Where nobody else checks what @cred may do: be that user in this thread until fs_act_done(), so
+ * that the host's kernel checks each call as that user's, in the moment of the call and by the
  * descriptor that it is about. What is made meanwhile must be @cred's, too. Not around verbs that
  * wait or are by right of an open file. 1: fs_act_done() is to be called; 0: this thread acts so
  * already; -errno, nothing changed: this process cannot be that user. */
@@ -183,7 +183,7 @@ int fs_statx(struct fs *fs, struct fs_inode *inode, struct fs_file *file, unsign
 int fs_setattr(struct fs *fs, struct fs_inode *inode, struct fs_file *file,
                const struct fs_setattr *set, struct fs_attr *out);
 /* access(2) for @cred, decided from mode, owner and ACL as the host would for that user. Without
- * @cred a guest's kernel has judged that: only what nobody may is refused. */
+ * @cred a guest's kernel has checked that: only what nobody may is refused. */
 int fs_access(struct fs *fs, const struct fs_cred *cred, struct fs_inode *inode, int mask);
 /* statvfs(3) of this very inode: where it is a directory with a project quota the host's kernel
  * answers with the project's limits (ext4, XFS). */

@@ -3,7 +3,7 @@
  *
  * Once FUSE_ALLOW_IDMAP was granted (Linux 6.12, for id-mapped mounts), the guest sends real ids
  * with what creates an inode only, as the mapping of the mount makes them; all other requests carry
- * -1, id-mapped mount or not. It asks for that only where its own kernel judges by mode, owner and
+ * -1, id-mapped mount or not. It asks for that only where its own kernel checks by mode, owner and
  * ACL (default_permissions, which virtio-fs always has). */
 #include "virtiofsd/fuse/fuse-priv.h"
 
@@ -22,9 +22,9 @@ int fuse_check_ids(const struct fuse_rq *rq)
     return rq->op->ids == IDS_MAKER && !known(rq->in) ? -EINVAL : 0;
 }
 
-bool fuse_guest_judged(const struct fuse_rq *rq)
+bool fuse_guest_checked(const struct fuse_rq *rq)
 {
-    return rq->op->ids == IDS_JUDGED && !known(rq->in) && (rq->srv->flags & FUSE_ALLOW_IDMAP);
+    return rq->op->ids == IDS_CHECKED && !known(rq->in) && (rq->srv->flags & FUSE_ALLOW_IDMAP);
 }
 
 unsigned fuse_kill_of(const struct fuse_rq *rq)

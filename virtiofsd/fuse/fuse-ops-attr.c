@@ -112,7 +112,7 @@ void fuse_op_access(fuse_req_t req, fuse_ino_t ino, int mask)
     int err = !cred ? -EINVAL : !inode ? -ENOENT : 0;
 
     if (err == 0)
-        err = fs_access(fs, fuse_guest_judged(rq) ? NULL : cred, inode, mask);
+        err = fs_access(fs, fuse_guest_checked(rq) ? NULL : cred, inode, mask);
     if (inode)
         fs_inode_put(fs, inode);
     fuse_answer_err(req, err);

@@ -88,9 +88,9 @@ enum {
  * RENAME2 with a whiteout carries ids, but the whiteout is made by us: see fs_rename(). */
 enum fuse_op_ids {
     IDS_FORGOTTEN, /* a row that does not say it */
-    IDS_UNUSED,    /* who asks does not matter: the guest's kernel has judged */
+    IDS_UNUSED,    /* who asks does not matter: the guest's kernel has checked */
     IDS_MAKER,     /* the new inode is theirs: -1 is EINVAL */
-    IDS_JUDGED,    /* we judge; -1: the guest's kernel does, so only what nobody may is refused */
+    IDS_CHECKED,   /* we check; -1: the guest's kernel does, so only what nobody may is refused */
     IDS_RIGHTS,    /* whether set-id bits go; -1: they do, as for who lacks CAP_FSETID */
 };
 
@@ -191,8 +191,8 @@ struct fuse_session *fuse_session_make(struct fuse_srv *srv, uint32_t minor);
 
 /* 0, or -EINVAL: what is to be made would be nobody's; -ENOSYS: no row says what ids mean there. */
 int fuse_check_ids(const struct fuse_rq *rq);
-/* Whether the guest's kernel has judged, and left the ids out. */
-bool fuse_guest_judged(const struct fuse_rq *rq);
+/* Whether the guest's kernel has checked, and left the ids out. */
+bool fuse_guest_checked(const struct fuse_rq *rq);
 /* FS_WRITE_KILL_SUIDGID for requests that change a file but carry no flag for it (FALLOCATE,
  * COPY_FILE_RANGE, SETUPMAPPING): anyone but root is taken to lack CAP_FSETID. */
 unsigned fuse_kill_of(const struct fuse_rq *rq);

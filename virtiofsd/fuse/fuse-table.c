@@ -81,7 +81,7 @@ const struct fuse_op fuse_ops[FUSE_WIRE_OPS] = {
        OURS(getlk)),
     OP(SETLK, SZ(fuse_lk_in), 0, FUSE_OP_LOCK | FUSE_OP_SURPLUS, 0, IDS_UNUSED, OURS(setlk)),
     OP(SETLKW, SZ(fuse_lk_in), 0, FUSE_OP_LOCK | FUSE_OP_SURPLUS, 0, IDS_UNUSED, OURS(setlkw)),
-    OP(ACCESS, SZ(fuse_access_in), 0, FUSE_OP_SURPLUS, 0, IDS_JUDGED, LIBFUSE(access, access)),
+    OP(ACCESS, SZ(fuse_access_in), 0, FUSE_OP_SURPLUS, 0, IDS_CHECKED, LIBFUSE(access, access)),
     OP(CREATE, SZ(fuse_create_in), 1, FUSE_OP_EXT, REPLY_CREATE, IDS_MAKER,
        LIBFUSE(create, create)),
     OP(INTERRUPT, SZ(fuse_interrupt_in), 0, FUSE_OP_NOREPLY | FUSE_OP_NOID | FUSE_OP_SURPLUS, 0,

@@ -225,13 +225,13 @@ int host_handles_init(struct host *h, int root_fd, GError **err)
     return 0;
 }
 
-/* Nobody judges the file yet. */
+/* Nobody checks the file yet. */
 static int open_handle(struct host *h, const struct tree_node *node, int flags)
 {
     if (h->broker)
         return host_broker_open(h->broker, atomic_load(&host_mnt(node)->broker), node->own);
     bool search = host_search_begin();
-    if (search && !(flags & O_PATH)) { /* with that right nothing would be judged */
+    if (search && !(flags & O_PATH)) { /* with that right nothing would be checked */
         host_search_end();
         return -EPERM;
     }

@@ -12,7 +12,7 @@ static int open_ref(struct host *h, int ref, int flags)
     return fd < 0 ? host_open_errno() : fd;
 }
 
-/* What the handle leads to is judged by a reference, and that is what is opened. */
+/* What the handle leads to is checked by a reference, and that is what is opened. */
 static int open_unproved(struct host *h, struct tree_node *node, int flags)
 {
     AUTO_FD int ref = host_handle_open(h, node, O_PATH | O_NOFOLLOW);

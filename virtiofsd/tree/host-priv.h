@@ -316,9 +316,9 @@ void host_act_done(struct tree *t);
 
 /* Act as @cred (NULL: as ourselves) until host_cred_leave(). 0 or -errno, nothing changed then. */
 int host_cred_enter(struct host *h, const struct fs_cred *cred, struct host_cred_saved *saved);
-/* After host_cred_enter(), when the host has refused (EACCES) what it judged by @cred's ids:
- * whether that is not for the host to judge, and trying again, now with CAP_DAC_OVERRIDE, has a
- * chance. A guest's kernel has judged, by groups that it did not send or by a capability of the
+/* After host_cred_enter(), when the host has refused (EACCES) what it checked by @cred's ids:
+ * whether that is not for the host to check, and trying again, now with CAP_DAC_OVERRIDE, has a
+ * chance. A guest's kernel has checked, by groups that it did not send or by a capability of the
  * process. Nothing else comes with it: no device nodes, no set-group-id of others' groups. Keeps
  * errno. */
 bool host_cred_override(const struct fs_cred *cred, struct host_cred_saved *saved);

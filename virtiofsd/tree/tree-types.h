@@ -19,7 +19,7 @@ struct fs_cred {
     mode_t umask;     /* applied by the host kernel, only where there is no default ACL */
     unsigned ngroups; /* supplementary groups that matter for this request */
     gid_t groups[FS_MAX_GROUPS];
-    /* Nobody has judged yet whether this user may: the host's kernel does. Else a guest's kernel
+    /* Nobody has checked yet whether this user may: the host's kernel does. Else a guest's kernel
      * has, by rules of its own (groups it did not send, capabilities of a user namespace), and what
      * the host would refuse for its permissions is done all the same. */
     bool strict;

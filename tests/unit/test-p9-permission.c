@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Clients that are all one user, as those by network are: a right is judged when it is used. A
+ * Clients that are all one user, as those by network are: a right is checked when it is used. A
  * table of every message: the client prepares it, the host takes the file or the directory away,
  * and the message must say and do what it would for that user's own process. Afterwards, what the
  * table cannot time: a host that changes owners while the client asks. */
@@ -287,7 +287,7 @@ static const struct row {
     step_fn *act;
     int want;
 } rows[] = {
-    /* Judged as the act happens: the system calls are the user's. */
+    /* Checked as the act happens: the system calls are the user's. */
     {P9_TLOPEN, "open to read", file, take_file, lopen_read, -EACCES},
     {P9_TLOPEN, "open to write", file, take_file, lopen_rdwr, -EACCES},
     {P9_TLOPEN, "open and cut", file, take_file, lopen_trunc, -EACCES},
@@ -345,7 +345,7 @@ static const struct row {
     {P9_TLOCK, "lock to read", open_read, take_file, lock_read, 0},
     {P9_TGETLOCK, "who has it", open_read, take_file, getlock, 0},
     {P9_TSETATTR, "size by one to write", open_rdwr, take_file, set_size, 0},
-    /* Nothing to judge. */
+    /* Nothing to check. */
     {P9_TGETATTR, "attributes", file, take_file, getattr, 0},
     {P9_TSTATFS, "the file system", file, take_file, statfs, 0},
     {P9_TREADLINK, "a link", link_it, take_file, readlink_it, 0},
