@@ -87,14 +87,14 @@ static size_t put_load(struct program *p, uint32_t offset)
 
 static size_t put_rule(struct program *p, const struct bpf_rule *r);
 
-static size_t put_verdict(struct program *p, uint32_t verdict)
+static size_t put_action(struct program *p, uint32_t action)
 {
-    return put_rule(p, &(struct bpf_rule){.verdict = verdict});
+    return put_rule(p, &(struct bpf_rule){.action = action});
 }
 
 static size_t put_test(struct program *p, const struct bpf_test *t, size_t ok)
 {
-    size_t bad = put_verdict(p, t->otherwise);
+    size_t bad = put_action(p, t->otherwise);
 
     if (t->value == 0 && t->mask != UINT32_MAX) {
         put_jump(p, BPF_JSET, t->mask, bad, ok);
@@ -112,7 +112,7 @@ static size_t put_rule(struct program *p, const struct bpf_rule *r)
         if (same_rule(&p->written[i].rule, r) && span(p, p->written[i].at) <= FAR)
             return p->written[i].at;
     }
-    size_t at = r->ntests ? put_verdict(p, r->verdict) : put(p, BPF_RET | BPF_K, r->verdict);
+    size_t at = r->ntests ? put_action(p, r->action) : put(p, BPF_RET | BPF_K, r->action);
     for (unsigned i = r->ntests; i-- > 0;)
         at = put_test(p, &r->tests[i], at);
     p->written[p->nwritten].rule = *r;
@@ -169,7 +169,7 @@ static size_t put_search(struct program *p, const struct range *r, size_t n)
 size_t bpf_compile(const struct bpf_filter *f, struct sock_filter out[BPF_MAX_INSNS])
 {
     struct program *p = calloc(1, sizeof(*p));
-    const struct bpf_rule bad = {.verdict = f->bad};
+    const struct bpf_rule bad = {.action = f->bad};
 
     if (!p)
         exit(1);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Part of the build tool gen-seccomp: from a verdict for each call number to a BPF program.
+ * Part of the build tool gen-seccomp: from an action for each call number to a BPF program.
  *
  * Not libseccomp's own programs: what depends on arguments runs them for each call (the rest is
  * remembered by the kernel, which runs them once for each number when they are loaded), and with
@@ -14,18 +14,18 @@
 
 enum { BPF_MAX_HOT = 8, BPF_MAX_TESTS = 2, BPF_MAX_CALLS = 1024, BPF_MAX_INSNS = 4096 };
 
-/* Half an argument: "(word & mask) == value" must hold, or the verdict is @otherwise. */
+/* Half an argument: "(word & mask) == value" must hold, or the action is @otherwise. */
 struct bpf_test {
     uint32_t offset; /* in struct seccomp_data */
     uint32_t mask, value;
     uint32_t otherwise;
 };
 
-/* What happens to a call: the tests in their order, then @verdict. */
+/* What happens to a call: the tests in their order, then @action. */
 struct bpf_rule {
     unsigned ntests;
     struct bpf_test tests[BPF_MAX_TESTS];
-    uint32_t verdict; /* SECCOMP_RET_* */
+    uint32_t action; /* SECCOMP_RET_* */
 };
 
 struct bpf_filter {

@@ -103,7 +103,7 @@ static void add_equal(struct bpf_rule *r, unsigned n, uint32_t value, uint32_t o
 /* Allowed if the condition holds, else @no. */
 static struct bpf_rule allow_if(enum sb_cond cond, uint32_t no)
 {
-    struct bpf_rule r = {.verdict = SECCOMP_RET_ALLOW};
+    struct bpf_rule r = {.action = SECCOMP_RET_ALLOW};
 
     switch (cond) {
     case COND_NONE:
@@ -133,7 +133,7 @@ static struct bpf_rule allow_if(enum sb_cond cond, uint32_t no)
 static void forbid_no_directory(struct bpf_rule *r, const struct sb_path *p)
 {
     if (p->dirs[0] < 0)
-        *r = (struct bpf_rule){.verdict = NO_PATH};
+        *r = (struct bpf_rule){.action = NO_PATH};
     for (size_t i = 0; i < COUNT(p->dirs) && p->dirs[i] >= 0; i++)
         add_test(r, bpf_arg_low((unsigned)p->dirs[i]), NEGATIVE, 0, NO_PATH);
 }
@@ -159,7 +159,7 @@ static void add_calls(struct bpf_filter *f, unsigned bits, const struct action *
     /* clone3(2) hides its flags from us: have libc take clone(2). Whatever the action, so that what
      * is tried under "log" is what will happen under "kill". */
     if (clone3 >= 0 && (bits & (C | W)))
-        f->calls[clone3].verdict = NO_CALL;
+        f->calls[clone3].action = NO_CALL;
     for (size_t i = 0; i < sb_calls_count; i++) {
         int nr = number(f->arch, sb_calls[i].name);
         if (nr >= 0 && is_in(&sb_calls[i], bits, cwd))
@@ -174,7 +174,7 @@ static void add_calls(struct bpf_filter *f, unsigned bits, const struct action *
     for (size_t i = 0; i < sb_deadly_count; i++) {
         int nr = number(f->arch, sb_deadly[i]);
         if (nr >= 0)
-            f->calls[nr] = (struct bpf_rule){.verdict = a->deadly};
+            f->calls[nr] = (struct bpf_rule){.action = a->deadly};
     }
 }
 
@@ -208,7 +208,7 @@ static void generate(FILE *out, size_t arch, size_t t, const struct action *a, s
     f = (struct bpf_filter){.arch = archs[arch].arch,
                             .bad_from = archs[arch].bad_from,
                             .bad = a->badarch,
-                            .rest = {.verdict = a->unlisted}};
+                            .rest = {.action = a->unlisted}};
     for (size_t nr = 0; nr < BPF_MAX_CALLS; nr++)
         f.calls[nr] = f.rest;
     add_calls(&f, threads[t].bits, a, kernels[kernel].cwd);

@@ -119,7 +119,7 @@ static void *serve(void *arg)
 /* ---- the process ---- */
 
 /* What is left is the channels, the one capability, and the standard descriptors. */
-static bool shed(const struct broker *b, GError **err)
+static bool drop_privileges(const struct broker *b, GError **err)
 {
     static const struct rlimit no_core = {0, 0}, few = {MAX_FDS, MAX_FDS};
 
@@ -144,7 +144,7 @@ static G_NORETURN void run(struct broker *b, pid_t daemon)
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, NULL); /* those of a terminal are the daemon's to follow */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != daemon || !shed(b, &err) ||
+    if (getppid() != daemon || !drop_privileges(b, &err) ||
         getrandom(key, sizeof(key), 0) != (ssize_t)sizeof(key))
         _exit(1);
     b->handles = sb_handles_new(key);

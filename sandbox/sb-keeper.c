@@ -53,7 +53,7 @@ static void remove_files(const struct keeper *k)
 }
 
 /* End as the daemon ended. */
-static G_NORETURN void end_like(const struct keeper *k, int status)
+static G_NORETURN void exit_as_child(const struct keeper *k, int status)
 {
     remove_files(k);
     if (!k->stopping) /* the daemon had no time to say so, or its words are not read yet */
@@ -96,7 +96,7 @@ static void open_mailbox(struct keeper *k)
 /* The keeper holds nothing of the daemon's but the files of its sockets: a second holder of the
  * listening socket or of the front-end's connection would keep them open when the daemon is gone.
  * It may signal its child, whatever user that is by now, and nothing else. */
-static void shed(struct keeper *k)
+static void drop_privileges(struct keeper *k)
 {
     struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct data[2] = {
@@ -252,7 +252,7 @@ static G_NORETURN void keep(struct keeper *k)
     for (;;) {
         int status, sig = await(k, due_ms(k));
         if (sig == SIGCHLD && waitpid(k->child, &status, WNOHANG) == k->child)
-            end_like(k, status);
+            exit_as_child(k, status);
         if (sig == SIGIO)
             read_mail(k);
         else if (sig > 0 && sig != SIGCHLD)
@@ -297,7 +297,7 @@ int sb_keeper_fork(struct sb_keeper *link, const struct sb_config *cfg, GError *
         close(mail[1]);
         return -1;
     }
-    shed(&k);
+    drop_privileges(&k);
     keep(&k);
 }
 

@@ -39,7 +39,7 @@ static struct fe_vhost vhost;
 static struct fe_bridge bridge;
 static int fuse = -1, abort_fd = -1, done_fd = -1, signals = -1;
 static pid_t command;
-static atomic_int verdict; /* 0, LATE or FAILED */
+static atomic_int failure; /* 0, LATE or FAILED */
 static atomic_bool gone;   /* no answers are waited for any longer */
 
 static void __attribute__((format(printf, 1, 2))) say(const char *fmt, ...)
@@ -163,7 +163,7 @@ static int watch(struct pollfd *p, unsigned n, int64_t until)
 static void give_up(const char *why, int as)
 {
     say("%s", why);
-    verdict = as;
+    failure = as;
     abort_mount();
 }
 
@@ -225,12 +225,12 @@ static int run(char **argv)
     while (waitpid(command, &status, 0) < 0 && errno == EINTR)
         ;
     kill(-command, SIGKILL); /* what it left behind would keep the mount busy */
-    if (!unmount() && !verdict)
-        verdict = FAILED;
-    if (fe_bridge_stop(&bridge, !gone, GRACE_MS) < 0 && !verdict) {
+    if (!unmount() && !failure)
+        failure = FAILED;
+    if (fe_bridge_stop(&bridge, !gone, GRACE_MS) < 0 && !failure) {
         say("requests were not answered at the end");
         fe_bridge_print_waiting(&bridge, 0);
-        verdict = FAILED;
+        failure = FAILED;
     }
     (void)eventfd_write(done_fd, 1);
     pthread_join(t, NULL);
@@ -328,5 +328,5 @@ int main(int argc, char **argv)
         say("%llu answers were wrong", bridge.wrong);
         return FAILED;
     }
-    return verdict ? verdict : code;
+    return failure ? failure : code;
 }

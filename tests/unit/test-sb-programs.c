@@ -147,18 +147,18 @@ static const struct sb_path *path_of(int nr)
 
 /* What the tables say of call @nr with arguments that are descriptors; false when it depends on
  * more. */
-static bool table_says(const struct program *p, int nr, uint32_t *verdict)
+static bool table_says(const struct program *p, int nr, uint32_t *action)
 {
     const struct sb_call *c = row_of(p, nr);
     const struct sb_path *path = path_of(nr);
 
-    *verdict = c ? SECCOMP_RET_ALLOW : p->unlisted;
+    *action = c ? SECCOMP_RET_ALLOW : p->unlisted;
     if (nr == number("clone3") && p->bits & (C | W))
-        *verdict = SECCOMP_RET_ERRNO | ENOSYS;
+        *action = SECCOMP_RET_ERRNO | ENOSYS;
     if (path && path->dirs[0] < 0 && !c)
-        *verdict = NO_PATH;
+        *action = NO_PATH;
     if (is_deadly(nr))
-        *verdict = p->deadly;
+        *action = p->deadly;
     return !c || c->cond == COND_NONE || c->cond == COND_CWD;
 }
 
