@@ -22,7 +22,7 @@ struct dax_piece {
     uint64_t at; /* window offset */
     uint64_t len;
     bool private;
-    bool fresh;    /* private, and no byte of it copied yet */
+    bool uncopied; /* private, and no byte of it copied yet */
     bool writable; /* as it was said to the front-end */
 };
 
@@ -59,7 +59,7 @@ struct dax_window {
     GTree *slots;             /* moffset to struct dax_slot; order */
     GHashTable *files;        /* number to struct dax_file; table, written with order held too */
     int pool;                 /* the private pages; the front-end gets this descriptor */
-    int twins;                /* what they were when last alike with the file; ours alone */
+    int baseline;             /* what they were when last alike with the file; ours alone */
     struct dax_caps caps;     /* order */
     bool probed;              /* order */
     bool uncommitted;         /* mapped since the last commit; order */
@@ -94,9 +94,9 @@ struct dax_slot *dax_slot_new(struct dax_window *w, struct dax_file *f,
                               const struct dax_request *rq);
 /* Map what is missing for a file of @size bytes; what was mapped stays so on failure. */
 int dax_slot_grow(struct dax_window *w, struct dax_slot *s, uint64_t size);
-/* Give the guest the right to store; pieces mapped for reading only are mapped anew. */
+/* Give the guest the right to store; pieces mapped for reading only are mapped again. */
 int dax_slot_grant(struct dax_window *w, struct dax_slot *s);
-/* Carry private bytes back, take the pieces back (when @tell), free. The first carrying error. */
+/* Write private bytes back, take the pieces back (when @tell), free. The first error of writing. */
 int dax_slot_remove(struct dax_window *w, struct dax_slot *s, bool tell);
 int dax_commit(struct dax_window *w);
 
@@ -108,15 +108,15 @@ struct dax_span {
 };
 #define DAX_ALL ((struct dax_span){0, UINT64_MAX})
 
-/* Descriptors of pool and twins; 0 or -errno. */
+/* Descriptors of pool and baseline; 0 or -errno. */
 int dax_private_open(struct dax_window *w);
-/* Carry the guest's stores to the file, then (@pull, or the size changed) the file's bytes to the
- * private pages: those of @span, and what the file grew by. Needs the file's lock. */
+/* Write the guest's stores back to the file, then (@pull, or the size changed) the file's bytes to
+ * the private pages: those of @span, and what the file grew by. Needs the file's lock. */
 int dax_private_sync(struct dax_window *w, struct dax_file *f, bool pull, struct dax_span span);
 /* Make @len bytes at window offset @at zeroes, their memory free. */
 int dax_private_clear(struct dax_window *w, uint64_t at, uint64_t len);
 
-/* dax-timer.c: the thread that carries stores back without a request. */
+/* dax-timer.c: the thread that writes stores back without a request. */
 void dax_timer_init(struct dax_window *w);
 void dax_timer_wake(struct dax_window *w); /* there are private pages */
 void dax_timer_stop(struct dax_window *w);

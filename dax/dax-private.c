@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Pages of our own in place of what the front-end cannot map. Three copies of each byte: the
- * file's, the one the guest sees (pool) and what both were when they were last alike (twin). A byte
- * that differs from its twin in the pool was stored by the guest, one that differs in the file was
- * changed by others. Only bytes that differ are ever written: the guest stores at any moment. */
+ * file's, the one the guest sees (pool) and what both were when they were last alike (baseline). A
+ * byte that differs from the baseline in the pool was stored by the guest, one that differs in the
+ * file was changed by others. Only bytes that differ are ever written: the guest stores at any
+ * moment. */
 /* #syscalls close fallocate fcntl fstat ftruncate memfd_create pread64 pwrite64 */
 #include "dax/dax-priv.h"
 
@@ -17,7 +18,7 @@
 #define CHUNK 16384
 
 struct bufs {
-    uint8_t pool[CHUNK], twin[CHUNK], file[CHUNK];
+    uint8_t pool[CHUNK], baseline[CHUNK], file[CHUNK];
 };
 
 /* What is looked at: the file's size as it is now, and which of its bytes. */
@@ -46,8 +47,8 @@ int dax_private_open(struct dax_window *w)
     w->pool = sparse_memfd("dax-pool", w->cfg.size);
     if (w->pool < 0)
         return w->pool;
-    w->twins = sparse_memfd("dax-twins", w->cfg.size);
-    return MIN(w->twins, 0);
+    w->baseline = sparse_memfd("dax-baseline", w->cfg.size);
+    return MIN(w->baseline, 0);
 }
 
 static int punch(int fd, uint64_t at, uint64_t len)
@@ -59,7 +60,7 @@ static int punch(int fd, uint64_t at, uint64_t len)
 int dax_private_clear(struct dax_window *w, uint64_t at, uint64_t len)
 {
     int rc = punch(w->pool, at, len);
-    int rc2 = punch(w->twins, at, len);
+    int rc2 = punch(w->baseline, at, len);
     return rc ? rc : rc2;
 }
 
@@ -94,12 +95,12 @@ static int write_full(int fd, const uint8_t *buf, size_t len, uint64_t at)
     return 0;
 }
 
-/* Pool and twin of @len bytes at window offset @at. */
+/* Pool and baseline of @len bytes at window offset @at. */
 static int read_pages(struct dax_window *w, struct bufs *b, uint64_t at, size_t len)
 {
     ssize_t n = read_full(w->pool, b->pool, len, at);
     if (n == (ssize_t)len)
-        n = read_full(w->twins, b->twin, len, at);
+        n = read_full(w->baseline, b->baseline, len, at);
     if (n < 0)
         return (int)n;
     return n == (ssize_t)len ? 0 : -EIO;
@@ -115,34 +116,34 @@ static bool next_run(const uint8_t *a, const uint8_t *b, size_t len, size_t *i, 
     return *end > *i;
 }
 
-/* Write @fresh over @old where they differ. */
-static int write_runs(int fd, const uint8_t *old, const uint8_t *fresh, size_t len, uint64_t at)
+/* Write @now over @old where they differ. */
+static int write_runs(int fd, const uint8_t *old, const uint8_t *now, size_t len, uint64_t at)
 {
     int rc = 0;
-    if (memcmp(old, fresh, len) == 0)
+    if (memcmp(old, now, len) == 0)
         return 0;
-    for (size_t i = 0, end; rc == 0 && next_run(old, fresh, len, &i, &end); i = end)
-        rc = write_full(fd, fresh + i, end - i, at + i);
+    for (size_t i = 0, end; rc == 0 && next_run(old, now, len, &i, &end); i = end)
+        rc = write_full(fd, now + i, end - i, at + i);
     return rc;
 }
 
 /* The guest's stores in @len bytes to the file at @pos. The file's bytes are written before the
- * twin's: what fails is tried again. Returns 1 when there were any, 0, or -errno. */
+ * baseline's: what fails is tried again. Returns 1 when there were any, 0, or -errno. */
 static int push_chunk(struct dax_window *w, const struct dax_file *f, struct bufs *b, uint64_t at,
                       uint64_t pos, size_t len)
 {
     int rc = read_pages(w, b, at, len);
     atomic_fetch_add(&w->compared, len);
-    if (rc || memcmp(b->pool, b->twin, len) == 0)
+    if (rc || memcmp(b->pool, b->baseline, len) == 0)
         return rc;
-    rc = write_runs(f->fd, b->twin, b->pool, len, pos);
+    rc = write_runs(f->fd, b->baseline, b->pool, len, pos);
     if (rc == 0)
-        rc = write_runs(w->twins, b->twin, b->pool, len, at);
+        rc = write_runs(w->baseline, b->baseline, b->pool, len, at);
     return rc ? rc : 1;
 }
 
 /* The file's bytes to the private page. Of the first @shared bytes, those that the guest has stored
- * and that were not carried back yet stay. */
+ * and that were not written back yet stay. */
 static int pull_chunk(struct dax_window *w, const struct dax_file *f, struct bufs *b, uint64_t at,
                       uint64_t pos, size_t len, size_t shared)
 {
@@ -156,13 +157,13 @@ static int pull_chunk(struct dax_window *w, const struct dax_file *f, struct buf
         return rc;
     shared = MIN(shared, len);
     for (size_t i = 0; i < shared; i++)
-        if (b->pool[i] != b->twin[i])
+        if (b->pool[i] != b->baseline[i])
             b->file[i] = b->pool[i];
     rc = write_runs(w->pool, b->pool, b->file, len, at);
     for (size_t i = 0; i < shared; i++)
-        if (b->pool[i] != b->twin[i])
-            b->file[i] = b->twin[i];
-    return rc ? rc : write_runs(w->twins, b->twin, b->file, len, at);
+        if (b->pool[i] != b->baseline[i])
+            b->file[i] = b->baseline[i];
+    return rc ? rc : write_runs(w->baseline, b->baseline, b->file, len, at);
 }
 
 /* Where a private piece is in its file, and how much of it. */
@@ -190,7 +191,7 @@ static int push_piece(struct dax_window *w, struct dax_file *f, struct bufs *b,
     uint64_t len = piece_inside(s, p, MIN(l->size, f->valid)), pos = piece_pos(s, p);
     struct dax_span in = clip(l->span, pos, len);
     int any = 0;
-    if (p->fresh || !s->write)
+    if (p->uncopied || !s->write)
         return 0;
     for (uint64_t i = in.from; i < in.to; i += CHUNK) {
         int rc = push_chunk(w, f, b, p->at + i, pos + i, MIN(CHUNK, in.to - i));
@@ -205,8 +206,8 @@ static int pull_piece(struct dax_window *w, struct dax_file *f, struct bufs *b,
                       const struct dax_slot *s, struct dax_piece *p, const struct look *l)
 {
     uint64_t len = piece_inside(s, p, l->size), pos = piece_pos(s, p);
-    struct dax_span in = clip(p->fresh ? DAX_ALL : l->span, pos, len);
-    uint64_t before = p->fresh ? 0 : piece_inside(s, p, f->valid);
+    struct dax_span in = clip(p->uncopied ? DAX_ALL : l->span, pos, len);
+    uint64_t before = p->uncopied ? 0 : piece_inside(s, p, f->valid);
     uint64_t shared = s->write ? MIN(before, len) : 0;
     int rc = 0;
     if (before > len)
@@ -215,8 +216,8 @@ static int pull_piece(struct dax_window *w, struct dax_file *f, struct bufs *b,
         rc = pull_chunk(w, f, b, p->at + i, pos + i, MIN(CHUNK, in.to - i),
                         shared > i ? MIN(CHUNK, shared - i) : 0);
     /* Once, with `order` held: who has that may read pieces without the file's lock. */
-    if (rc == 0 && p->fresh)
-        p->fresh = false;
+    if (rc == 0 && p->uncopied)
+        p->uncopied = false;
     return rc;
 }
 

@@ -86,7 +86,7 @@ static void unmap_piece(struct dax_window *w, const struct dax_piece *p)
 
 /* A refused mapping: what we failed to take back may be in its way. True when something was
  * removed now. What is not live by our own table is free to be unmapped. */
-static bool clear_way(struct dax_window *w, uint64_t at, uint64_t len)
+static bool unmap_stale(struct dax_window *w, uint64_t at, uint64_t len)
 {
     bool any = false;
     for (unsigned i = w->stale->len; i-- > 0;) {
@@ -115,7 +115,7 @@ static int send_map(struct dax_window *w, const struct dax_slot *s, const struct
             w->uncommitted = true;
             return 0;
         }
-        if (i == 0 && !clear_way(w, p->at, p->len))
+        if (i == 0 && !unmap_stale(w, p->at, p->len))
             break;
     }
     log_guest_warn("dax: the front-end does not map 0x%" PRIx64 "+0x%" PRIx64 ": %s", p->at, p->len,
@@ -186,7 +186,7 @@ static int add_piece(struct dax_window *w, struct dax_slot *s, uint64_t len, boo
     struct dax_piece p = {.at = s->moffset + s->covered,
                           .len = len,
                           .private = private,
-                          .fresh = private,
+                          .uncopied = private,
                           .writable = private || s->file->writable};
     unsigned before = s->pieces->len;
     int rc = enter_piece(w, s, &p);
@@ -220,7 +220,7 @@ int dax_slot_grow(struct dax_window *w, struct dax_slot *s, uint64_t size)
     return add_piece(w, s, MIN(s->len - s->covered, MAX(DAX_PRIVATE_MAX, page)), true);
 }
 
-/* Map pieces anew that were mapped when there was no writable descriptor. */
+/* Map pieces again that were mapped when there was no writable descriptor. */
 static int remap_writable(struct dax_window *w, struct dax_slot *s)
 {
     for (unsigned i = 0; i < s->pieces->len; i++) {
@@ -245,7 +245,7 @@ int dax_slot_grant(struct dax_window *w, struct dax_slot *s)
     if (rc)
         return rc;
     AUTO_LOCK(&s->file->lock);
-    /* What a guest stored without the right to is gone by this, and its twins are right. */
+    /* What a guest stored without the right to is gone by this, and its baseline is right. */
     if (s->file->private)
         rc = dax_private_sync(w, s->file, true, DAX_ALL);
     if (rc == 0)

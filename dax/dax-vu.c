@@ -84,9 +84,9 @@ struct dax_vu {
     struct vu_backend *channel;
     struct dax_caps caps;               /* assumed, or as the probe found */
     int whole_fd, readonly_fd, tail_fd; /* what the probe maps; -1: could not be made */
-    unsigned anew;                      /* vu_backend_anew() when it was asked last */
+    unsigned restarts;                  /* vu_backend_restarts() when it was asked last */
     uint64_t page;
-    uint8_t nobody[16]; /* a UUID that the front-end cannot know */
+    uint8_t unknown[16]; /* a UUID that the front-end cannot know */
 };
 
 static bool holds(const struct dax_vu *v, enum when when)
@@ -140,7 +140,7 @@ static int commit(void *user)
     uint64_t answer;
     if (!holds(v, v->dialect->commit))
         return 0;
-    int rc = vu_backend_call(v->channel, SHARED_OBJECT_REMOVE, v->nobody, sizeof(v->nobody), -1,
+    int rc = vu_backend_call(v->channel, SHARED_OBJECT_REMOVE, v->unknown, sizeof(v->unknown), -1,
                              DEADLINE_MS, &answer);
     return rc < 0 ? rc : 0; /* it says 1: unknown */
 }
@@ -149,9 +149,9 @@ static int commit(void *user)
 static bool dropped(void *user)
 {
     struct dax_vu *v = user;
-    unsigned before = v->anew;
-    v->anew = vu_backend_anew(v->channel);
-    return v->anew != before;
+    unsigned before = v->restarts;
+    v->restarts = vu_backend_restarts(v->channel);
+    return v->restarts != before;
 }
 
 /* ---- the probe ---- */
@@ -194,10 +194,11 @@ static int probe(void *user, struct dax_caps *caps)
         return rc;
     }
     log_info("DAX: the front-end (dialect %s, %s) maps files open for writing, read-only files: "
-             "%s, a file's last partial page: %s; its word is %s",
+             "%s, a file's last partial page: %s; mappings are %s",
              v->dialect->name, v->dialect->probe ? "asked" : "assumed",
              v->caps.readonly_fd ? "yes" : "no", v->caps.tail ? "yes" : "no",
-             holds(v, v->dialect->commit) ? "checked once more" : "taken");
+             holds(v, v->dialect->commit) ? "confirmed by another request"
+                                          : "in place at the reply");
     *caps = v->caps;
     return 0;
 }
@@ -234,7 +235,7 @@ struct dax_vu *dax_vu_new(const struct dax_dialect *d, struct vu_backend *channe
     v->whole_fd = make_file((off_t)v->page);
     v->readonly_fd = open_readonly(v->whole_fd);
     v->tail_fd = make_file(TAIL_SIZE);
-    random_bytes(v->nobody, sizeof(v->nobody));
+    random_bytes(v->unknown, sizeof(v->unknown));
     return v;
 }
 

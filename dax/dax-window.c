@@ -39,7 +39,7 @@ struct dax_window *dax_window_new(const struct dax_config *cfg)
         w->cfg.max_slots = (unsigned)MAX(cfg->size / WINDOW_MIN, SLOTS_MIN);
     if (w->cfg.max_files == 0)
         w->cfg.max_files = w->cfg.max_slots;
-    w->pool = w->twins = -1;
+    w->pool = w->baseline = -1;
     w->slots = g_tree_new_full(by_offset, NULL, NULL, NULL);
     w->files = g_hash_table_new(g_int64_hash, g_int64_equal);
     w->stale = g_array_new(FALSE, FALSE, sizeof(struct dax_piece));
@@ -76,8 +76,8 @@ void dax_window_free(struct dax_window *w)
     g_array_unref(w->stale);
     if (w->pool >= 0)
         close(w->pool);
-    if (w->twins >= 0)
-        close(w->twins);
+    if (w->baseline >= 0)
+        close(w->baseline);
     pthread_mutex_destroy(&w->order);
     pthread_mutex_destroy(&w->table);
     g_free(w);
@@ -373,18 +373,19 @@ static int sync_file(struct dax_window *w, struct dax_file *f, bool pull, struct
 }
 
 /* The file has @size bytes or had when it was looked at; those of @span may be others. */
-static int file_seen(struct dax_window *w, struct dax_file *f, uint64_t size, struct dax_span span)
+static int file_revalidate(struct dax_window *w, struct dax_file *f, uint64_t size,
+                           struct dax_span span)
 {
     int rc = must_grow(w, f, size) ? grow_file(w, f) : 0;
     return rc ? rc : sync_file(w, f, true, span);
 }
 
-int dax_seen(struct dax_window *w, uint64_t file, const struct dax_stamp *stamp)
+int dax_revalidate(struct dax_window *w, uint64_t file, const struct dax_stamp *stamp)
 {
     struct dax_file *f = dax_file_get(w, file);
     if (!f)
         return 0;
-    int rc = file_seen(w, f, stamp->size, DAX_ALL);
+    int rc = file_revalidate(w, f, stamp->size, DAX_ALL);
     dax_file_put(w, f);
     return rc;
 }
@@ -413,7 +414,7 @@ int dax_changed_part(struct dax_window *w, uint64_t file, uint64_t from, uint64_
         return 0;
     int rc = file_stat(f, &st);
     if (rc == 0)
-        rc = file_seen(w, f, (uint64_t)st.st_size, span_of(from, len));
+        rc = file_revalidate(w, f, (uint64_t)st.st_size, span_of(from, len));
     dax_file_put(w, f);
     return rc;
 }

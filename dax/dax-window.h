@@ -13,8 +13,8 @@
  * A front-end that cannot map a file's last, partial page (struct dax_caps.tail) gets the private
  * part in its place: pages of a memfd, a copy of the file's bytes, zeroes behind them. The memfd is
  * as large as the window and sparse, and the page for window offset X is at its offset X. The copy
- * is refreshed when the file was seen to change, and what the guest stored there is carried back to
- * the file (byte by byte against a twin of what it was, so that the host's own changes stay) at
+ * is refreshed when the file was seen to change, and what the guest stored there is written back to
+ * the file (byte by byte against a baseline copy, so that the host's own changes stay) at
  * each request that touches the file, and at the latest one timeout later. A part once private
  * stays so until its slot is removed: the guest may be using it. It is at most 2 MiB long, which is
  * all of a slot of Linux; in a longer slot, what the file grows by beyond it is mapped for real.
@@ -102,7 +102,7 @@ int dax_map(struct dax_window *w, const struct dax_request *rq, int fd, bool fd_
 bool dax_has_file(struct dax_window *w, uint64_t file, bool writable);
 
 /* Unmap the slots that lie whole in [moffset, moffset + len); private bytes stored by the guest are
- * carried back first. A slot that lies partly in it: -EINVAL, nothing done. None: 0. */
+ * written back first. A slot that lies partly in it: -EINVAL, nothing done. None: 0. */
 int dax_unmap(struct dax_window *w, uint64_t moffset, uint64_t len);
 void dax_unmap_file(struct dax_window *w, uint64_t file); /* FORGET: the guest dropped the inode */
 /* DESTROY, and the INIT of the next guest. Says nothing when ops->dropped: QEMU refuses to unmap
@@ -123,15 +123,15 @@ bool dax_is_mapped(struct dax_window *w, uint64_t file);
 /* The guest is going to be shown @stamp (attributes): map what the file grew by in its live slots,
  * refresh private pages when it changed. Returns 0, or -errno when that failed: the new size must
  * not be shown. Does nothing for a file that is not mapped. */
-int dax_seen(struct dax_window *w, uint64_t file, const struct dax_stamp *stamp);
+int dax_revalidate(struct dax_window *w, uint64_t file, const struct dax_stamp *stamp);
 
 /* The daemon changed the file for the guest (WRITE, FALLOCATE, COPY_FILE_RANGE, truncation): like
- * dax_seen(), with the file's own size and times. Before the answer. */
+ * dax_revalidate(), with the file's own size and times. Before the answer. */
 int dax_changed(struct dax_window *w, uint64_t file);
 /* The same where only these bytes were written, and what the file grew by. */
 int dax_changed_part(struct dax_window *w, uint64_t file, uint64_t from, uint64_t len);
 
-/* Carry what the guest stored in private pages of @file to the file (FLUSH, FSYNC, READ, GETATTR,
+/* Write what the guest stored in private pages of @file back to it (FLUSH, FSYNC, READ, GETATTR,
  * COPY_FILE_RANGE ...), before the request itself. 0 or -errno of the write. */
 int dax_store(struct dax_window *w, uint64_t file);
 /* The same for these bytes of it (READ, WRITE). */

@@ -35,7 +35,7 @@ struct vu_backend {
     pthread_mutex_t lock;    /* a leaf; guards what follows */
     struct vu_channel *chan; /* reference, NULL = none */
     unsigned stops;          /* how often calls were cancelled */
-    unsigned anew;           /* how often the driver began anew */
+    unsigned restarts;       /* how often the driver started again */
     bool running;            /* a ring was started and none was stopped since */
     bool usable, fds, shmem; /* as negotiated; shmem: the front-end has a window */
     GHashTable *sent[2];     /* files sent: the newer half, the older half */
@@ -67,7 +67,7 @@ void vu_backend_resume(struct vu_backend *b);
 /* A ring is going to stop: no more calls, and the one that waits ends with -ECANCELED. */
 void vu_backend_pause(struct vu_backend *b);
 /* A ring that had been used is set to its beginning. */
-void vu_backend_begin_anew(struct vu_backend *b);
+void vu_backend_note_restart(struct vu_backend *b);
 /* The front-end is gone: back to the beginning. */
 void vu_backend_close(struct vu_backend *b);
 

@@ -193,16 +193,16 @@ void vu_backend_pause(struct vu_backend *b)
     cancel_locked(b);
 }
 
-void vu_backend_begin_anew(struct vu_backend *b)
+void vu_backend_note_restart(struct vu_backend *b)
 {
     AUTO_LOCK(&b->lock);
-    b->anew++;
+    b->restarts++;
 }
 
-unsigned vu_backend_anew(struct vu_backend *b)
+unsigned vu_backend_restarts(struct vu_backend *b)
 {
     AUTO_LOCK(&b->lock);
-    return b->anew;
+    return b->restarts;
 }
 
 void vu_backend_close(struct vu_backend *b)

@@ -21,7 +21,7 @@ int vu_backend_call(struct vu_backend *b, uint32_t request, const void *payload,
 /* Whether the front-end asked for the shared memory regions: only then it has a window. */
 bool vu_backend_has_shmem(struct vu_backend *b);
 
-/* How often the guest's driver was seen to begin anew, without a word of a reset: a ring that had
+/* How often the guest's driver was seen to start again, without a word of a reset: a ring that had
  * been used was started from its beginning. (One that was only paused goes on where it stopped.)
  * The front-end has dropped its mappings then. */
-unsigned vu_backend_anew(struct vu_backend *b);
+unsigned vu_backend_restarts(struct vu_backend *b);

@@ -82,7 +82,7 @@ int vu_ctrl_vring_base(struct vu_dev *dev, struct vu_msg *msg, struct vu_reply *
     if (v.num > UINT16_MAX)
         return -EINVAL;
     if (v.num == 0 && q->avail.next != 0)
-        vu_backend_begin_anew(&dev->backend);
+        vu_backend_note_restart(&dev->backend);
     q->avail.next = (uint16_t)v.num;
     q->fresh = true;
     return 0;

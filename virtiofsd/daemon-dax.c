@@ -15,8 +15,8 @@
 #define FILES_MIN 64
 
 /* Seconds that a store of the guest to a page of ours may take to the file at most. */
-#define CARRY_MIN 0.1
-#define CARRY_MAX 1.0
+#define WRITE_BACK_MIN 0.1
+#define WRITE_BACK_MAX 1.0
 
 static bool wanted(const struct options *o)
 {
@@ -65,7 +65,7 @@ bool daemon_dax_start(struct daemon_dax *x, const struct options *o, uint64_t no
         .granule = (uint64_t)sysconf(_SC_PAGESIZE),
         .max_slots = slots(o),
         .max_files = files(o, nofile),
-        .timeout = CLAMP(o->fuse.timeout, CARRY_MIN, CARRY_MAX),
+        .timeout = CLAMP(o->fuse.timeout, WRITE_BACK_MIN, WRITE_BACK_MAX),
         .thread_start = thread_start,
         .thread_user = user,
     };

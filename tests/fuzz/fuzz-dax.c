@@ -149,8 +149,8 @@ static void do_map(struct dax_window *w, unsigned file, unsigned at, const uint8
         slots[at] = want;
 }
 
-/* A guest's store: only where it may, below the file's end. It is carried at once, or at the next
- * look, before anyone changes the same byte. */
+/* A guest's store: only where it may, below the file's end. It is written back at once, or at the
+ * next look, before anyone changes the same byte. */
 static void do_store(struct dax_window *w, unsigned at, const uint8_t *arg)
 {
     const struct slot *s = &slots[at];
@@ -190,7 +190,7 @@ static void do_host_write(struct dax_window *w, unsigned file, const uint8_t *ar
     off_t pos = (arg[0] | arg[1] << 8) % FILE_MAX;
     must(pwrite(files[file], arg, 3, pos) == 3);
     stamp.size = (uint64_t)lseek(files[file], 0, SEEK_END);
-    must(dax_seen(w, file, &stamp) == 0);
+    must(dax_revalidate(w, file, &stamp) == 0);
 }
 
 static void do_unmap(struct dax_window *w, unsigned at, unsigned len)

@@ -267,7 +267,7 @@ int peer_seen(struct peer *p, uint64_t file, const char *name)
         .mtime_ns = st.st_mtim.tv_sec * 1000000000ll + st.st_mtim.tv_nsec,
         .ctime_ns = st.st_ctim.tv_sec * 1000000000ll + st.st_ctim.tv_nsec,
     };
-    return dax_seen(p->w, file, &stamp);
+    return dax_revalidate(p->w, file, &stamp);
 }
 
 bool peer_mapped(const struct peer *p, uint64_t at)

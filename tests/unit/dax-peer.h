@@ -68,7 +68,7 @@ uint64_t peer_host_len(struct peer *p, const char *name);
 /* dax_map() of @len bytes with a descriptor of @name as numbered file @file. */
 int peer_map(struct peer *p, uint64_t file, const char *name, uint64_t foffset, uint64_t moffset,
              uint64_t len, bool write);
-/* dax_seen() with what fstat says of the file. */
+/* dax_revalidate() with what fstat says of the file. */
 int peer_seen(struct peer *p, uint64_t file, const char *name);
 /* The guest's window from @at on is the file from @pos on, @len bytes; and zeroes to the page end.
  */

@@ -61,7 +61,7 @@ static void test_file_untouched(void **state)
     peer_stop(&p);
 }
 
-static void test_stores_carried(void **state)
+static void test_stores_written_back(void **state)
 {
     struct peer p;
     start(&p, 0, true);
@@ -77,7 +77,7 @@ static void test_stores_carried(void **state)
     peer_stop(&p);
 }
 
-static void test_carried_by_each_end(void **state)
+static void test_written_back_by_each_end(void **state)
 {
     struct peer p;
     for (int how = 0; how < 4; how++) {
@@ -227,7 +227,7 @@ static void test_shrink(void **state)
     struct peer p;
     start(&p, 0, true);
     for (uint64_t len = LEN - 1; len > 8192; len = len * 97 / 100) {
-        guest_stores(&p, len, "!"); /* carried by nobody: it is cut off */
+        guest_stores(&p, len, "!"); /* never written back: it is cut off */
         peer_host_size(&p, "f", len);
         assert_int_equal(peer_seen(&p, 1, "f"), 0);
         peer_guest_shows(&p, 0, "f", 0, len);
@@ -400,8 +400,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shown_whole),
         cmocka_unit_test(test_file_untouched),
-        cmocka_unit_test(test_stores_carried),
-        cmocka_unit_test(test_carried_by_each_end),
+        cmocka_unit_test(test_stores_written_back),
+        cmocka_unit_test(test_written_back_by_each_end),
         cmocka_unit_test(test_timeout),
         cmocka_unit_test(test_host_changes),
         cmocka_unit_test(test_both_change),

@@ -271,7 +271,7 @@ static void test_refusals(void **state)
         peer_start(&p, &(struct peer_setup){.accepts = accepts[a]});
         close(peer_file(&p, "f", 10000));
         unsigned fds = peer_open_fds();
-        /* Maps and commit; a refused map is followed by attempts to clear its way. */
+        /* Maps and commit; a refused map is followed by attempts to unmap what is stale. */
         unsigned n = accepts[a] == TAIL ? 2 : 3;
         for (unsigned i = 1; i <= n; i++) {
             p.fail_in = i;

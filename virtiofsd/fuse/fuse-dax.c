@@ -114,7 +114,7 @@ int fuse_dax_show(struct fuse_srv *srv, struct fs_inode *inode, const char *name
         .mtime_ns = ns_of(&a->st.st_mtim),
         .ctime_ns = ns_of(&a->st.st_ctim),
     };
-    int err = dax_seen(srv->cfg.window, id, &stamp);
+    int err = dax_revalidate(srv->cfg.window, id, &stamp);
     return err ? failed("attributes", id, err) : 0;
 }
 
