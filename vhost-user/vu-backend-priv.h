@@ -21,16 +21,16 @@ struct vu_channel {
     atomic_uint refs;
     int fd;
     bool dead; /* under the lock of struct vu_backend */
-    /* The rest belongs to the call that has its turn. */
-    uint32_t owed;          /* request whose caller did not wait for the reply; 0 = none */
+    /* The rest belongs to the call that holds call_lock. */
+    uint32_t pending;       /* request whose caller did not wait for the reply; 0 = none */
     struct vu_ask_reply in; /* the reply on its way, perhaps in pieces */
     size_t have;            /* bytes of it */
 };
 
 struct vu_backend {
-    pthread_mutex_t turn; /* held across a round trip; taken before the lock; the control
-                           * thread only tries */
-    int cancel_fd;        /* eventfd: look at `stops` */
+    pthread_mutex_t call_lock; /* held across a round trip; taken before the lock; the control
+                                * thread only tries */
+    int cancel_fd;             /* eventfd: look at `stops` */
 
     pthread_mutex_t lock;    /* a leaf; guards what follows */
     struct vu_channel *chan; /* reference, NULL = none */

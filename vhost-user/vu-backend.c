@@ -112,7 +112,7 @@ bool vu_backend_sent(struct vu_backend *b, int fd)
 void vu_backend_init(struct vu_backend *b)
 {
     memset(b, 0, sizeof(*b));
-    pthread_mutex_init(&b->turn, NULL);
+    pthread_mutex_init(&b->call_lock, NULL);
     pthread_mutex_init(&b->lock, NULL);
     b->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     for (unsigned i = 0; i < 2; i++)
@@ -127,7 +127,7 @@ void vu_backend_fini(struct vu_backend *b)
     if (b->cancel_fd >= 0)
         close(b->cancel_fd);
     pthread_mutex_destroy(&b->lock);
-    pthread_mutex_destroy(&b->turn);
+    pthread_mutex_destroy(&b->call_lock);
 }
 
 /* The lock is held. */
@@ -289,17 +289,17 @@ static int receive_reply(const struct ask *a, uint32_t request, uint64_t *value)
     return 0;
 }
 
-/* Get the channel to where a request can follow: no reply owed, nothing said unasked. */
+/* Get the channel to where a request can follow: no reply pending, nothing said unasked. */
 static int settle(const struct ask *a)
 {
     struct vu_channel *chan = a->chan;
     uint64_t late;
     uint8_t byte;
-    if (chan->owed) {
-        int rc = receive_reply(a, chan->owed, &late);
+    if (chan->pending) {
+        int rc = receive_reply(a, chan->pending, &late);
         if (rc < 0)
             return rc;
-        chan->owed = 0;
+        chan->pending = 0;
     }
     ssize_t n = receive(chan->fd, &byte, sizeof(byte), MSG_PEEK);
     return n > 0 ? -EPROTO : n == -EAGAIN ? 0 : (int)n;
@@ -319,14 +319,14 @@ struct pollfd vu_backend_watch(struct vu_backend *b, bool asks)
 void vu_backend_check(struct vu_backend *b)
 {
     struct ask a = {.b = b, .chan = b->chan, .end_us = g_get_monotonic_time()};
-    if (!a.chan || pthread_mutex_trylock(&b->turn) != 0)
-        return; /* who has the turn finds out by itself */
+    if (!a.chan || pthread_mutex_trylock(&b->call_lock) != 0)
+        return; /* who holds it finds out by itself */
     pthread_mutex_lock(&b->lock);
     a.stops = b->stops;
     bool dead = a.chan->dead;
     pthread_mutex_unlock(&b->lock);
     int rc = dead ? -EPIPE : settle(&a);
-    pthread_mutex_unlock(&b->turn);
+    pthread_mutex_unlock(&b->call_lock);
     if (rc == 0 || rc == -ETIMEDOUT || rc == -ECANCELED)
         return;
     if (rc == -EPROTO)
@@ -429,7 +429,7 @@ static int round_trip(const struct ask *a, uint32_t request, const void *payload
     }
     rc = receive_reply(a, request, value);
     if (rc == -ECANCELED)
-        a->chan->owed = request;
+        a->chan->pending = request;
     return rc;
 }
 
@@ -443,7 +443,7 @@ int vu_backend_call(struct vu_backend *b, uint32_t request, const void *payload,
     a.stops = b->stops;
     pthread_mutex_unlock(&b->lock);
 
-    AUTO_LOCK(&b->turn);
+    AUTO_LOCK(&b->call_lock);
     int rc = take_channel(&a, fd >= 0);
     if (rc < 0)
         return rc;

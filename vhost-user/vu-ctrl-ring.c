@@ -43,7 +43,7 @@ int vu_ctrl_vring_num(struct vu_dev *dev, struct vu_msg *msg, struct vu_reply *r
     if (v.num == 0 || (v.num & (v.num - 1)) || v.num > dev->cfg.max_queue_size)
         return -EINVAL;
     q->num = v.num;
-    q->fresh = true;
+    q->first_start = true;
     return vu_queue_update(q);
 }
 
@@ -57,7 +57,7 @@ int vu_ctrl_vring_addr(struct vu_dev *dev, struct vu_msg *msg, struct vu_reply *
     if (rc < 0)
         return rc;
     q->have_addr = false;
-    q->fresh = true;
+    q->first_start = true;
     /* What is not known yet is checked when the ring starts. */
     if (dev->mem && q->num)
         rc = vu_ring_locate(dev->mem, q->num, a.desc, a.avail, a.used, &at);
@@ -84,7 +84,7 @@ int vu_ctrl_vring_base(struct vu_dev *dev, struct vu_msg *msg, struct vu_reply *
     if (v.num == 0 && q->avail.next != 0)
         vu_backend_note_restart(&dev->backend);
     q->avail.next = (uint16_t)v.num;
-    q->fresh = true;
+    q->first_start = true;
     return 0;
 }
 
@@ -144,7 +144,7 @@ int vu_ctrl_vring_err(struct vu_dev *dev, struct vu_msg *msg, struct vu_reply *r
     return rc < 0 ? rc : vu_queue_set_err(q, fd);
 }
 
-/* A disabled ring is left in peace by the worker, and for some front-ends this is the only stop
+/* A disabled ring is not processed by the worker, and for some front-ends this is the only stop
  * there is: its memory may be used for something else once we answered. A request that hangs in
  * the host must not hang the front-end with it, so the wait is bounded. */
 static int enable(struct vu_queue *q, bool on)

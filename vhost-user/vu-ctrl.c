@@ -194,7 +194,7 @@ static void drop_window(struct vu_dev *dev, struct vu_wire_table *t, int *fds)
 }
 
 /* Whether the device has exactly this table. It comes again and again while the window changes, and
- * what is mapped already should not fault in anew. */
+ * what is mapped already should not fault in again. */
 static bool have_table(const struct vu_dev *dev, const struct vu_wire_table *t, const int *fds)
 {
     bool same = dev->mem && dev->mem->cnt == t->nregions;

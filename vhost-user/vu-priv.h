@@ -9,9 +9,9 @@
 #include "vhost-user/vu-queue.h"
 
 /* Locks: a queue's lock, the pool's lock and the back-end channel's are leaves; none is taken
- * while another is held, but the channel's under a queue's. (The channel's turn is held across a
- * round trip; the control thread only tries to take it.) All but the atomics belongs to the control
- * thread. */
+ * while another is held, but the channel's under a queue's. (The channel's call_lock is held across
+ * a round trip; the control thread only tries to take it.) All but the atomics belongs to the
+ * control thread. */
 struct vu_dev {
     struct vu_config cfg;
     uint8_t config[VU_CONFIG_MAX];

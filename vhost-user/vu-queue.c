@@ -91,7 +91,7 @@ void vu_queue_stopped(struct vu_queue *q)
     q->kick = q->call = NULL;
     q->used_mem = NULL;
     q->kick_set = false;
-    q->fresh = true;
+    q->first_start = true;
     pthread_mutex_unlock(&q->lock);
     vu_mem_unref(mem);
     vu_fd_unref(kick);
@@ -157,17 +157,17 @@ static struct vu_mem *aim_used(struct vu_queue *q)
 }
 
 /* First start since the ring was stopped for good. Nothing is in flight; the lock is held. */
-static void start_fresh(struct vu_queue *q)
+static void start_first(struct vu_queue *q)
 {
     if (q->busy_num != q->num) {
         g_free(q->avail.busy);
         q->avail.busy = g_new0(uint8_t, q->num);
         q->busy_num = q->num;
     }
-    q->avail.seen = q->avail.next;
+    q->avail.shadow_idx = q->avail.next;
     q->used.idx = __atomic_load_n(&q->at.used->idx, __ATOMIC_RELAXED);
     q->used.signalled_valid = false; /* whoever comes back may miss a signal: send one */
-    q->fresh = false;
+    q->first_start = false;
 }
 
 static int start_thread(struct vu_queue *q)
@@ -189,8 +189,8 @@ static int start(struct vu_queue *q)
     rc = locate(q, q->mem, &q->at);
     if (rc == 0) {
         old = aim_used(q);
-        if (q->fresh)
-            start_fresh(q);
+        if (q->first_start)
+            start_first(q);
         vu_backend_resume(&q->dev->backend); /* before the first request */
         q->run = true;
         atomic_store(&q->attention, true);
@@ -304,7 +304,7 @@ void vu_queue_init(struct vu_queue *q, struct vu_dev *dev, unsigned index)
     memset(q, 0, sizeof(*q));
     q->dev = dev;
     q->index = index;
-    q->fresh = q->parked = true;
+    q->first_start = q->parked = true;
     pthread_mutex_init(&q->lock, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

@@ -42,7 +42,7 @@ struct vu_queue {
     struct vu_mem *mem;              /* reference to the device's table */
     bool event_idx, indirect;
     struct vu_ring_parts at; /* valid while run is set */
-    bool fresh;              /* next start is a first one: read the used index, reset signalling */
+    bool first_start;        /* next start is a first one: read the used index, reset signalling */
     bool run, quit;
     bool parked; /* the worker takes nothing and holds no memory */
     struct vu_used used;

@@ -266,7 +266,7 @@ static void chain_start(struct vu_chain *ch, uint16_t head)
 
 int vu_avail_pop(struct vu_avail *a, struct vu_chain *ch, const char **why)
 {
-    if (a->next == a->seen) {
+    if (a->next == a->shadow_idx) {
         uint16_t idx = __atomic_load_n(&a->at.avail->idx, __ATOMIC_ACQUIRE);
         if (a->next == idx)
             return 0;
@@ -274,7 +274,7 @@ int vu_avail_pop(struct vu_avail *a, struct vu_chain *ch, const char **why)
             *why = "available index too far ahead";
             return -1;
         }
-        a->seen = idx;
+        a->shadow_idx = idx;
     }
     uint16_t head = shared_load(&a->at.avail->ring[a->next & (a->num - 1)]);
     if (head >= a->num) {
@@ -300,7 +300,7 @@ int vu_avail_pop(struct vu_avail *a, struct vu_chain *ch, const char **why)
 
 bool vu_avail_pending(const struct vu_avail *a)
 {
-    return a->next != a->seen || shared_load(&a->at.avail->idx) != a->next;
+    return a->next != a->shadow_idx || shared_load(&a->at.avail->idx) != a->next;
 }
 
 static uint16_t *avail_event(const struct vu_avail *a)

@@ -59,10 +59,10 @@ struct vu_avail {
     struct vu_mem *mem; /* reference */
     unsigned num;       /* a power of two */
     bool event_idx, indirect;
-    uint16_t next; /* next slot to take, free running */
-    uint16_t seen; /* the guest's index as last loaded */
-    unsigned hint; /* region of the last translation */
-    uint8_t *busy; /* by head: taken and not answered yet; atomic, cleared by the used half */
+    uint16_t next;       /* next slot to take, free running */
+    uint16_t shadow_idx; /* the guest's index as last loaded */
+    unsigned hint;       /* region of the last translation */
+    uint8_t *busy;       /* by head: taken and not answered yet; atomic, cleared by the used half */
     struct vring_desc *table; /* private copy of an indirect table */
     unsigned table_cap;
 };

@@ -243,7 +243,7 @@ static void no_answer(void **state)
     assert_in_range(fe_now_ms() - begin, 190, 200 + SOON_MS);
     fe_shmem_set_fault(&f->fe, FE_SHMEM_GOOD, 0);
     expect_channel(f, false);
-    /* Another channel, or another connection, begins anew. */
+    /* Another channel, or another connection, starts again. */
     struct fe_shmem other;
     assert_int_equal(fe_shmem_start(&other, FE_SHMEM_QEMU, WINDOW), 0);
     assert_int_equal(vu_backend_set(&f->b, dup(other.channel), -1), 0);
@@ -275,7 +275,7 @@ static void stop_while_waiting(void **state)
     assert_int_equal(value, 0);
 }
 
-/* The owed answer may itself come late, in pieces, or never. */
+/* The pending reply may itself come late, in pieces, or never. */
 static void stop_twice(void **state)
 {
     struct fixture *f = *state;
@@ -286,7 +286,7 @@ static void stop_twice(void **state)
     vu_backend_pause(&f->b);
     pthread_join(c.thread, NULL);
     vu_backend_resume(&f->b);
-    call_start(&c, f, f->page); /* waits for what is owed */
+    call_start(&c, f, f->page); /* waits for the pending reply */
     wait_for_turn(f);
     assert_int_equal(fe_shmem_requests(&f->fe), 1);
     vu_backend_pause(&f->b);

@@ -175,7 +175,7 @@ static void test_too_many_segments(void **state)
 static void test_wraparound(void **state)
 {
     struct fixture *f = *state;
-    f->a.next = f->a.seen = f->u.idx = f->r.avail->idx = f->r.used->idx = 65530;
+    f->a.next = f->a.shadow_idx = f->u.idx = f->r.avail->idx = f->r.used->idx = 65530;
     good_chain(f);
     for (unsigned i = 0; i < 20; i++) {
         offer(f, 0);
@@ -187,7 +187,7 @@ static void test_wraparound(void **state)
         assert_int_equal(pop(f), 0);
     }
     /* A full ring across the wrap is not a jump. */
-    f->a.next = f->a.seen = f->r.avail->idx = 65530;
+    f->a.next = f->a.shadow_idx = f->r.avail->idx = 65530;
     for (unsigned i = 0; i < NUM; i++) {
         desc(f, i, DATA, 8, 0, 0);
         offer(f, (uint16_t)i);

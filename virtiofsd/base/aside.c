@@ -19,12 +19,12 @@
 
 /* A thread that makes such calls. */
 struct caller {
-    atomic_uint turn; /* odd: inside of a call */
-    bool listed;      /* own thread only */
+    atomic_uint calls; /* odd: inside of a call */
+    bool listed;       /* own thread only */
     pthread_t thread;
     struct caller *next;
     /* Of the one who breaks calls, under the lock. */
-    unsigned seen;
+    unsigned last_calls;
     gint64 since_us;
 };
 
@@ -83,14 +83,14 @@ void aside_enter(void)
 {
     if (G_UNLIKELY(!self.listed))
         list_self();
-    unsigned turn = atomic_load_explicit(&self.turn, memory_order_relaxed);
-    atomic_store_explicit(&self.turn, turn + 1, memory_order_relaxed);
+    unsigned calls = atomic_load_explicit(&self.calls, memory_order_relaxed);
+    atomic_store_explicit(&self.calls, calls + 1, memory_order_relaxed);
 }
 
 void aside_leave(void)
 {
-    unsigned turn = atomic_load_explicit(&self.turn, memory_order_relaxed);
-    atomic_store_explicit(&self.turn, turn + 1, memory_order_relaxed);
+    unsigned calls = atomic_load_explicit(&self.calls, memory_order_relaxed);
+    atomic_store_explicit(&self.calls, calls + 1, memory_order_relaxed);
 }
 
 int aside_install(void)
@@ -111,11 +111,11 @@ void aside_break(void)
     gint64 now = g_get_monotonic_time();
     AUTO_LOCK(&callers_lock);
     for (struct caller *c = callers; c; c = c->next) {
-        unsigned turn = atomic_load_explicit(&c->turn, memory_order_relaxed);
-        if (turn % 2 && turn == c->seen && now - c->since_us >= STUCK_US)
+        unsigned calls = atomic_load_explicit(&c->calls, memory_order_relaxed);
+        if (calls % 2 && calls == c->last_calls && now - c->since_us >= STUCK_US)
             pthread_kill(c->thread, BREAK_SIGNAL);
-        if (turn != c->seen) {
-            c->seen = turn;
+        if (calls != c->last_calls) {
+            c->last_calls = calls;
             c->since_us = now;
         }
     }

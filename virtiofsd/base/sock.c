@@ -42,7 +42,7 @@ static enum sock_path path_clear(const struct sockaddr_un *addr, int *code)
         if (errno == ENOENT)
             return SOCK_PATH_FREE;
         *code = errno;
-        return SOCK_PATH_UNSEEN;
+        return SOCK_PATH_UNKNOWN;
     }
     if (!S_ISSOCK(st.st_mode)) {
         *code = EEXIST;
@@ -109,7 +109,7 @@ bool sock_path_own(const struct sockaddr_un *addr, struct sock_files **files, GE
         return fail(err, e.code,
                     "socket %s is in use: process %d holds %s.pid; stop it or choose another path",
                     path, (int)e.holder, path);
-    case SOCK_PATH_UNSEEN:
+    case SOCK_PATH_UNKNOWN:
         return fail(err, e.code, "cannot look at %s: %s", path, why);
     case SOCK_PATH_NO_SOCKET:
         return fail(err, e.code, "%s exists and is no socket: choose another path", path);

@@ -17,7 +17,7 @@ enum sock_path {
     SOCK_PATH_FREE,
     SOCK_PATH_NO_LOCK,   /* PATH.pid cannot be made or locked */
     SOCK_PATH_LOCKED,    /* another daemon holds it */
-    SOCK_PATH_UNSEEN,    /* it cannot be looked at */
+    SOCK_PATH_UNKNOWN,   /* it cannot be looked at */
     SOCK_PATH_NO_SOCKET, /* something else is there */
     SOCK_PATH_IN_USE,    /* somebody listens, or may do so */
     SOCK_PATH_STUCK,     /* nobody listens, but it cannot be removed */
