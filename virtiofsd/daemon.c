@@ -264,7 +264,7 @@ static void dev_reset(void *user)
     fuse_srv_reset(d->fuse);
 }
 
-/* Nobody takes up what the guest held: who connects next begins anew. */
+/* Nobody takes up what the guest held: who connects next starts over. */
 static void dev_hang_up(void *user)
 {
     struct daemon *d = user;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The rules of the house as functions of one file's path and text. Each yields (line, complaint)."""
+"""The rules of the project as functions of one file's path and text. Each yields (line, complaint)."""
 
 import fnmatch
 import re
@@ -40,7 +40,7 @@ MAY_INCLUDE = [
                  'sandbox/*.h', 'dax/*.h', 'virtiofsd/9p/*.h', 'virtiofsd/options*.h']),
 ]
 
-# Headers of libraries that only some folders may lean on.
+# Headers of libraries that only some folders may include.
 LIBRARY_ONLY_IN = [
     ('fuse*.h', ['virtiofsd/fuse/*', 'tests/*']),
     ('linux/fuse.h', ['virtiofsd/fuse/*', 'tests/*']),
@@ -95,7 +95,7 @@ def includes(path, text):
         elif '/' not in header or '..' in header:
             yield line, f'"{header}": includes name the path from the root of the tree'
         elif not own_include_allowed(path, header):
-            yield line, f'"{header}": this folder may not lean on that header (tests/style/rules.py)'
+            yield line, f'"{header}": this folder may not include that header (tests/style/rules.py)'
 
 
 def length(path, text):

@@ -187,7 +187,7 @@ static void test_nodeid_zero(void **state)
     {
         make(f, op);
         f->rq.in->nodeid = 0;
-        bool fine = fuse_ops[op].flags & FUSE_OP_NOID;
+        bool fine = fuse_ops[op].flags & FUSE_OP_ZERO_NODEID;
         assert_int_equal(fuse_check(&f->rq), fine ? 0 : -EINVAL);
     }
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * 9P clients of ill will: messages that lie, names that lead out, floods, and many at once. */
+ * Hostile 9P clients: messages that lie, names that lead out, floods, and many at once. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>

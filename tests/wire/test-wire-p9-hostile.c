@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * 9P clients of ill will against the real daemon, each over every way in: a unix socket, an
+ * Hostile 9P clients against the real daemon, each over every way in: a unix socket, an
  * inherited one, TCP, a connection that was handed over, a virtqueue. */
 #include <errno.h>
 #include <fcntl.h>

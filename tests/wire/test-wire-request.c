@@ -145,7 +145,7 @@ static void too_long(void **state)
         memset(body + len, 0xd7, 8);
         must_be(w, o, "8 bytes more", send_bytes(w, o, 1, body, len + 8, HDR + len + 8, o->reply),
                 exact);
-        must_be(w, o, "8 bytes more, uncounted",
+        must_be(w, o, "8 bytes more than the header counts",
                 send_bytes(w, o, 1, body, len + 8, HDR + len, o->reply), exact);
         if (o->names == 0 && len)
             must_be(w, o, "a header that counts itself",

@@ -101,7 +101,7 @@ static int create_named(struct p9_rq *rq, struct p9_fid *dir, const struct creat
 }
 
 /* The same for one who may not open everything. The name may lead elsewhere from one moment to the
- * next: what is there is opened as the inode that was checked, what is not there is made anew. */
+ * next: what is there is opened as the inode that was checked, what is not there is created. */
 static int create_checked(struct p9_rq *rq, struct p9_fid *dir, const struct creation *c,
                           struct fs_entry *e, struct fs_opened *o)
 {

@@ -50,7 +50,7 @@ struct p9_conn {
     _Atomic uint32_t msize;
     struct p9_fids fids;
 
-    _Atomic uint32_t *tags; /* p9-flight.c; one word per tag */
+    _Atomic uint32_t *tags; /* p9-tag.c; one word per tag */
     atomic_uint flushers;   /* how many look at them */
     pthread_mutex_t lock;
     pthread_cond_t changed;   /* a tag is free, a wait has ended */
@@ -81,9 +81,9 @@ struct p9_rq {
 #define P9_LATER 1 /* the chain is answered by somebody else */
 
 enum {
-    P9_OP_ALONE = 1 << 0, /* no other request may run meanwhile */
-    P9_OP_DATA = 1 << 1,  /* what follows the fixed part stays in the chain */
-    P9_OP_SLOW = 1 << 2,  /* may take long: signal earlier answers first */
+    P9_OP_EXCLUSIVE = 1 << 0, /* no other request may run meanwhile */
+    P9_OP_DATA = 1 << 1,      /* what follows the fixed part stays in the chain */
+    P9_OP_SLOW = 1 << 2,      /* may take long: signal earlier answers first */
     P9_OP_USER = 1 << 3, /* when all requests are one user's: done as that user. Not with what is by
                           * right of a file that was opened (Tread, Twrite, Treaddir, Tfsync, Tlock,
                           * Tgetlock), and where there is nothing to check */
@@ -105,7 +105,7 @@ void p9_answer(struct p9_conn *conn, struct chain *c, uint8_t type, uint16_t tag
                size_t len, size_t data);
 void p9_answer_err(struct p9_conn *conn, struct chain *c, uint16_t tag, int err);
 
-/* p9-flight.c: tags, Tflush, waits for locks and data. */
+/* p9-tag.c: tags, Tflush, waits for locks and data. */
 bool p9_tag_claim(struct p9_conn *conn, uint16_t tag);
 /* Before the answer goes out: the client may use the tag again as soon as it sees it. Returns what
  * p9_tag_free() wants. */

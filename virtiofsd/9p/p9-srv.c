@@ -31,7 +31,7 @@ const struct p9_op p9_ops[P9_TYPES] = {
     [P9_TMKDIR] = {"Tmkdir", 14, 13, P9_OP_USER, p9_do_mkdir},
     [P9_TRENAMEAT] = {"Trenameat", 12, 0, P9_OP_USER, p9_do_renameat},
     [P9_TUNLINKAT] = {"Tunlinkat", 10, 0, P9_OP_USER, p9_do_unlinkat},
-    [P9_TVERSION] = {"Tversion", 6, 14, P9_OP_ALONE, p9_do_version},
+    [P9_TVERSION] = {"Tversion", 6, 14, P9_OP_EXCLUSIVE, p9_do_version},
     [P9_TAUTH] = {"Tauth", 8, 0, 0, p9_do_auth},
     [P9_TATTACH] = {"Tattach", 16, 13, P9_OP_USER, p9_do_attach},
     [P9_TFLUSH] = {"Tflush", 2, 0, P9_OP_SLOW, p9_do_flush},
@@ -170,7 +170,7 @@ static void rq_run(struct p9_rq *rq)
 {
     struct p9_conn *conn = rq->conn;
 
-    if (rq->op->flags & P9_OP_ALONE) {
+    if (rq->op->flags & P9_OP_EXCLUSIVE) {
         p9_waits_cancel(conn, NULL);
         pthread_rwlock_wrlock(&conn->session);
     } else {

@@ -3,7 +3,7 @@
  *
  * Linear hashing: with each inode that has no bucket of its own yet, one bucket is added and only
  * the chain that it takes its inodes from is looked at. No lookup ever pays for all the others, as
- * it would where a full table is made anew. Bucket b lies in slot b + 1 of its table. */
+ * it would where a full table is rebuilt. Bucket b lies in slot b + 1 of its table. */
 #include "virtiofsd/fs/fs-priv.h"
 
 #define BUCKETS_FIRST 1024u /* a power of two */

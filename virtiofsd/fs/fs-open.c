@@ -11,7 +11,7 @@
 
 /* Which open(2) flags of the guest its descriptor gets, and when. The values are those of the
  * guest's architecture, which is ours. O_APPEND, O_SYNC, O_DSYNC and O_DIRECT are not here: each
- * request says anew whether they hold. */
+ * request says again whether they hold. */
 int fs_open_flags(const struct fs *fs, int flags)
 {
     int acc = flags & O_ACCMODE;

@@ -92,7 +92,7 @@ int fuse_check(struct fuse_rq *rq)
         return -ENOSYS;
     if ((op->flags & FUSE_OP_DAX) && !rq->srv->dax.on)
         return -ENOSYS;
-    if (rq->in->nodeid == 0 && !(op->flags & FUSE_OP_NOID))
+    if (rq->in->nodeid == 0 && !(op->flags & FUSE_OP_ZERO_NODEID))
         return -EINVAL;
     if (!(op->flags & FUSE_OP_DATA) && rq->in->len > FUSE_RQ_MAX)
         return -E2BIG;

@@ -20,7 +20,7 @@
 
 /* ---- data ---- */
 
-/* How a request with these @flags of an open file goes about it. Linux' say it anew each time;
+/* How a request with these @flags of an open file goes about it. Linux' say it each time;
  * others leave them 0, and what they said when they opened the file holds. */
 static unsigned how_of(const struct fuse_rq *rq, const struct fs_file *file, uint32_t flags)
 {

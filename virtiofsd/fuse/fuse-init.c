@@ -73,21 +73,21 @@ static uint64_t flags_wanted(const struct fuse_srv *srv, bool linux_guest)
 }
 
 /* Features for which flags must come together, and that a user may insist on. */
-static const struct wish {
+static const struct optional {
     size_t ask; /* offset of the enum fuse_ask in the policy */
     uint64_t flags;
     const char *what;
-} wishes[] = {
+} optional_features[] = {
     {offsetof(struct fuse_policy, posix_acl), FUSE_POSIX_ACL | FUSE_DONT_MASK | FUSE_SETXATTR_EXT,
      "POSIX ACLs"},
     {offsetof(struct fuse_policy, security_label), FUSE_SECURITY_CTX, "security labels"},
 };
 
 /* Add what the guest is @capable of to *flags. False: it lacks what it must have. */
-static bool grant_wishes(const struct fuse_policy *cfg, uint64_t capable, uint64_t *flags)
+static bool grant_optional(const struct fuse_policy *cfg, uint64_t capable, uint64_t *flags)
 {
-    for (unsigned i = 0; i < G_N_ELEMENTS(wishes); i++) {
-        const struct wish *w = &wishes[i];
+    for (unsigned i = 0; i < G_N_ELEMENTS(optional_features); i++) {
+        const struct optional *w = &optional_features[i];
         enum fuse_ask ask = *(const enum fuse_ask *)((const char *)cfg + w->ask);
         if (ask == FUSE_ASK_NEVER)
             continue;
@@ -149,13 +149,13 @@ void fuse_do_init(struct fuse_rq *rq)
     if (capable & FUSE_INIT_EXT)
         capable |= (uint64_t)init.flags2 << 32;
     uint64_t granted = capable & flags_wanted(srv, fuse_guest_is_linux(&init));
-    bool welcome = grant_wishes(&srv->cfg.policy, capable, &granted);
+    bool acceptable = grant_optional(&srv->cfg.policy, capable, &granted);
 
     /* A guest that was reset does not say DESTROY. */
     fuse_srv_drop_session(srv);
-    granted |= fuse_dax_init(srv, welcome ? capable : 0);
+    granted |= fuse_dax_init(srv, acceptable ? capable : 0);
     fs_reset(srv->fs);
-    if (!welcome) {
+    if (!acceptable) {
         fuse_rq_reply_err(rq, -EPROTO);
         return;
     }

@@ -65,18 +65,19 @@ struct fuse_rq {
 };
 
 enum {
-    FUSE_OP_NOREPLY = 1 << 0, /* the protocol has no answer for it */
-    FUSE_OP_ANYLEN = 1 << 1,  /* the body may be longer than fixed part and strings */
-    FUSE_OP_EXT = 1 << 2,     /* extensions may follow */
-    FUSE_OP_NOINIT = 1 << 3,  /* valid before INIT */
-    FUSE_OP_NOID = 1 << 4,    /* nodeid 0 is fine */
-    FUSE_OP_SLOW = 1 << 5,    /* may take long: signal earlier answers first */
-    FUSE_OP_DATA = 1 << 6,    /* payload stays in guest memory: only the fixed part is copied */
-    FUSE_OP_ALONE = 1 << 7,   /* no other request may run meanwhile */
-    FUSE_OP_XATTR = 1 << 8,   /* ENOSYS, which the guest remembers, when xattrs are off */
-    FUSE_OP_LOCK = 1 << 9,    /* the same when no kind of lock was negotiated */
-    FUSE_OP_DAX = 1 << 10,    /* the same when there is no DAX window */
-    FUSE_OP_STORE = 1 << 11,  /* what the guest stored in private pages belongs in the file first */
+    FUSE_OP_NOREPLY = 1 << 0,     /* the protocol has no answer for it */
+    FUSE_OP_ANYLEN = 1 << 1,      /* the body may be longer than fixed part and strings */
+    FUSE_OP_EXT = 1 << 2,         /* extensions may follow */
+    FUSE_OP_NOINIT = 1 << 3,      /* valid before INIT */
+    FUSE_OP_ZERO_NODEID = 1 << 4, /* nodeid 0 is fine */
+    FUSE_OP_SLOW = 1 << 5,        /* may take long: signal earlier answers first */
+    FUSE_OP_DATA = 1 << 6,        /* payload stays in guest memory: only the fixed part is copied */
+    FUSE_OP_EXCLUSIVE = 1 << 7,   /* no other request may run meanwhile */
+    FUSE_OP_XATTR = 1 << 8,       /* ENOSYS, which the guest remembers, when xattrs are off */
+    FUSE_OP_LOCK = 1 << 9,        /* the same when no kind of lock was negotiated */
+    FUSE_OP_DAX = 1 << 10,        /* the same when there is no DAX window */
+    FUSE_OP_WRITE_BACK =
+        1 << 11,              /* what the guest stored in private pages belongs in the file first */
     FUSE_OP_CHANGE = 1 << 12, /* the file changes: the window must know before the answer */
     /* Of fixed size: what is behind that is not looked at, and the header may count less than there
      * is. Never where extensions are announced. */
@@ -275,8 +276,8 @@ void fuse_dax_forget(struct fuse_srv *srv, uint64_t id, uint64_t n, GArray *fds)
  * the policy takes the file. 0 or -EIO. */
 int fuse_dax_show(struct fuse_srv *srv, struct fs_inode *inode, const char *name,
                   const struct fs_attr *a, uint32_t *flags);
-/* For operations with FUSE_OP_STORE, before, and with FUSE_OP_CHANGE, after they were done. 0 or
- * the -errno to answer instead. Only while a window is on. */
+/* For operations with FUSE_OP_WRITE_BACK, before, and with FUSE_OP_CHANGE, after they were done. 0
+ * or the -errno to answer instead. Only while a window is on. */
 int fuse_dax_before(struct fuse_rq *rq);
 int fuse_dax_after(struct fuse_rq *rq);
 /* The same when the request is not there any more: all of node @id has changed. */

@@ -97,7 +97,7 @@ void fuse_srv_handle(struct fuse_srv *srv, struct chain *c)
         fuse_rq_reply_none(rq);
         return;
     }
-    if (rq->op && (rq->op->flags & FUSE_OP_ALONE))
+    if (rq->op && (rq->op->flags & FUSE_OP_EXCLUSIVE))
         pthread_rwlock_wrlock(&srv->lock);
     else
         pthread_rwlock_rdlock(&srv->lock);
@@ -105,7 +105,7 @@ void fuse_srv_handle(struct fuse_srv *srv, struct chain *c)
     int err = rq->op ? fuse_check(rq) : -ENOSYS;
     if (err == 0 && without_reply(rq) && !(rq->op->flags & FUSE_OP_NOREPLY))
         err = -EINVAL; /* never act when the guest cannot learn of it */
-    if (err == 0 && G_UNLIKELY(srv->dax.on) && (rq->op->flags & FUSE_OP_STORE))
+    if (err == 0 && G_UNLIKELY(srv->dax.on) && (rq->op->flags & FUSE_OP_WRITE_BACK))
         err = fuse_dax_before(rq);
     if (err == 0) {
         if (rq->op->flags & FUSE_OP_SLOW)

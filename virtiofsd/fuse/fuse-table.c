@@ -14,8 +14,8 @@ enum {
 
 /* What requests mean for files that the guest has mapped: those that read, and those that change.
  */
-#define LOOKS   FUSE_OP_STORE
-#define CHANGES (FUSE_OP_STORE | FUSE_OP_CHANGE)
+#define LOOKS   FUSE_OP_WRITE_BACK
+#define CHANGES (FUSE_OP_WRITE_BACK | FUSE_OP_CHANGE)
 
 #define OP(n, f, s, fl, r, i, ...) \
     [FUSE_##n] = {.name = #n,      \
@@ -70,7 +70,7 @@ const struct fuse_op fuse_ops[FUSE_WIRE_OPS] = {
        IDS_UNUSED, LIBFUSE(listxattr, listxattr)),
     OP(REMOVEXATTR, 0, 1, FUSE_OP_XATTR, 0, IDS_UNUSED, LIBFUSE(removexattr, removexattr)),
     OP(FLUSH, SZ(fuse_flush_in), 0, FUSE_OP_SURPLUS | LOOKS, 0, IDS_UNUSED, OURS(flush)),
-    OP(INIT, 8, 0, FUSE_OP_ANYLEN | FUSE_OP_NOINIT | FUSE_OP_NOID | FUSE_OP_ALONE,
+    OP(INIT, 8, 0, FUSE_OP_ANYLEN | FUSE_OP_NOINIT | FUSE_OP_ZERO_NODEID | FUSE_OP_EXCLUSIVE,
        SZ(fuse_init_out), IDS_UNUSED, OURS(init)),
     OP(OPENDIR, SZ(fuse_open_in), 0, FUSE_OP_SURPLUS, REPLY_OPEN, IDS_UNUSED, OURS(opendir)),
     OP(READDIR, SZ(fuse_read_in), 0, FUSE_OP_SURPLUS, 0, IDS_UNUSED, OURS(readdir)),
@@ -84,12 +84,13 @@ const struct fuse_op fuse_ops[FUSE_WIRE_OPS] = {
     OP(ACCESS, SZ(fuse_access_in), 0, FUSE_OP_SURPLUS, 0, IDS_CHECKED, LIBFUSE(access, access)),
     OP(CREATE, SZ(fuse_create_in), 1, FUSE_OP_EXT, REPLY_CREATE, IDS_MAKER,
        LIBFUSE(create, create)),
-    OP(INTERRUPT, SZ(fuse_interrupt_in), 0, FUSE_OP_NOREPLY | FUSE_OP_NOID | FUSE_OP_SURPLUS, 0,
-       IDS_UNUSED, OURS(interrupt)),
-    OP(DESTROY, 0, 0, FUSE_OP_NOID | FUSE_OP_ALONE | FUSE_OP_SURPLUS, 0, IDS_UNUSED, OURS(destroy)),
+    OP(INTERRUPT, SZ(fuse_interrupt_in), 0, FUSE_OP_NOREPLY | FUSE_OP_ZERO_NODEID | FUSE_OP_SURPLUS,
+       0, IDS_UNUSED, OURS(interrupt)),
+    OP(DESTROY, 0, 0, FUSE_OP_ZERO_NODEID | FUSE_OP_EXCLUSIVE | FUSE_OP_SURPLUS, 0, IDS_UNUSED,
+       OURS(destroy)),
     OP(NOTIFY_REPLY, 0, 0, FUSE_OP_NOREPLY | FUSE_OP_ANYLEN, 0, IDS_UNUSED, OURS(ignore)),
-    OP(BATCH_FORGET, SZ(fuse_batch_forget_in), 0, FUSE_OP_NOREPLY | FUSE_OP_ANYLEN | FUSE_OP_NOID,
-       0, IDS_UNUSED, OURS(batch_forget)),
+    OP(BATCH_FORGET, SZ(fuse_batch_forget_in), 0,
+       FUSE_OP_NOREPLY | FUSE_OP_ANYLEN | FUSE_OP_ZERO_NODEID, 0, IDS_UNUSED, OURS(batch_forget)),
     OP(FALLOCATE, SZ(fuse_fallocate_in), 0, FUSE_OP_SLOW | FUSE_OP_SURPLUS | CHANGES, 0, IDS_RIGHTS,
        LIBFUSE(fallocate, fallocate)),
     OP(READDIRPLUS, SZ(fuse_read_in), 0, FUSE_OP_SURPLUS, 0, IDS_UNUSED, OURS(readdir)),
@@ -101,7 +102,7 @@ const struct fuse_op fuse_ops[FUSE_WIRE_OPS] = {
     OP(SETUPMAPPING, SZ(fuse_setupmapping_in), 0, FUSE_OP_DAX | FUSE_OP_SLOW | FUSE_OP_SURPLUS, 0,
        IDS_RIGHTS, OURS(setupmapping)),
     OP(REMOVEMAPPING, SZ(fuse_removemapping_in), 0,
-       FUSE_OP_DAX | FUSE_OP_SLOW | FUSE_OP_ANYLEN | FUSE_OP_NOID, 0, IDS_UNUSED,
+       FUSE_OP_DAX | FUSE_OP_SLOW | FUSE_OP_ANYLEN | FUSE_OP_ZERO_NODEID, 0, IDS_UNUSED,
        OURS(removemapping)),
     OP(SYNCFS, SZ(fuse_syncfs_in), 0, FUSE_OP_SLOW | FUSE_OP_SURPLUS | LOOKS, 0, IDS_UNUSED,
        OURS(syncfs)),

@@ -327,7 +327,7 @@ void host_cred_leave(struct host *h, const struct host_cred_saved *saved);
 
 /* While acting as a user (host_act_as()), what the core itself needs the right to search for:
  * opening by handle, climbing to the root. Between the two nothing may be opened for reading or
- * writing by the guest's wish. Returns whether host_search_end() is to be called; that keeps errno.
+ * writing as the guest asked. Returns whether host_search_end() is to be called; that keeps errno.
  */
 bool host_search_begin(void);
 void host_search_end(void);

@@ -109,7 +109,7 @@ int host_side(struct host *h, struct tree_file *f, int want, int matters, int *g
     if (G_LIKELY(((want ^ f->kind) & matters) == 0))
         return f->fd;
     int fd = side(h, f, want);
-    if (fd < 0 && (want & O_DIRECT)) /* it was never more than a wish */
+    if (fd < 0 && (want & O_DIRECT)) /* O_DIRECT is a hint */
         return host_side(h, f, want & ~O_DIRECT, matters, got);
     if (fd < 0 && (want & O_NOATIME))
         return host_side(h, f, want & ~O_NOATIME, matters, got);

@@ -182,7 +182,7 @@ struct tree_ops {
      * @likely_new: it is probably a new one. */
     int (*lookup)(struct tree *t, struct tree_node *dir, const char *name, bool likely_new,
                   struct tree_found *out);
-    /* Complete what lookup() found (@again false), or find it anew and hold it (true). */
+    /* Complete what lookup() found (@again false), or find it again and hold it (true). */
     int (*complete)(struct tree *t, struct tree_node *dir, const char *name, bool again,
                     struct tree_found *found);
     /* The directory above @dir, which is not the root: complete; -ESTALE: not of the tree (any
