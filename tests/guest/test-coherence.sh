@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What the guest sees after the host changed something, and the other way round, under each cache policy:
 #   never   everything at once
-#   auto    contents at the next open, names and sizes within 1.5 s, the guest's page cache kept otherwise
+#   auto    contents at the next open; names, listings, links and sizes within 1.5 s; the guest's caches kept otherwise
 #   always  nothing, until the guest drops its caches: the price that this policy names
 . "$(dirname "$0")/lib.sh"
 setup ops
@@ -10,6 +10,10 @@ for cache in never auto always; do
     dir=$T/$cache
     mkdir "$dir"
     for f in in-place open-all-along append rename unlink mapped written; do echo "old $f" >"$dir/$f"; done
+    mkdir "$dir/sub"
+    for f in kept gone hard; do echo "old $f" >"$dir/sub/$f"; done
+    ln -s old "$dir/sub/link"
+    ln -s "../sub" "$dir/sub/dirlink"
     daemon $cache "$dir" --cache=$cache
 done
 
@@ -25,13 +29,17 @@ within() {
     done
     ok "$what"
 }
+list() { echo $(ls "$1"); }
 exists() { if [ -e "$1" ]; then echo yes; else echo no; fi; }
 
 for cache in never auto always; do
     share $cache /mnt/$cache
     cd /mnt/$cache || exit 1
     # Everything known and cached, absent names too.
-    for f in *; do cat $f >/dev/null; done
+    for f in * sub/*; do [ -d $f ] || cat $f >/dev/null 2>&1; done
+    equal "$cache: listed" "dirlink gone hard kept link" "$(echo $(ls sub))"
+    equal "$cache: a link" "old" "$(readlink sub/link)"
+    equal "$cache: a link on the way" "old kept" "$(cat sub/dirlink/kept)"
     [ ! -e absent ] || not_ok "absent"
     if [ $cache != always ]; then
         ops watch open-all-along "NEW" 2000 &
@@ -46,6 +54,8 @@ for cache in never auto always; do
     if [ $cache = always ]; then
         equal "always: written in place, still the old bytes" "old in-place" "$(cat in-place)"
         equal "always: an absent name stays absent" "no" "$(exists absent)"
+        equal "always: a listing stays what it was" "dirlink gone hard kept link" "$(echo $(ls sub))"
+        equal "always: so does a link" "old" "$(readlink sub/link)"
         cd /
         echo 3 >/proc/sys/vm/drop_caches
         cd /mnt/always || exit 1
@@ -58,7 +68,13 @@ for cache in never auto always; do
     within $limit "$cache: unlinked" "no" exists unlink
     within $limit "$cache: created after absence" "yes" exists absent
     within $limit "$cache: contents of the created" "created" cat absent
-    equal "$cache: listed" "absent append in-place mapped open-all-along rename written" "$(echo $(ls))"
+    equal "$cache: listed" "absent append in-place mapped open-all-along rename sub written" "$(echo $(ls))"
+    within $limit "$cache: listed, one gone and two new" "came dirlink hard hard2 kept link" list sub
+    within $limit "$cache: a link with another target" "new" readlink sub/link
+    within $limit "$cache: a link on the way that leads elsewhere" "elsewhere" cat sub/dirlink/kept
+    within $limit "$cache: a file has one more name" 2 stat -c %h sub/hard
+    within $limit "$cache: and what was written by that" "$(printf 'old hard\nby the other name')" cat sub/hard
+    check "$cache: both names are one file" [ sub/hard -ef sub/hard2 ]
     # The guest's own stores.
     if [ $cache != never ]; then
         check "$cache: store through a mapping, msync" ops map-store mapped MAPPED msync
@@ -85,6 +101,13 @@ for cache in never auto always; do
     echo "other rename" >"$dir/tmp" && mv "$dir/tmp" "$dir/rename"
     rm "$dir/unlink"
     echo created >"$dir/absent"
+    rm "$dir/sub/gone"
+    echo came >"$dir/sub/came"
+    ln -sfn new "$dir/sub/link"
+    ln "$dir/sub/hard" "$dir/sub/hard2"
+    echo "by the other name" >>"$dir/sub/hard2"
+    mkdir "$dir/.elsewhere" && echo elsewhere >"$dir/.elsewhere/kept"
+    ln -sfn ../.elsewhere "$dir/sub/dirlink"
     tell g changed-$cache
     if [ $cache != never ]; then
         hear g stored-$cache && equal "$cache: the host sees the synced store" "MAPPED" "$(head -c 6 "$dir/mapped")"

@@ -81,14 +81,13 @@ static void what_is_granted(void **state)
     is_told(w, got);
     const uint64_t must = FUSE_ASYNC_READ | FUSE_ATOMIC_O_TRUNC | FUSE_BIG_WRITES |
                           FUSE_AUTO_INVAL_DATA | FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO |
-                          FUSE_ASYNC_DIO | FUSE_PARALLEL_DIROPS | FUSE_MAX_PAGES | FUSE_SUBMOUNTS |
-                          FUSE_HANDLE_KILLPRIV_V2 | FUSE_SETXATTR_EXT | FUSE_INIT_EXT |
-                          1ULL << 34 /* CREATE_SUPP_GROUP */;
-    const uint64_t never = FUSE_SPLICE_WRITE | FUSE_SPLICE_MOVE | FUSE_SPLICE_READ |
-                           FUSE_WRITEBACK_CACHE | FUSE_POSIX_LOCKS |
-                           FUSE_FLOCK_LOCKS /* options */ | FUSE_EXPLICIT_INVAL_DATA |
-                           FUSE_CACHE_SYMLINKS /* cache=always */ | 1ULL << 33 /* INODE_DAX */ |
-                           1ULL << 37 /* PASSTHROUGH */ | 1ULL << 39 /* HAS_RESEND */;
+                          FUSE_CACHE_SYMLINKS | FUSE_ASYNC_DIO | FUSE_PARALLEL_DIROPS |
+                          FUSE_MAX_PAGES | FUSE_SUBMOUNTS | FUSE_HANDLE_KILLPRIV_V2 |
+                          FUSE_SETXATTR_EXT | FUSE_INIT_EXT | 1ULL << 34 /* CREATE_SUPP_GROUP */;
+    const uint64_t never =
+        FUSE_SPLICE_WRITE | FUSE_SPLICE_MOVE | FUSE_SPLICE_READ | FUSE_WRITEBACK_CACHE |
+        FUSE_POSIX_LOCKS | FUSE_FLOCK_LOCKS /* options */ | FUSE_EXPLICIT_INVAL_DATA |
+        1ULL << 33 /* INODE_DAX */ | 1ULL << 37 /* PASSTHROUGH */ | 1ULL << 39 /* HAS_RESEND */;
     if ((got & must) != must || (got & never))
         fail_msg("granted %#llx: without %#llx, with %#llx", (unsigned long long)got,
                  (unsigned long long)(must & ~got), (unsigned long long)(got & never));

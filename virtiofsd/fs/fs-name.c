@@ -41,6 +41,28 @@ static int enter(struct fs *fs, struct fs_inode *parent, const char *name, struc
     return rc;
 }
 
+/* Whether a known link may say something else than when it was found. No local file system has
+ * that, but a guest that keeps what links say (fs_links_enable()) asks no second time. */
+static bool link_changed(struct fs *fs, struct fs_inode *inode, const struct statx *stx)
+{
+    if (G_LIKELY(!S_ISLNK(stx->stx_mode)) || !fs->links)
+        return false;
+    return (fs_mount_kind(fs, inode) & (FS_MAP_SLOW | FS_MADE_UP)) ||
+           atomic_load_explicit(&inode->version, memory_order_relaxed) != fs_digest(stx);
+}
+
+/* In place of the inode in *out, which is given back, another one of the same file. */
+static int renew(struct fs *fs, struct fs_inode *parent, const char *name, struct tree_found *found,
+                 struct fs_entry *out, bool *isnew)
+{
+    struct tree *t = fs_tree(parent);
+
+    fs_inode_unhash(fs, out->inode);
+    fs_inode_put(fs, out->inode);
+    int rc = t->ops->complete(t, &parent->node, name, true, found);
+    return rc < 0 ? rc : fs_inode_intern(fs, parent, found, &out->inode, isnew, NULL);
+}
+
 int fs_lookup_name(struct fs *fs, struct fs_inode *parent, const char *name, bool likely_new,
                    struct fs_entry *out, bool *isnew)
 {
@@ -55,6 +77,8 @@ int fs_lookup_name(struct fs *fs, struct fs_inode *parent, const char *name, boo
         rc = t->ops->complete(t, &parent->node, name, false, &found);
     if (!out->inode && rc == 0)
         rc = enter(fs, parent, name, &found, out, isnew);
+    if (rc == 0 && !*isnew && link_changed(fs, out->inode, &found.stx))
+        rc = renew(fs, parent, name, &found, out, isnew);
     if (rc == 0)
         fs_attr_for_child(fs, parent, &found.stx, &out->attr);
     return rc;

@@ -47,18 +47,23 @@ static int64_t ns_of(int64_t sec, int64_t nsec)
     return ns;
 }
 
-/* Digest of what changes when a file does; 0 when the stamps are so young that the next change
- * might not show in them. */
+/* Digest of what changes when a file does. */
+static uint64_t sum(int64_t mtime, int64_t ctime, int64_t size)
+{
+    uint64_t h =
+        mix(mix(mix(0x243f6a8885a308d3u, (uint64_t)mtime), (uint64_t)ctime), (uint64_t)size);
+    return h ? h : 1;
+}
+
+/* The same; 0 when the stamps are so young that the next change might not show in them. */
 static uint64_t digest(int64_t mtime, int64_t ctime, int64_t size)
 {
     struct timespec now;
-    uint64_t h =
-        mix(mix(mix(0x243f6a8885a308d3u, (uint64_t)mtime), (uint64_t)ctime), (uint64_t)size);
 
     clock_gettime(CLOCK_REALTIME_COARSE, &now); /* late by a few ms: only more are too young */
     if (MAX(mtime, ctime) >= ns_of(now.tv_sec, now.tv_nsec) - COARSE_NS)
         return 0;
-    return h ? h : 1;
+    return sum(mtime, ctime, size);
 }
 
 /* What there is of @f now; 0: unsure. */
@@ -79,8 +84,12 @@ static uint64_t digest_of_file(struct fs_inode *inode, const struct tree_file *f
 
 uint64_t fs_digest(const struct statx *stx)
 {
-    return digest(ns_of(stx->stx_mtime.tv_sec, stx->stx_mtime.tv_nsec),
-                  ns_of(stx->stx_ctime.tv_sec, stx->stx_ctime.tv_nsec), (int64_t)stx->stx_size);
+    int64_t mtime = ns_of(stx->stx_mtime.tv_sec, stx->stx_mtime.tv_nsec);
+    int64_t ctime = ns_of(stx->stx_ctime.tv_sec, stx->stx_ctime.tv_nsec);
+
+    /* What a link says never changes, so that a second change in one tick cannot be missed. */
+    return S_ISLNK(stx->stx_mode) ? sum(mtime, ctime, (int64_t)stx->stx_size)
+                                  : digest(mtime, ctime, (int64_t)stx->stx_size);
 }
 
 static bool keep_cache(struct fs *fs, struct fs_inode *inode, const struct tree_file *f)

@@ -122,6 +122,7 @@ struct fs {
     bool ids;                /* cfg.uids or cfg.gids is given */
     bool acl;                /* the guest knows ACLs; constant while requests run */
     bool submounts;          /* other file systems are other devices to the guest; the same */
+    bool links;              /* the guest keeps what they say: fs_links_enable() */
     uint64_t inode_fds_soft; /* beyond it unused descriptors are closed, where inodes can rest */
     uint64_t inode_fds_hard;
     uint64_t other_fds_hard;

@@ -283,8 +283,15 @@ void fs_submounts_enable(struct fs *fs, bool on)
     fs->submounts = on;
 }
 
+bool fs_links_enable(struct fs *fs, bool on)
+{
+    fs->links = on && !(fs_mount_kind(fs, fs->root) & (FS_MAP_SLOW | FS_MADE_UP));
+    return fs->links;
+}
+
 void fs_reset(struct fs *fs)
 {
+    fs->links = false;
     fs->acl = false;
     fs->writeback = false;
     fs_fetches_cancel(fs, NULL);

@@ -91,6 +91,12 @@ void fs_writeback_enable(struct fs *fs, bool on);
  * first as configured. No other call may run. */
 void fs_submounts_enable(struct fs *fs, bool on);
 
+/* Whether the guest keeps what symbolic links say for as long as it knows their inodes: then a link
+ * that may have changed is found as another inode. Returns whether it may: not where the share's
+ * own file system, being in another process or on a network, may change them in place. fs_reset()
+ * switches it off. No other call may run. */
+bool fs_links_enable(struct fs *fs, bool on);
+
 /* Prepare the calling thread: private umask and cwd (unshare(CLONE_FS)). Once per thread. */
 void fs_thread_start(void);
 

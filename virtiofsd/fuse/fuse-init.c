@@ -56,7 +56,7 @@ static uint64_t flags_wanted(const struct fuse_srv *srv, bool linux_guest)
         {FUSE_WRITEBACK_CACHE, cfg->writeback},
         {FUSE_PARALLEL_DIROPS, true},
         {FUSE_MAX_PAGES, true},
-        {FUSE_CACHE_SYMLINKS, shared->cache == FS_CACHE_ALWAYS},
+        {FUSE_CACHE_SYMLINKS, shared->cache == FS_CACHE_ALWAYS || shared->cache == FS_CACHE_AUTO},
         {FUSE_SUBMOUNTS, shared->announce_submounts},
         {FUSE_HANDLE_KILLPRIV_V2, cfg->killpriv_v2},
         {FUSE_SETXATTR_EXT, true},
@@ -170,6 +170,10 @@ void fuse_do_init(struct fuse_rq *rq)
             "DAX: a guest kernel of FUSE 7.%u can hang when a mapped file is removed and "
             "then closed (docs/dax.md); Linux 6.12 does not",
             init.minor);
+    /* Under auto only as long as a change shows; always promises nothing. */
+    if (srv->shared->cache == FS_CACHE_AUTO && (granted & FUSE_CACHE_SYMLINKS) &&
+        !fs_links_enable(srv->fs, true))
+        granted &= ~(uint64_t)FUSE_CACHE_SYMLINKS;
     srv->flags = granted;
     srv->minor = init.minor;
     srv->linux_guest = fuse_guest_is_linux(&init);

@@ -23,18 +23,18 @@ static const struct {
     {0x794c7630, 0},                    /* overlayfs */
     {0x61756673, 0},                    /* aufs */
     {0x0000f15f, 0},                    /* ecryptfs */
-    {0x00009fa0, 0},                    /* proc */
-    {0x62656572, 0},                    /* sysfs */
-    {0x0027e0eb, 0},                    /* cgroup */
-    {0x63677270, 0},                    /* cgroup2 */
-    {0x64626720, 0},                    /* debugfs */
-    {0x74726163, 0},                    /* tracefs */
-    {0x73636673, 0},                    /* securityfs */
-    {0x62656570, 0},                    /* configfs */
-    {0xde5e81e4, 0},                    /* efivarfs */
-    {0xcafe4a11, 0},                    /* bpf */
-    {0x6165676c, 0},                    /* pstore */
-    {0x00001cd1, 0},                    /* devpts */
+    {0x00009fa0, FS_MADE_UP},           /* proc */
+    {0x62656572, FS_MADE_UP},           /* sysfs */
+    {0x0027e0eb, FS_MADE_UP},           /* cgroup */
+    {0x63677270, FS_MADE_UP},           /* cgroup2 */
+    {0x64626720, FS_MADE_UP},           /* debugfs */
+    {0x74726163, FS_MADE_UP},           /* tracefs */
+    {0x73636673, FS_MADE_UP},           /* securityfs */
+    {0x62656570, FS_MADE_UP},           /* configfs */
+    {0xde5e81e4, FS_MADE_UP},           /* efivarfs */
+    {0xcafe4a11, FS_MADE_UP},           /* bpf */
+    {0x6165676c, FS_MADE_UP},           /* pstore */
+    {0x00001cd1, FS_MADE_UP},           /* devpts */
     {0x958458f6, 0},                    /* hugetlbfs: its pages are not of the usual size */
     {0x00006969, FS_MAP | FS_MAP_SLOW}, /* NFS */
     {0xff534d42, FS_MAP | FS_MAP_SLOW}, /* CIFS */
@@ -74,9 +74,9 @@ unsigned host_mount_kind(struct tree *t, struct tree_node *node)
     if (fd < 0)
         fd = host_fd(host_of(t), node);
     if (fd < 0 || fstatfs(fd, &st) != 0)
-        return 0;
+        return FS_MADE_UP;
     kind = kind_of_fs((uint32_t)st.f_type);
-    if (kind && !(st.f_flags & ST_RDONLY))
+    if ((kind & FS_MAP) && !(st.f_flags & ST_RDONLY))
         kind |= FS_MAP_WRITE;
     atomic_store_explicit(&mnt->map, kind | MNT_KNOWN, memory_order_relaxed);
     return kind;

@@ -68,6 +68,7 @@ enum {
     FS_MAP = 1 << 0,       /* a mapping shows the file as the host sees it */
     FS_MAP_WRITE = 1 << 1, /* it can be opened for writing: share, mount, permission allow it */
     FS_MAP_SLOW = 1 << 2,  /* on a network or in another process: faults take long */
+    FS_MADE_UP = 1 << 3,   /* made as it is read, or unknown: no time stamp tells of a change */
 };
 
 enum {
