@@ -100,7 +100,7 @@ struct p9_op {
 
 extern const struct p9_op p9_ops[P9_TYPES];
 
-/* p9-srv.c: write an answer that is no request's any more: header, then @len bytes of @body. */
+/* p9-answer.c: write an answer that is no request's any more: header, then @len bytes of @body. */
 void p9_answer(struct p9_conn *conn, struct chain *c, uint8_t type, uint16_t tag, const void *body,
                size_t len, size_t data);
 void p9_answer_err(struct p9_conn *conn, struct chain *c, uint16_t tag, int err);
