@@ -3,9 +3,10 @@
  * Protocol facts: the vhost-user specification in QEMU's docs/interop/vhost-user.rst.
  *
  * Threads: the control thread runs vu_dev_run() and answers every front-end message. Each ring that
- * was started has a worker thread of its own, which pops chains and calls ops->handle. With
- * pool_size > 0 the chains are handled by that many pool threads instead, but those of the first
- * `hiprio` queues, which are always handled in place (virtio-fs: so that FORGETs never wait). */
+ * was started once in a connection has a worker thread of its own, which pops chains and calls
+ * ops->handle. With pool_size > 0 the chains are handled by that many pool threads instead, but
+ * those of the first `hiprio` queues, which are always handled in place (virtio-fs: so that FORGETs
+ * never wait). */
 #pragma once
 
 #include <glib.h>
@@ -66,8 +67,8 @@ struct vu_config {
 struct vu_dev *vu_dev_new(const struct vu_config *cfg);
 
 /* Serve front-ends until the front-end went away (without relisten), or vu_dev_stop().
- * Returns 0 then; -1 with @err set when the socket cannot be used at all. When it returns,
- * all rings are drained and stopped and ops->reset was called. */
+ * Returns 0 then; -1 with @err set when the socket cannot be used at all. After each front-end all
+ * rings are drained and stopped and ops->hang_up was called, or ops->reset where there is none. */
 int vu_dev_run(struct vu_dev *dev, GError **err);
 
 /* Make vu_dev_run() return soon. Async-signal-safe. */
@@ -78,6 +79,6 @@ void vu_dev_free(struct vu_dev *dev);
 /* The channel on which to ask the front-end; lives as long as the device. */
 struct vu_backend *vu_dev_backend(struct vu_dev *dev);
 
-/* Parsed use of a ring, for a device that must be stopped: mark the whole device broken with one
- * log line, from any thread; rings stop popping, the connection is closed by the control thread. */
+/* For a ring or memory that cannot be used any more: mark the whole device broken with one log
+ * line, from any thread; rings stop popping, the connection is closed by the control thread. */
 void vu_dev_break(struct vu_dev *dev, const char *fmt, ...) G_GNUC_PRINTF(2, 3);

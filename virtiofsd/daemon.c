@@ -31,9 +31,11 @@
 
 #define NOTIFY_WAIT_MS 5000 /* for room at the service manager's */
 
-/* Owns everything. Lock order, outermost first: ring -> FUSE negotiation -> DAX window (three:
- * dax/dax-window.h) -> open-file table -> inode table -> one open directory. None is held across a
- * system call on the shared tree but the window's and the last. */
+/* Owns everything. Lock order, outermost first: FUSE negotiation (each request holds it for
+ * reading) -> DAX window (three: dax/dax-window.h) -> back-end channel (vhost-user/vu-priv.h). The
+ * core's own are below the first: a directory's, held while it is read, and a lock owner's, held
+ * across fcntl(2), before those of virtiofsd/fs/fs-priv.h. The ring's is taken last, by
+ * chain_complete(). */
 struct daemon {
     const struct options *o;
     int listen_fd; /* -1 once handed over */

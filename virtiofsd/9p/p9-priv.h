@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * What the files of 9p/ share.
  *
- * Locks, in the order in which they may be taken: conn.session -> conn.lock, fids.lock; the last
- * two are leaves. No lock but session is held across a call of the core. */
+ * Locks, in the order in which they may be taken: conn.session -> p9_xattr.lock -> conn.lock,
+ * fids.lock, devs.lock; the last three are leaves. Only the first two are held across calls of the
+ * core, and answers may be given under the first: a stream's lock comes after it. */
 #pragma once
 
 #include <pthread.h>

@@ -37,7 +37,7 @@ struct p9_stream {
     atomic_uint refs;
     struct p9_claim claim; /* on room: for messages, from their first bytes on, and their answers */
 
-    pthread_mutex_t lock; /* a leaf; held across writes, which never wait */
+    pthread_mutex_t lock; /* before those of room and spare; held across writes, which never wait */
     /* Guarded by the lock. */
     bool busy;   /* somebody handles an event */
     bool dead;   /* closed: answers are thrown away */

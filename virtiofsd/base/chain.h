@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * One request, between a transport (virtqueue, later a socket) and a protocol server.
+ * One request, between a transport (a virtqueue, or a stream socket) and a protocol server.
  *
  * The transport makes a chain, hands it to the server, and the server answers it exactly once
- * with chain_complete(), from any thread, in the call or later. The segments point straight into
- * memory that the guest can write at any moment: what is checked must be copied out first.
- * VIRTIO 1.2, 2.6 "Virtqueues": device-readable segments come before device-writable ones. */
+ * with chain_complete(), from any thread, in the call or later. The segments of a
+ * virtqueue point straight into memory that the guest can write at any moment: what is checked must
+ * be copied out first. A socket's are memory of our own. VIRTIO 1.2, 2.6 "Virtqueues":
+ * device-readable segments come before device-writable ones. */
 #pragma once
 
 #include <stdbool.h>
@@ -18,7 +19,7 @@ struct chain_ops {
     /* Publish the answer: @len bytes were written to the writable segments. Takes the chain back.
      */
     void (*complete)(struct chain *c, size_t len);
-    /* Tell the other side now of answers already published (they are otherwise batched). */
+    /* Tell the other side now of answers already published: virtqueues batch them. */
     void (*flush)(struct chain *c);
 };
 

@@ -4,7 +4,7 @@
 
 #include <limits.h>
 
-/* What can be said before anything is made. */
+/* What can be said before anything is made: name, share, and whether a label could be set. */
 static int check(struct fs *fs, const struct fs_cred *cred, const char *name)
 {
     int rc = fs_name_check(name);
@@ -23,7 +23,8 @@ static int enter(struct fs *fs, struct fs_inode *parent, struct tree_found *foun
     return rc;
 }
 
-/* After all that can refuse it. */
+/* The tree makes it, with its label, as @cred. Room for the inode is taken before: nothing is made
+ * that could not be entered. */
 static int make(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent,
                 const struct tree_make *m, struct fs_entry *out)
 {

@@ -17,7 +17,7 @@ struct fs_policy {
     bool xattr;
     bool allow_direct_io; /* O_DIRECT holds on the host too */
     bool announce_submounts;
-    bool preserve_noatime;     /* try O_NOATIME on reading */
+    bool preserve_noatime;     /* pass on O_NOATIME where the guest's file has it */
     uint64_t max_fds;          /* descriptors the guest may make us hold (inodes + files + locks) */
     uint64_t max_inodes;       /* inodes remembered at once; 0 = no bound but memory */
     unsigned max_lock_waiters; /* calls that wait for a lock at once */

@@ -2,8 +2,9 @@
  * What the files of the core share with each other and with nobody else.
  *
  * Locks, in the order in which they may be taken; they guard memory only and are never held across
- * a system call on the shared tree: fs_shared.locks.lock -> fs_shared.table_lock fs.files_lock is a
- * leaf. */
+ * a system call on the shared tree: fs_shared.locks.lock -> fs_shared.table_lock. fs.files_lock,
+ * fs_fetches.lock and the queue's of fs-idle.c are leaves. An owner's set_lock (fs-lock-priv.h) is
+ * taken before them and held across fcntl(2). */
 #pragma once
 
 #include "virtiofsd/base/auto.h"

@@ -49,7 +49,8 @@ static int make_as(struct host *h, const struct fs_cred *cred, int dir, const st
 }
 
 /* Make, look up, label. Where the kernel does not give the label (host-label.c), another guest or
- * the host can see the inode without it between the last two. */
+ * the host can see the inode without it until the last; of a regular file make_labelled() comes
+ * before this. */
 static int make(struct host *h, const struct fs_cred *cred, struct tree_node *dir,
                 const struct tree_make *m, struct tree_found *out)
 {

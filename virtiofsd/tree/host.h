@@ -17,7 +17,7 @@ struct host_config {
     unsigned channels;     /* 0: there is none, so there are no handles */
     bool fenced;           /* the kernel lets us list no directory outside of the tree (landlock) */
     bool allow_direct_io;  /* O_DIRECT holds on the host, too */
-    bool preserve_noatime; /* try O_NOATIME on reading */
+    bool preserve_noatime; /* pass on O_NOATIME where the guest's file has it */
     /* The host's name of security.capability where that is another one: its kernel then does not
      * remove it from a changed file, so we do. Else NULL. Copied. */
     const char *cap_name;
