@@ -15,7 +15,7 @@ native=yes
 [[ $GUEST_KERNEL = x86_64-* ]] || native=
 setup ${native:+git}
 
-# ---- the share, made anew for each daemon ----
+# ---- the share, rebuilt for each daemon ----
 
 fill() {
     local i d

@@ -84,7 +84,7 @@ if grep -q overlay /proc/filesystems; then
         -o lowerdir=/tmp/lower,upperdir=/mnt/upper,workdir=/mnt/work o /tmp/merged"
     equal "a file that was copied up" "lower upper" "\$(tr '\n' ' ' </tmp/merged/file | sed 's/ \$//')"
     equal "what was removed stays so" "dir file" "\$(ls /tmp/merged | tr '\n' ' ' | sed 's/ \$//')"
-    equal "a directory made anew is opaque" new "\$(ls /tmp/merged/dir)"
+    equal "a directory made again is opaque" new "\$(ls /tmp/merged/dir)"
     umount /tmp/merged
     touch /ctl/overlay
 else

@@ -82,7 +82,8 @@ void fe_shmem_stop(struct fe_shmem *s);
 
 /* Do this wrong from the next request but @good_first on. Ends an earlier SILENT or FREEZE. */
 void fe_shmem_set_fault(struct fe_shmem *s, enum fe_shmem_fault fault, unsigned good_first);
-/* Give the answer that is kept (SILENT), or go on reading (FREEZE); for each later request anew. */
+/* Give the answer that is kept (SILENT), or go on reading (FREEZE); and so for each later request.
+ */
 void fe_shmem_release(struct fe_shmem *s);
 /* The device stops running, or runs again. */
 void fe_shmem_suspend(struct fe_shmem *s, bool suspended);

@@ -180,7 +180,7 @@ static void test_rights(void **state)
     peer_stop(&p);
 }
 
-/* A front-end that takes read-only descriptors: writing later needs it all anew. */
+/* A front-end that takes read-only descriptors: writing later needs it all again. */
 static void test_upgrade_read_only(void **state)
 {
     struct peer p;

@@ -233,7 +233,7 @@ static void test_release(void **state)
     assert_ok(setlk(&t, i, 9, F_WRLCK, 0, 9));
     assert_int_equal(setlk(&t, i, 9, F_WRLCK, 10, 19), -EAGAIN);
     assert_int_equal(setlk(&t, i, 9, F_WRLCK, 20, 29), -EAGAIN);
-    /* A process that has unlocked all starts anew. */
+    /* A process that has unlocked all starts over. */
     assert_ok(fs_flush(t.fs, i, 3));
     assert_ok(setlk_by(&t, i, f2, 3, lock_of(F_WRLCK, 20, 29)));
     fs_file_put(t.fs, f2);

@@ -534,7 +534,7 @@ static void test_owner_changes(void **state)
 
 int main(void)
 {
-    log_init(LOG_LVL_ERROR, false); /* test_table_by_look() is told of each server anew */
+    log_init(LOG_LVL_ERROR, false); /* test_table_by_look() is told of each new server */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table),          cmocka_unit_test(test_table_by_handles),
         cmocka_unit_test(test_table_by_look),  cmocka_unit_test(test_every_message),

@@ -300,7 +300,7 @@ static void gone_with_a_map_unanswered(void **state)
 
 /* Live mappings at a reset are the monitor's to drop, and nothing is said about them; the next
  * guest begins with an empty window, whether the reset was said or is only seen from rings that
- * begin anew. */
+ * start again. */
 static void reset_with_live(struct wire *w, bool said)
 {
     uint32_t base;

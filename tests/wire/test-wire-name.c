@@ -181,7 +181,7 @@ static void renames(void **state)
     assert_int_equal(by_name(w, FUSE_UNLINK, ROOT, "b"), 0);
 }
 
-/* Number and name are looked up anew when the host puts another file in the place. */
+/* Number and name are looked up again when the host puts another file in the place. */
 static void replaced_by_the_host(void **state)
 {
     struct wire *w = *state;

@@ -363,7 +363,7 @@ static void mem_table_without_rings(void **state)
     fe_mem_free(&other);
 }
 
-/* RESET_DEVICE: no INIT, no inodes, rings disabled; everything can begin anew. */
+/* RESET_DEVICE: no INIT, no inodes, rings disabled; everything can start over. */
 static void reset_device(void **state)
 {
     struct wire *w = *state;

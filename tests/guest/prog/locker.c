@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Take turns with other processes, on this machine and on others: locker posix|flock DIR ROUNDS.
  * Under the lock it makes a directory that nobody else may have made, and adds one to a counter
- * that it opens anew: lost updates and broken exclusion both show. */
+ * that it opens each time: lost updates and broken exclusion both show. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
