@@ -212,7 +212,7 @@ void fuse_do_init(struct fuse_rq *rq);
 void fuse_do_destroy(struct fuse_rq *rq);
 void fuse_srv_drop_session(struct fuse_srv *srv);
 
-/* fuse-often.c */
+/* fuse-fast.c */
 void fuse_do_lookup(struct fuse_rq *rq);
 void fuse_do_getattr(struct fuse_rq *rq);
 void fuse_do_open(struct fuse_rq *rq);

@@ -3,7 +3,7 @@
  *
  * Every request is copied out of guest memory once and checked in full (fuse-check). Then either
  * libfuse's low-level API dispatches it to fuse-ops-*.c, or it goes there directly: what is asked
- * for most (fuse-often.c), and where libfuse does not know the operation or would copy payload
+ * for most (fuse-fast.c), and where libfuse does not know the operation or would copy payload
  * (fuse-direct.c, fuse-dir.c, fuse-lock.c). */
 #pragma once
 
