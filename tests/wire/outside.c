@@ -31,7 +31,7 @@ static void put_mark(const char *path)
 void outside_make(struct outside *o, struct wire *w)
 {
     if (o->dir[0]) /* left over from a test that failed */
-        outside_unmake(o);
+        outside_teardown(o);
     snprintf(o->dir, sizeof(o->dir), "%s/outside", w->dir);
     assert_int_equal(mkdir(o->dir, 0777), 0);
     assert_int_equal(mkdir(in(o, "sub"), 0777), 0);
@@ -109,7 +109,7 @@ void outside_check(struct outside *o)
         ;
 }
 
-void outside_unmake(struct outside *o)
+void outside_teardown(struct outside *o)
 {
     close(o->watch);
     unlink(in(o, "secret"));

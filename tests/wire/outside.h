@@ -22,7 +22,7 @@ uint32_t outside_touched(struct outside *o);
 /* Nothing happened there, and what is there is what was made. */
 void outside_check(struct outside *o);
 /* Remove it, and stop watching. */
-void outside_unmake(struct outside *o);
+void outside_teardown(struct outside *o);
 
 /* Watch one file or directory for real openings (O_PATH is none). The descriptor, to be closed. */
 int watch_open(const char *path);

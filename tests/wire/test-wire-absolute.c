@@ -306,5 +306,5 @@ int main(void)
         {"devices", test_devices, wire_mode_sandbox, wire_cleanup, NULL},
         {"is_noticed", test_is_noticed, wire_mode_sandbox, wire_cleanup, NULL},
     };
-    return cmocka_run_group_tests_name("wire-absolute", tests, wire_make, wire_unmake);
+    return cmocka_run_group_tests_name("wire-absolute", tests, wire_make, wire_teardown);
 }

@@ -259,5 +259,5 @@ int main(void)
         TEST(mapped_append), TEST(changed_flags),    TEST(ranges_after_append),
         OWN(writeback),      OWN(append_only_files), OWN(direct),
     };
-    return cmocka_run_group_tests_name("wire-append", tests, wire_make, wire_unmake);
+    return cmocka_run_group_tests_name("wire-append", tests, wire_make, wire_teardown);
 }

@@ -304,5 +304,5 @@ int main(void)
         TEST(refused_changes),     TEST(a_link_itself), TEST(xattrs),
         TEST(xattr_abuse),         TEST(figures),       TEST(access_rights),
     };
-    return cmocka_run_group_tests_name("wire-attr", tests, wire_make, wire_unmake);
+    return cmocka_run_group_tests_name("wire-attr", tests, wire_make, wire_teardown);
 }

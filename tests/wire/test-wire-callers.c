@@ -367,5 +367,5 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {BOX(each_caller), BOX(two_on_one_path),
                                        BOX(files_at_the_end)};
-    return cmocka_run_group_tests_name("wire-callers", tests, wire_make, wire_unmake);
+    return cmocka_run_group_tests_name("wire-callers", tests, wire_make, wire_teardown);
 }

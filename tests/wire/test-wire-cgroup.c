@@ -169,5 +169,5 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(in_each_hierarchy, wire_mode_sandbox, clean),
     };
-    return cmocka_run_group_tests_name("wire-cgroup", tests, wire_make, wire_unmake);
+    return cmocka_run_group_tests_name("wire-cgroup", tests, wire_make, wire_teardown);
 }

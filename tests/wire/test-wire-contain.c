@@ -74,7 +74,7 @@ static void race_tree(struct wire *w, char *park, size_t size)
 static void race_clean(struct wire *w, const char *park)
 {
     char cmd[256];
-    outside_unmake(&outside);
+    outside_teardown(&outside);
     assert_false(mounts_below(wire_path(w, "held")));
     assert_false(mounts_below(park));
     snprintf(cmd, sizeof(cmd), "cd '%s' && rm -rf --one-file-system race-* held '%s'", w->share,
@@ -349,5 +349,5 @@ int main(void)
         WIRE_BOTH_OWN(test_root_mounted_over),
         WIRE_BOTH_OWN(test_magic_links),
     };
-    return cmocka_run_group_tests_name("wire-contain", tests, wire_make, wire_unmake);
+    return cmocka_run_group_tests_name("wire-contain", tests, wire_make, wire_teardown);
 }

@@ -430,5 +430,5 @@ int main(void)
         T(two_queues_at_once),
         T(took_the_feature_only),
     };
-    return cmocka_run_group_tests(tests, wire_make, wire_unmake);
+    return cmocka_run_group_tests(tests, wire_make, wire_teardown);
 }

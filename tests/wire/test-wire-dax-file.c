@@ -330,5 +330,5 @@ int main(void)
         OWN(test_answers), OWN(test_names),   OWN(test_readonly),
         OWN(test_upgrade), OWN(test_running), OWN(test_few_descriptors),
     };
-    return cmocka_run_group_tests(tests, wire_make, wire_unmake);
+    return cmocka_run_group_tests(tests, wire_make, wire_teardown);
 }

@@ -480,5 +480,5 @@ int main(void)
         OWN(test_osv),      OWN(test_hostile_setup),   OWN(test_hostile_remove), OWN(test_append),
         OWN(test_set_id),
     };
-    return cmocka_run_group_tests(tests, wire_make, wire_unmake);
+    return cmocka_run_group_tests(tests, wire_make, wire_teardown);
 }

@@ -198,7 +198,7 @@ static struct fds make(struct wire *w, const struct kind *k)
     return f;
 }
 
-static void unmake(struct fds *f)
+static void teardown(struct fds *f)
 {
     for (unsigned i = 0; i < 4; i++) {
         if (f->fd[i] >= 0)
@@ -237,14 +237,14 @@ static void use_kind(struct wire *w, const struct kind *k, uint32_t role)
     }
     wire_hangup(w);
     if (k->make == make_own_end)
-        unmake(&f);
+        teardown(&f);
     /* The next session begins while what was passed lives on. */
     wire_connect(w);
     w->v.timeout_ms = FE_TIMEOUT_MS;
     if (fe_vhost_get_u64(&w->v, VU_GET_FEATURES, &features) != 0)
         fail_msg("%s in message %u: the next front-end is not served", k->name, role);
     wire_hangup(w);
-    unmake(&f);
+    teardown(&f);
 }
 
 static void every_kind(void **state)
@@ -277,7 +277,7 @@ static void other_places(void **state)
         }
         assert_int_equal(fe_vhost_get_u64(&w->v, VU_GET_FEATURES, &features), 0);
         wire_hangup(w);
-        unmake(&f);
+        teardown(&f);
     }
 }
 
@@ -442,5 +442,5 @@ int main(void)
         cmocka_unit_test_setup_teardown(call_kept_full, wire_mount, wire_umount),
         cmocka_unit_test_setup_teardown(err_kept_full, wire_mount, wire_umount),
     };
-    return cmocka_run_group_tests_name("wire-descriptors", tests, wire_make, wire_unmake);
+    return cmocka_run_group_tests_name("wire-descriptors", tests, wire_make, wire_teardown);
 }

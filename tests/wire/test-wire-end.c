@@ -243,5 +243,5 @@ int main(void)
         WIRE_BOTH_OWN(host_takes_second_signal),
         WIRE_BOTH_OWN(memory_of_a_server),
     };
-    return cmocka_run_group_tests_name("wire-end", tests, wire_make, wire_unmake);
+    return cmocka_run_group_tests_name("wire-end", tests, wire_make, wire_teardown);
 }

@@ -430,7 +430,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_without, wire_mode_bare, wire_cleanup),
     };
     if (geteuid() != 0)
-        return cmocka_run_group_tests_name("fence", without, wire_make, wire_unmake);
+        return cmocka_run_group_tests_name("fence", without, wire_make, wire_teardown);
     start_cooler();
-    return cmocka_run_group_tests_name("fence", with, wire_make, wire_unmake);
+    return cmocka_run_group_tests_name("fence", with, wire_make, wire_teardown);
 }

@@ -329,5 +329,5 @@ int main(void)
         TEST(unlinked_file),
         TEST(nothing_leaks_into_replies),
     };
-    return cmocka_run_group_tests_name("wire-file", tests, wire_make, wire_unmake);
+    return cmocka_run_group_tests_name("wire-file", tests, wire_make, wire_teardown);
 }

@@ -473,5 +473,5 @@ int main(void)
         TEST(no_features),         TEST(not_for_linux), TEST(linux_beyond_doubt),
         TEST(config_by_the_byte),
     };
-    return cmocka_run_group_tests_name("wire-foreign", tests, wire_make, wire_unmake);
+    return cmocka_run_group_tests_name("wire-foreign", tests, wire_make, wire_teardown);
 }

@@ -167,5 +167,5 @@ int main(void)
         cmocka_unit_test_setup_teardown(channel_closed, NULL, wire_cleanup),
         cmocka_unit_test_setup_teardown(half_a_message, NULL, wire_cleanup),
     };
-    return cmocka_run_group_tests_name("wire-gone", tests, wire_make, wire_unmake);
+    return cmocka_run_group_tests_name("wire-gone", tests, wire_make, wire_teardown);
 }

@@ -228,5 +228,5 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {TEST(all_but_makers), TEST(nobody_makes_nothing),
                                        TEST(half_an_id), TEST(not_granted)};
-    return cmocka_run_group_tests_name("wire-idmap", tests, wire_make, wire_unmake);
+    return cmocka_run_group_tests_name("wire-idmap", tests, wire_make, wire_teardown);
 }

@@ -252,5 +252,5 @@ int main(void)
         TEST(no_room_for_reply),   TEST(after_destroy),
         TEST(without_destroy),     TEST(in_traffic),
     };
-    return cmocka_run_group_tests_name("wire-init", tests, wire_make, wire_unmake);
+    return cmocka_run_group_tests_name("wire-init", tests, wire_make, wire_teardown);
 }

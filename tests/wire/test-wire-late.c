@@ -280,5 +280,5 @@ int main(void)
         cmocka_unit_test_setup_teardown(gone, mount_it, wire_cleanup),
         cmocka_unit_test_setup_teardown(by_9p, mode_it, wire_cleanup),
     };
-    return cmocka_run_group_tests(tests, wire_make, wire_unmake);
+    return cmocka_run_group_tests(tests, wire_make, wire_teardown);
 }

@@ -225,5 +225,5 @@ int main(void)
         {"made_up", made_up, NULL, wire_cleanup, NULL},
         {"not_kept", not_kept, NULL, wire_cleanup, NULL},
     };
-    return cmocka_run_group_tests_name("link", tests, wire_make, wire_unmake);
+    return cmocka_run_group_tests_name("link", tests, wire_make, wire_teardown);
 }

@@ -284,5 +284,5 @@ int main(void)
         TEST(ranges_are_bounded), TEST(waits_end),           TEST(ring_keeps_room), TEST(forgets),
         TEST(forgets_of_locked),  TEST(forgets_of_unlinked),
     };
-    return cmocka_run_group_tests_name("wire-lock-bound", tests, wire_make, wire_unmake);
+    return cmocka_run_group_tests_name("wire-lock-bound", tests, wire_make, wire_teardown);
 }

@@ -476,5 +476,5 @@ int main(void)
         TEST(interrupts),
         TEST(bad_ranges),
     };
-    return cmocka_run_group_tests_name("wire-lock", tests, wire_make_locks, wire_unmake);
+    return cmocka_run_group_tests_name("wire-lock", tests, wire_make_locks, wire_teardown);
 }

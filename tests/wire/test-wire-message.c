@@ -438,5 +438,5 @@ int main(void)
         ON_CONNECTION(cut_off),
         ON_CONNECTION(too_many_fds),
     };
-    return cmocka_run_group_tests_name("wire-message", tests, wire_make, wire_unmake);
+    return cmocka_run_group_tests_name("wire-message", tests, wire_make, wire_teardown);
 }

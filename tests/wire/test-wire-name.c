@@ -377,5 +377,5 @@ int main(void)
         TEST(listing),
         cmocka_unit_test_teardown(readonly, wire_cleanup),
     };
-    return cmocka_run_group_tests_name("wire-name", tests, wire_make, wire_unmake);
+    return cmocka_run_group_tests_name("wire-name", tests, wire_make, wire_teardown);
 }

@@ -245,5 +245,5 @@ static int clean(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {BOTH(by_path), BOTH(abstract), BOTH(full), BOTH(unit)};
-    return cmocka_run_group_tests_name("wire-notify", tests, wire_make, wire_unmake);
+    return cmocka_run_group_tests_name("wire-notify", tests, wire_make, wire_teardown);
 }

@@ -530,5 +530,5 @@ int main(void)
         THREE(framing),   THREE(messages), THREE(silent),    THREE(reads_nothing), THREE(gone),
         OWN(handed_over), OWN(strangers),  OWN(tcp_address), OWN(over_ring),
     };
-    return cmocka_run_group_tests(tests, p9_make, wire_unmake);
+    return cmocka_run_group_tests(tests, p9_make, wire_teardown);
 }

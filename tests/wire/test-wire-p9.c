@@ -195,5 +195,5 @@ int main(void)
         OWN(over_unix), OWN(over_inherited), OWN(over_tcp),
         OWN(over_ring), OWN(one_tree),       OWN(one_resets),
     };
-    return cmocka_run_group_tests(tests, p9_make, wire_unmake);
+    return cmocka_run_group_tests(tests, p9_make, wire_teardown);
 }

@@ -472,5 +472,5 @@ int main(void)
         cmocka_unit_test_teardown(labels_refused, wire_cleanup),
         cmocka_unit_test_teardown(wrong_rules, wire_cleanup),
     };
-    return cmocka_run_group_tests(tests, wire_make, wire_unmake);
+    return cmocka_run_group_tests(tests, wire_make, wire_teardown);
 }

@@ -244,5 +244,5 @@ int main(void)
         TEST(header_changes),
         TEST(descriptors_change),
     };
-    return cmocka_run_group_tests_name("wire-race", tests, wire_make, wire_unmake);
+    return cmocka_run_group_tests_name("wire-race", tests, wire_make, wire_teardown);
 }

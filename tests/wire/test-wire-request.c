@@ -500,5 +500,5 @@ int main(void)
         cmocka_unit_test_setup_teardown(forget_abuse, wire_mount, wire_umount),
         cmocka_unit_test_setup_teardown(request_on_hiprio, wire_mount, wire_umount),
     };
-    return cmocka_run_group_tests_name("wire-request", tests, wire_make_locks, wire_unmake);
+    return cmocka_run_group_tests_name("wire-request", tests, wire_make_locks, wire_teardown);
 }

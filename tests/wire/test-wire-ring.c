@@ -513,5 +513,5 @@ int main(void)
         cmocka_unit_test_teardown(err_is_signalled, wire_cleanup),
         cmocka_unit_test_teardown(indirect_not_negotiated, wire_cleanup),
     };
-    return cmocka_run_group_tests_name("wire-ring", tests, wire_make, wire_unmake);
+    return cmocka_run_group_tests_name("wire-ring", tests, wire_make, wire_teardown);
 }

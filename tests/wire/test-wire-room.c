@@ -299,5 +299,5 @@ int main(void)
         cmocka_unit_test_teardown(by_inodes, wire_cleanup),
         cmocka_unit_test_teardown(by_9p, wire_cleanup),
     };
-    return cmocka_run_group_tests_name("wire-room", tests, make_crowd, wire_unmake);
+    return cmocka_run_group_tests_name("wire-room", tests, make_crowd, wire_teardown);
 }

@@ -140,7 +140,7 @@ static void makers_timed(struct wire *w, bool asks)
     }
 }
 
-static void unmake(struct wire *w, bool asks)
+static void teardown(struct wire *w, bool asks)
 {
     static const char kinds[] = "clnd";
     char name[32];
@@ -162,7 +162,7 @@ static void attributes_of_set_id(void **state)
         makers_timed(w, cases[i].asks);
         listing_timed(w, cases[i].asks);
         wire_finish(w, 0);
-        unmake(w, cases[i].asks);
+        teardown(w, cases[i].asks);
     }
 }
 
@@ -229,5 +229,5 @@ static void acl_of_an_outsider(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {OWN(attributes_of_set_id), OWN(acl_of_an_outsider)};
-    return cmocka_run_group_tests_name("wire-setid", tests, wire_make, wire_unmake);
+    return cmocka_run_group_tests_name("wire-setid", tests, wire_make, wire_teardown);
 }

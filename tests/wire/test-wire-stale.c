@@ -236,5 +236,5 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(entries), TEST(listings), TEST(attributes), TEST(open_files), TEST(init_again),
     };
-    return cmocka_run_group_tests_name("wire-stale", tests, wire_make, wire_unmake);
+    return cmocka_run_group_tests_name("wire-stale", tests, wire_make, wire_teardown);
 }

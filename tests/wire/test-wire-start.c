@@ -380,5 +380,5 @@ int main(void)
         TEST(sigterm),
         TEST(killed_and_started_again),
     };
-    return cmocka_run_group_tests_name("wire-start", tests, wire_make, wire_unmake);
+    return cmocka_run_group_tests_name("wire-start", tests, wire_make, wire_teardown);
 }

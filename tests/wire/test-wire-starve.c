@@ -384,5 +384,5 @@ int main(void)
         BARE(million_lookups),       BARE(inodes_are_bounded), BARE(requests_are_bounded),
         BARE(blocking_locks),        BARE(many_listings),      WIRE_BOTH(deep_up),
     };
-    return cmocka_run_group_tests_name("wire-starve", tests, wire_make, wire_unmake);
+    return cmocka_run_group_tests_name("wire-starve", tests, wire_make, wire_teardown);
 }

@@ -462,5 +462,5 @@ int main(void)
         BARE(ring_memory_truncated),
         BARE(buffers_truncated),
     };
-    return cmocka_run_group_tests_name("wire-state", tests, wire_make, wire_unmake);
+    return cmocka_run_group_tests_name("wire-state", tests, wire_make, wire_teardown);
 }

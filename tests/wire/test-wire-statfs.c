@@ -322,5 +322,5 @@ int main(void)
         cmocka_unit_test_teardown(by_9p, wire_cleanup),
         cmocka_unit_test_teardown(of_nothing, wire_cleanup),
     };
-    return cmocka_run_group_tests_name("statfs", tests, wire_make, wire_unmake);
+    return cmocka_run_group_tests_name("statfs", tests, wire_make, wire_teardown);
 }

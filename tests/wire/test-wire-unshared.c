@@ -146,5 +146,5 @@ int main(void)
         TEST(none_sent),         TEST(private_file), TEST(ring_elsewhere),
         TEST(request_elsewhere), TEST(shared),
     };
-    return cmocka_run_group_tests(tests, wire_make, wire_unmake);
+    return cmocka_run_group_tests(tests, wire_make, wire_teardown);
 }

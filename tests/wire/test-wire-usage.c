@@ -208,5 +208,5 @@ int main(void)
         cmocka_unit_test_setup_teardown(bad_values, wire_mode_sandbox, wire_cleanup),
         cmocka_unit_test_setup_teardown(bad_old_words, wire_mode_sandbox, wire_cleanup),
     };
-    return cmocka_run_group_tests_name("wire-usage", tests, wire_make, wire_unmake);
+    return cmocka_run_group_tests_name("wire-usage", tests, wire_make, wire_teardown);
 }

@@ -95,7 +95,7 @@ int wire_make_locks(void **state)
     return rc;
 }
 
-int wire_unmake(void **state)
+int wire_teardown(void **state)
 {
     struct wire *w = *state;
     close(w->janitor_fd);

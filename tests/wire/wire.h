@@ -55,7 +55,7 @@ int wire_make(void **state);
 /* The same, and each wire_mount() has shared locks. */
 int wire_make_locks(void **state);
 /* Group tear-down. */
-int wire_unmake(void **state);
+int wire_teardown(void **state);
 
 /* Start the daemon with @extra options (a NULL-terminated list, or NULL). */
 void wire_spawn(struct wire *w, const char *const *extra);
