@@ -15,7 +15,7 @@
 #define MOVED_MAX    1024u
 #define REAP_AT_ONCE 256u
 
-/* ---- the books ---- */
+/* ---- lock contexts ---- */
 
 static guint id_hash(gconstpointer key)
 {
@@ -29,32 +29,33 @@ static guint id_hash(gconstpointer key)
     return (guint)(((v ^ salt) * 0x9e3779b97f4a7c15u) >> 32);
 }
 
-static struct fs_book *book_find_locked(struct fs_locks *l, const struct fs *fs,
-                                        const struct fs_inode *inode)
+static struct fs_lock_ctx *ctx_find_locked(struct fs_locks *l, const struct fs *fs,
+                                           const struct fs_inode *inode)
 {
-    struct fs_book *b = g_hash_table_lookup(l->books, inode);
+    struct fs_lock_ctx *b = g_hash_table_lookup(l->ctxs, inode);
 
     while (b && b->fs != fs)
         b = b->next;
     return b;
 }
 
-static struct fs_book *book_make_locked(struct fs_locks *l, struct fs *fs, struct fs_inode *inode)
+static struct fs_lock_ctx *ctx_make_locked(struct fs_locks *l, struct fs *fs,
+                                           struct fs_inode *inode)
 {
-    struct fs_book *b = g_new0(struct fs_book, 1);
+    struct fs_lock_ctx *b = g_new0(struct fs_lock_ctx, 1);
 
-    *b = (struct fs_book){.fs = fs, .inode = inode, .attached = true};
+    *b = (struct fs_lock_ctx){.fs = fs, .inode = inode, .attached = true};
     b->owners = g_hash_table_new(id_hash, g_int64_equal);
-    b->next = g_hash_table_lookup(l->books, inode);
-    g_hash_table_insert(l->books, inode, b);
+    b->next = g_hash_table_lookup(l->ctxs, inode);
+    g_hash_table_insert(l->ctxs, inode, b);
     atomic_fetch_or(&inode->node.flags, INODE_LOCKS);
     return b;
 }
 
 /* Nobody finds its owners any more. */
-static void book_detach_locked(struct fs_locks *l, struct fs_book *b)
+static void ctx_detach_locked(struct fs_locks *l, struct fs_lock_ctx *b)
 {
-    struct fs_book *first = g_hash_table_lookup(l->books, b->inode), **p = &first;
+    struct fs_lock_ctx *first = g_hash_table_lookup(l->ctxs, b->inode), **p = &first;
 
     while (*p != b)
         p = &(*p)->next;
@@ -62,14 +63,14 @@ static void book_detach_locked(struct fs_locks *l, struct fs_book *b)
     b->next = NULL;
     b->attached = false;
     if (first) {
-        g_hash_table_insert(l->books, b->inode, first);
+        g_hash_table_insert(l->ctxs, b->inode, first);
     } else {
-        g_hash_table_remove(l->books, b->inode);
+        g_hash_table_remove(l->ctxs, b->inode);
         atomic_fetch_and(&b->inode->node.flags, (uint8_t)~INODE_LOCKS);
     }
 }
 
-static void book_free(struct fs_book *b)
+static void ctx_free(struct fs_lock_ctx *b)
 {
     g_hash_table_destroy(b->owners);
     g_free(b);
@@ -98,18 +99,18 @@ static void join_file_locked(struct fs_owner *o, struct fs_file *file)
     LIST_INSERT_HEAD(&file->owners, o, of_file);
 }
 
-/* Take it out of its book, whose reference becomes the caller's. */
+/* Take it out of its context, whose reference becomes the caller's. */
 static void take_out_locked(struct fs_locks *l, struct fs_owner *o)
 {
-    struct fs_book *b = o->book;
+    struct fs_lock_ctx *b = o->ctx;
 
     g_assert(b);
     leave_file_locked(o);
     g_hash_table_remove(b->owners, &o->id);
-    o->book = NULL;
+    o->ctx = NULL;
     if (b->attached && g_hash_table_size(b->owners) == 0) {
-        book_detach_locked(l, b);
-        book_free(b);
+        ctx_detach_locked(l, b);
+        ctx_free(b);
     }
 }
 
@@ -135,7 +136,7 @@ static void owner_free(struct fs_owner *o)
 
 static struct fs_owner *find_locked(struct fs *fs, const struct fs_inode *inode, uint64_t id)
 {
-    struct fs_book *b = book_find_locked(fs_locks_of(fs), fs, inode);
+    struct fs_lock_ctx *b = ctx_find_locked(fs_locks_of(fs), fs, inode);
     struct fs_owner *o = b ? g_hash_table_lookup(b->owners, &id) : NULL;
 
     if (o)
@@ -160,7 +161,7 @@ int fs_lock_open(struct fs *fs, struct fs_inode *inode, short type)
     return t->ops->lock_open ? t->ops->lock_open(t, &inode->node, type) : -ENOLCK;
 }
 
-/* A new owner, in no book yet. NULL with *rc = -errno. */
+/* A new owner, in no context yet. NULL with *rc = -errno. */
 static struct fs_owner *owner_make(struct fs *fs, struct fs_inode *inode, uint64_t id, short type,
                                    int *rc)
 {
@@ -186,12 +187,12 @@ static struct fs_owner *owner_make(struct fs *fs, struct fs_inode *inode, uint64
 
 static void enter_locked(struct fs_locks *l, struct fs_owner *o)
 {
-    struct fs_book *b = book_find_locked(l, o->fs, o->inode);
+    struct fs_lock_ctx *b = ctx_find_locked(l, o->fs, o->inode);
 
     if (!b)
-        b = book_make_locked(l, o->fs, o->inode);
-    o->refs = 2; /* the book's and the caller's */
-    o->book = b;
+        b = ctx_make_locked(l, o->fs, o->inode);
+    o->refs = 2; /* the context's and the caller's */
+    o->ctx = b;
     g_hash_table_insert(b->owners, &o->id, o);
 }
 
@@ -225,7 +226,7 @@ void fs_owner_put(struct fs_owner *o, bool last)
     struct fs_locks *l = fs_locks_of(o->fs);
 
     pthread_mutex_lock(&l->lock);
-    if (o->refs == 2 && o->book && o->ranges->len == 0) {
+    if (o->refs == 2 && o->ctx && o->ranges->len == 0) {
         leave_file_locked(o);
         if (last || atomic_load(&l->n_owners) > OWNERS_IDLE) {
             take_out_locked(l, o);
@@ -378,7 +379,7 @@ void fs_owners_in_the_way(struct fs_locks *l, const struct fs_inode *inode,
                           const struct fs_owner *self, const struct fs_lock *lk, GPtrArray *out,
                           unsigned *budget)
 {
-    for (struct fs_book *b = g_hash_table_lookup(l->books, inode); b; b = b->next) {
+    for (struct fs_lock_ctx *b = g_hash_table_lookup(l->ctxs, inode); b; b = b->next) {
         GHashTableIter it;
         gpointer o;
         g_hash_table_iter_init(&it, b->owners);
@@ -398,8 +399,8 @@ static void free_all(GPtrArray *gone)
         owner_free(gone->pdata[i]);
 }
 
-/* Take up to @max owners out of a book that nobody finds; those that nobody uses go into @gone. */
-static void empty_locked(struct fs_book *b, unsigned max, GPtrArray *gone)
+/* Take up to @max owners out of a context that nobody finds; unused ones go into @gone. */
+static void empty_locked(struct fs_lock_ctx *b, unsigned max, GPtrArray *gone)
 {
     GHashTableIter it;
     gpointer p;
@@ -409,7 +410,7 @@ static void empty_locked(struct fs_book *b, unsigned max, GPtrArray *gone)
         struct fs_owner *o = p;
         g_hash_table_iter_remove(&it);
         leave_file_locked(o);
-        o->book = NULL;
+        o->ctx = NULL;
         if (--o->refs == 0)
             g_ptr_array_add(gone, o);
     }
@@ -418,13 +419,13 @@ static void empty_locked(struct fs_book *b, unsigned max, GPtrArray *gone)
 void fs_owners_reap_locked(struct fs_locks *l)
 {
     g_autoptr(GPtrArray) gone = g_ptr_array_new();
-    struct fs_book *b = l->reap;
+    struct fs_lock_ctx *b = l->reap;
 
     l->reaping = b->fs;
     empty_locked(b, REAP_AT_ONCE, gone);
     if (g_hash_table_size(b->owners) == 0) {
         l->reap = b->next;
-        book_free(b);
+        ctx_free(b);
     }
     pthread_mutex_unlock(&l->lock);
     free_all(gone);
@@ -438,10 +439,10 @@ void fs_locks_forget(struct fs *fs, struct fs_inode *inode)
     struct fs_locks *l = fs_locks_of(fs);
 
     AUTO_LOCK(&l->lock);
-    struct fs_book *b = book_find_locked(l, fs, inode);
+    struct fs_lock_ctx *b = ctx_find_locked(l, fs, inode);
     if (!b)
         return;
-    book_detach_locked(l, b);
+    ctx_detach_locked(l, b);
     b->next = l->reap;
     l->reap = b;
     fs_clerk_reap_locked(l);
@@ -463,23 +464,23 @@ void fs_locks_file_gone(struct fs *fs, struct fs_file *file)
     free_all(gone);
 }
 
-/* All books of one client: out of the table and of what is put aside. */
-static struct fs_book *take_books_locked(struct fs_locks *l, const struct fs *fs)
+/* All contexts of one client: out of the table and of what is put aside. */
+static struct fs_lock_ctx *take_ctxs_locked(struct fs_locks *l, const struct fs *fs)
 {
-    struct fs_book *mine = NULL, *b;
+    struct fs_lock_ctx *mine = NULL, *b;
 
     while (l->reaping == fs)
         pthread_cond_wait(&l->ended, &l->lock);
-    g_autoptr(GList) inodes = g_hash_table_get_keys(l->books);
+    g_autoptr(GList) inodes = g_hash_table_get_keys(l->ctxs);
     for (GList *i = inodes; i; i = i->next) {
-        b = book_find_locked(l, fs, i->data);
+        b = ctx_find_locked(l, fs, i->data);
         if (!b)
             continue;
-        book_detach_locked(l, b);
+        ctx_detach_locked(l, b);
         b->next = mine;
         mine = b;
     }
-    for (struct fs_book **p = &l->reap; (b = *p);) {
+    for (struct fs_lock_ctx **p = &l->reap; (b = *p);) {
         if (b->fs != fs) {
             p = &b->next;
             continue;
@@ -495,13 +496,13 @@ void fs_owners_drop(struct fs *fs)
 {
     struct fs_locks *l = fs_locks_of(fs);
     g_autoptr(GPtrArray) gone = g_ptr_array_new();
-    struct fs_book *b, *next;
+    struct fs_lock_ctx *b, *next;
 
     pthread_mutex_lock(&l->lock);
-    for (b = take_books_locked(l, fs); b; b = next) {
+    for (b = take_ctxs_locked(l, fs); b; b = next) {
         next = b->next;
         empty_locked(b, UINT_MAX, gone);
-        book_free(b);
+        ctx_free(b);
     }
     pthread_mutex_unlock(&l->lock);
     free_all(gone);

@@ -17,7 +17,7 @@
 
 #include <sys/file.h>
 
-struct fs_book;
+struct fs_lock_ctx;
 
 struct fs_owner {
     struct fs *fs;          /* its client */
@@ -28,22 +28,22 @@ struct fs_owner {
     bool writable;    /* the descriptor; set_lock */
     unsigned changes; /* how often its locks may have changed; set_lock */
     /* From here on: fs_locks.lock. */
-    GArray *ranges;       /* the kernel's locks of fd */
-    uint32_t pid;         /* who took the last one, as the client names it; 0: unknown */
-    unsigned refs;        /* the book's and those of calls in progress */
-    struct fs_book *book; /* NULL: the owner is in none (any more) */
-    struct fs_file *file; /* all its locks were taken through this file; */
-    bool many;            /* or through several */
+    GArray *ranges;          /* the kernel's locks of fd */
+    uint32_t pid;            /* who took the last one, as the client names it; 0: unknown */
+    unsigned refs;           /* the context's and those of calls in progress */
+    struct fs_lock_ctx *ctx; /* NULL: the owner is in none (any more) */
+    struct fs_file *file;    /* all its locks were taken through this file; */
+    bool many;               /* or through several */
     LIST_ENTRY(fs_owner) of_file;
 };
 
 /* All owners of one client on one inode. */
-struct fs_book {
+struct fs_lock_ctx {
     struct fs *fs;
-    struct fs_inode *inode; /* its owners have the references */
-    GHashTable *owners;     /* by id */
-    bool attached;          /* owners are found by it */
-    struct fs_book *next; /* of the same inode, other clients'; or in a list of those to be freed */
+    struct fs_inode *inode;   /* its owners have the references */
+    GHashTable *owners;       /* by id */
+    bool attached;            /* owners are found by it */
+    struct fs_lock_ctx *next; /* of another client, or to be freed next */
 };
 
 static inline struct fs_locks *fs_locks_of(struct fs *fs)

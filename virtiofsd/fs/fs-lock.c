@@ -142,7 +142,7 @@ int fs_locks_init(struct fs_shared *s, const struct fs_config *cfg)
 
     pthread_mutex_init(&l->lock, NULL);
     fs_clerk_init(l, cfg, &s->inode_fds);
-    l->books = g_hash_table_new(g_direct_hash, g_direct_equal);
+    l->ctxs = g_hash_table_new(g_direct_hash, g_direct_equal);
     return fs_waits_init(l);
 }
 
@@ -158,6 +158,6 @@ void fs_locks_fini(struct fs_shared *s)
 
     fs_waits_fini(l);
     fs_clerk_fini(l);
-    g_hash_table_destroy(l->books);
+    g_hash_table_destroy(l->ctxs);
     pthread_mutex_destroy(&l->lock);
 }

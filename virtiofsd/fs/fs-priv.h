@@ -55,15 +55,15 @@ struct fs_file {
 };
 
 struct fs_owner;
-struct fs_book;
+struct fs_lock_ctx;
 struct fs_waiter;
 struct fs_idle;
 
 /* Record locks of all clients, and those that wait for any lock: fs-lock-priv.h. */
 struct fs_locks {
     pthread_mutex_t lock;
-    GHashTable *books;        /* by inode */
-    struct fs_book *reap;     /* to be freed by the clerk */
+    GHashTable *ctxs;         /* by inode */
+    struct fs_lock_ctx *reap; /* to be freed by the clerk */
     const struct fs *reaping; /* whose owners the clerk frees just now */
     atomic_uint n_owners;     /* with those that are put aside */
     unsigned n_ranges;

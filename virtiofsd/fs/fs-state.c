@@ -60,13 +60,13 @@ GArray *fs_locks_list(struct fs *fs)
 {
     GArray *list = g_array_new(FALSE, FALSE, sizeof(struct fs_lock_state));
     struct fs_locks *l = fs_locks_of(fs);
-    GHashTableIter books, owners;
+    GHashTableIter ctxs, owners;
     gpointer first, o;
 
     AUTO_LOCK(&l->lock);
-    g_hash_table_iter_init(&books, l->books);
-    while (g_hash_table_iter_next(&books, NULL, &first)) {
-        for (struct fs_book *b = first; b; b = b->next) {
+    g_hash_table_iter_init(&ctxs, l->ctxs);
+    while (g_hash_table_iter_next(&ctxs, NULL, &first)) {
+        for (struct fs_lock_ctx *b = first; b; b = b->next) {
             if (b->fs != fs)
                 continue;
             g_hash_table_iter_init(&owners, b->owners);
