@@ -23,24 +23,24 @@
 
 #define GRACE_MS 1500 /* for the daemon to end by itself after a signal */
 #define DEATH_MS 100
-#define DEAF_MS  100 /* between looks into the mailbox, whatever is sent */
+#define LIMIT_MS 100 /* between two readings of the mailbox, whatever is sent */
 
 static const int forwarded[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
 
-/* When to look where our control groups are, in ms after the daemon sent word: a manager moves us
- * before he lets the front-end connect (libvirt), or after the guest has started (Kata). */
-static const int64_t look_after[] = {0, 1000, 10000};
+/* When to look where our control groups are, in ms after the daemon sent a message: a manager moves
+ * us before he lets the front-end connect (libvirt), or after the guest has started (Kata). */
+static const int64_t check_after[] = {0, 1000, 10000};
 
 struct keeper {
     pid_t child;
     sigset_t awaited;
     const GPtrArray *files;
-    int mail_fd;     /* a byte for each word of the daemon's, and SIGIO with it */
-    int root_fd;     /* to name files by: calls without a directory are not ours to make */
-    int64_t end_ms;  /* when the daemon must have ended; 0: not asked to */
-    int64_t deaf_ms; /* no mail until then */
-    int64_t word_ms; /* when the daemon sent word; looks done since */
-    unsigned looks;
+    int mail_fd;        /* a byte for each message of the daemon's, and SIGIO with it */
+    int root_fd;        /* to name files by: calls without a directory are not ours to make */
+    int64_t end_ms;     /* when the daemon must have ended; 0: not asked to */
+    int64_t quiet_ms;   /* no mail until then */
+    int64_t message_ms; /* when the daemon sent a message; checks made since */
+    unsigned checks;
     int notify_fd;   /* 0: nobody is to be told */
     unsigned untold; /* bit n: enum notify n is still to be sent */
     bool stopping;
@@ -56,7 +56,7 @@ static void remove_files(const struct keeper *k)
 static G_NORETURN void exit_as_child(const struct keeper *k, int status)
 {
     remove_files(k);
-    if (!k->stopping) /* the daemon had no time to say so, or its words are not read yet */
+    if (!k->stopping) /* the daemon had no time to say so, or its messages are not read yet */
         notify_send(k->notify_fd, NOTIFY_STOPPING, 0);
     if (!WIFSIGNALED(status))
         _exit(WEXITSTATUS(status));
@@ -121,16 +121,17 @@ static int64_t now_ms(void)
 }
 
 /* When the next look at our control groups is due; 0: none is. */
-static int64_t look_ms(const struct keeper *k)
+static int64_t check_ms(const struct keeper *k)
 {
-    return k->word_ms && k->looks < G_N_ELEMENTS(look_after) ? k->word_ms + look_after[k->looks]
-                                                             : 0;
+    return k->message_ms && k->checks < G_N_ELEMENTS(check_after)
+               ? k->message_ms + check_after[k->checks]
+               : 0;
 }
 
 /* The earliest of what is to be done without a signal; 0: nothing is. */
 static int64_t due_ms(const struct keeper *k)
 {
-    const int64_t at[] = {k->end_ms, k->deaf_ms, look_ms(k)};
+    const int64_t at[] = {k->end_ms, k->quiet_ms, check_ms(k)};
     int64_t due = 0;
 
     for (unsigned i = 0; i < G_N_ELEMENTS(at); i++) {
@@ -145,7 +146,7 @@ static int await(const struct keeper *k, int64_t due)
 {
     sigset_t set = k->awaited;
 
-    if (k->deaf_ms)
+    if (k->quiet_ms)
         sigdelset(&set, SIGIO);
     if (due == 0)
         return sigwaitinfo(&set, NULL);
@@ -159,9 +160,9 @@ static int await(const struct keeper *k, int64_t due)
  * (a call on a file system that does not answer may hold it). */
 static G_NORETURN void end_hard(struct keeper *k)
 {
-    k->deaf_ms = now_ms() + DEATH_MS;
+    k->quiet_ms = now_ms() + DEATH_MS;
     kill(k->child, SIGKILL);
-    await(k, k->deaf_ms);
+    await(k, k->quiet_ms);
     remove_files(k);
     _exit(1);
 }
@@ -179,14 +180,14 @@ static void tell_manager(struct keeper *k)
         if (!(k->untold & 1u << i))
             continue;
         if (!notify_send(k->notify_fd, (enum notify)i, 0)) {
-            k->deaf_ms = now_ms() + DEAF_MS;
+            k->quiet_ms = now_ms() + LIMIT_MS;
             return;
         }
         k->untold &= ~(1u << i);
     }
 }
 
-/* @what is the daemon's last word, or ours. A state takes the place of the one before. */
+/* @what is the daemon's last message, or ours. A state takes the place of the one before. */
 static void note(struct keeper *k, enum notify what)
 {
     if (k->stopping)
@@ -212,37 +213,37 @@ static void pass_on(struct keeper *k, int sig)
 /* Each byte is an enum notify, or nonsense. */
 static void read_mail(struct keeper *k)
 {
-    uint8_t words[64];
-    ssize_t n = read(k->mail_fd, words, sizeof(words));
+    uint8_t messages[64];
+    ssize_t n = read(k->mail_fd, messages, sizeof(messages));
 
     if (n <= 0)
         return;
     for (ssize_t i = 0; i < n; i++) {
-        if (words[i] < NOTIFY_COUNT)
-            note(k, (enum notify)words[i]);
-        if (words[i] == NOTIFY_FRONT_END || words[i] == NOTIFY_MOUNTED) {
-            k->word_ms = now_ms();
-            k->looks = 0;
+        if (messages[i] < NOTIFY_COUNT)
+            note(k, (enum notify)messages[i]);
+        if (messages[i] == NOTIFY_FRONT_END || messages[i] == NOTIFY_MOUNTED) {
+            k->message_ms = now_ms();
+            k->checks = 0;
         }
     }
-    k->deaf_ms = now_ms() + DEAF_MS;
+    k->quiet_ms = now_ms() + LIMIT_MS;
     tell_manager(k);
 }
 
 /* What is due now. */
 static void do_due(struct keeper *k)
 {
-    int64_t now = now_ms(), look = look_ms(k);
+    int64_t now = now_ms(), look = check_ms(k);
 
     if (k->end_ms && now >= k->end_ms)
         end_hard(k);
-    if (k->deaf_ms && now >= k->deaf_ms) {
-        k->deaf_ms = 0;
+    if (k->quiet_ms && now >= k->quiet_ms) {
+        k->quiet_ms = 0;
         tell_manager(k);
     }
     if (look && now >= look) {
         sb_cgroup_follow(k->root_fd, k->child);
-        k->looks++;
+        k->checks++;
     }
 }
 
@@ -315,6 +316,6 @@ bool sb_keeper_bind(const struct sb_keeper *link, GError **err)
 
 void sb_keeper_tell(int keeper_fd, enum notify what)
 {
-    uint8_t word = (uint8_t)what;
-    (void)!write(keeper_fd, &word, 1);
+    uint8_t message = (uint8_t)what;
+    (void)!write(keeper_fd, &message, 1);
 }

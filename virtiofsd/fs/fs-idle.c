@@ -19,7 +19,7 @@
 #define QUEUE_MAX  8192u /* more are left to the sweep */
 #define IDLE_STACK (256 * 1024)
 #define CHEAP_S    1  /* between two looks at the queue */
-#define DEAR_S     10 /* where it costs more to do without a descriptor */
+#define COSTLY_S   10 /* where it costs more to do without a descriptor */
 
 struct fs_idle {
     pthread_mutex_t lock; /* of all below; a leaf */
@@ -88,7 +88,7 @@ static void *idle_main(void *arg)
             continue;
         }
         clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += fs->shared->tree->rests_dear ? DEAR_S : CHEAP_S;
+        until.tv_sec += fs->shared->tree->rests_costly ? COSTLY_S : CHEAP_S;
         while (!q->stop && pthread_cond_timedwait(&q->wake, &q->lock, &until) != ETIMEDOUT)
             ;
         if (q->stop)

@@ -102,7 +102,7 @@ static void close_some_time(struct fs *fs, struct fs_inode *inode, struct fs_bat
     int fd = tree_node_fd(&inode->node), rc = -EOPNOTSUPP;
     void *own = NULL;
 
-    if (!tree->rests_dear) {
+    if (!tree->rests_costly) {
         if (fd >= 0 && tree->ops->rest)
             rc = tree->ops->rest(tree, &inode->node, fd, &own);
         close_picked(fs, inode, fd, rc, own);
@@ -116,7 +116,7 @@ static void close_some_time(struct fs *fs, struct fs_inode *inode, struct fs_bat
         fs_inode_put(fs, inode);
 }
 
-/* How many descriptors may stay. Where it is dear to close one that is the soft limit until
+/* How many descriptors may stay. Where it is costly to close one that is the soft limit until
  * descriptors of all kinds become few. */
 static uint64_t limit(const struct fs *fs, bool *few)
 {
@@ -128,13 +128,13 @@ static uint64_t limit(const struct fs *fs, bool *few)
     return *few ? MIN(fs->inode_fds_soft, MAX(quarter, 1)) : fs->inode_fds_soft;
 }
 
-/* Where it is dear: when there is a batch of them, or they are few. */
+/* Where it is costly: when there is a batch of them, or they are few. */
 static bool is_due(const struct fs *fs)
 {
     uint64_t fds = atomic_load_explicit(&fs->shared->inode_fds, memory_order_relaxed);
     bool few;
 
-    if (!fs->shared->tree->rests_dear)
+    if (!fs->shared->tree->rests_costly)
         return fds > fs->inode_fds_soft;
     uint64_t stay = limit(fs, &few);
     return few ? fds > stay : fds >= stay + TREE_BATCH;
@@ -145,9 +145,9 @@ void fs_sweep(struct fs *fs)
     if (!fs->rests || !is_due(fs))
         return;
     struct fs_batch batch = {0};
-    bool few, dear = fs->shared->tree->rests_dear;
-    uint64_t stay = dear ? limit(fs, &few) : fs->inode_fds_soft;
-    int most = dear ? TREE_BATCH : SWEEP_CLOSE;
+    bool few, costly = fs->shared->tree->rests_costly;
+    uint64_t stay = costly ? limit(fs, &few) : fs->inode_fds_soft;
+    int most = costly ? TREE_BATCH : SWEEP_CLOSE;
     for (int n = 0; n < most; n++) {
         if (atomic_load_explicit(&fs->shared->inode_fds, memory_order_relaxed) <= stay + batch.n)
             break;

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #define SOFT_INODE_FDS 4096u
-#define SOFT_DEAR      65536u /* where it costs more to do without */
+#define SOFT_COSTLY    65536u /* where it costs more to do without */
 #define SUBVOLUME_INO  256u
 
 static struct timespec ts_from_statx(const struct statx_timestamp *t)
@@ -202,8 +202,8 @@ static int open_root(struct fs *fs, GError **err)
     fs->shared->tree = t;
     fs->shared->dev = makedev(root.stx.stx_dev_major, root.stx.stx_dev_minor);
     fs->rests = t->rests;
-    fs->inode_fds_soft = t->rests_dear ? MIN(MAX(fs->cfg.max_fds / 2, 1), SOFT_DEAR)
-                                       : MIN(MAX(fs->cfg.max_fds / 4, 1), SOFT_INODE_FDS);
+    fs->inode_fds_soft = t->rests_costly ? MIN(MAX(fs->cfg.max_fds / 2, 1), SOFT_COSTLY)
+                                         : MIN(MAX(fs->cfg.max_fds / 4, 1), SOFT_INODE_FDS);
     int rc = t->rests ? fs_idle_init(fs) : 0;
     if (rc == 0)
         rc = fs_inodes_add_root(fs, &root);

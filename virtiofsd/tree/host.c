@@ -111,7 +111,7 @@ static int start(struct host *h, const struct host_config *cfg, struct tree_foun
         if (rc < 0)
             return rc; /* which has said why */
         h->tree.rests = h->handles;
-        h->tree.rests_dear = h->broker != NULL;
+        h->tree.rests_costly = h->broker != NULL;
         rc = h->handles && !h->broker ? host_proofs_init(h) : 0;
     }
     if (rc < 0)

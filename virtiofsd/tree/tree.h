@@ -162,8 +162,8 @@ struct tree_ops {
     /* Get ready to do without the low half of state, @fd: that which will take its place as own, if
      * there is none yet, goes to *own. 0 or -errno: it is needed. None: it always is. */
     int (*rest)(struct tree *t, struct tree_node *node, int fd, void **own);
-    /* The same for @n nodes, TREE_BATCH at most, where a tree says that it rests_dear. rc[i]: what
-     * rest() of that node would have returned. */
+    /* The same for @n nodes, TREE_BATCH at most, where a tree says that it rests_costly. rc[i]:
+     * what rest() of that node would have returned. */
     void (*rest_some)(struct tree *t, struct tree_node *const *nodes, const int *fds, unsigned n,
                       void **own, int *rc);
     /* Nobody needs these any more (TREE_NO_FD, NULL: none). */
@@ -302,6 +302,6 @@ struct tree_core {
 struct tree {
     const struct tree_ops *ops;
     struct tree_core core;
-    bool rests;      /* rest() can be had */
-    bool rests_dear; /* but it and the way back cost much: late, and for several nodes at once */
+    bool rests;        /* rest() can be had */
+    bool rests_costly; /* but it and the way back cost much: late, and for several nodes at once */
 };
