@@ -19,7 +19,7 @@ void fuse_srv_drop_session(struct fuse_srv *srv)
 {
     if (srv->se) {
         fs_waits_cancel(srv->fs); /* what waits may be about to use the window */
-        fuse_session_destroy(srv->se);
+        fuse_session_free(srv->se);
     }
     srv->se = NULL;
     srv->flags = 0;

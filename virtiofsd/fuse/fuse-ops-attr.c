@@ -50,7 +50,7 @@ void fuse_op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *unused, int to
         fuse_answer_err(req, -ENOENT);
         return;
     }
-    memcpy(&in, fuse_rq_current()->body, sizeof(in));
+    fuse_callback_args(&in, sizeof(in));
     read_setattr(&in, &set);
     struct fs_file *file = fi ? fs_file_get(fs, fi->fh, inode) : NULL;
     int err = fs_setattr(fs, inode, file, &set, &attr);

@@ -35,7 +35,7 @@ void fuse_op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t m
     struct make m;
     struct fs_entry e;
 
-    if (!make_begin(req, parent, &name, fuse_req_ctx(req)->umask, &m))
+    if (!make_begin(req, parent, &name, fuse_callback_umask(req), &m))
         return;
     int err = fs_mknod(srv_of(req)->fs, m.cred, m.dir, name, mode, rdev, &e);
     make_end(req, &m, err, name, &e);
@@ -46,7 +46,7 @@ void fuse_op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t m
     struct make m;
     struct fs_entry e;
 
-    if (!make_begin(req, parent, &name, fuse_req_ctx(req)->umask, &m))
+    if (!make_begin(req, parent, &name, fuse_callback_umask(req), &m))
         return;
     int err = fs_mkdir(srv_of(req)->fs, m.cred, m.dir, name, mode, &e);
     make_end(req, &m, err, name, &e);
@@ -72,7 +72,7 @@ void fuse_op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t 
     struct fs_entry e;
     struct make m;
 
-    memcpy(&arg, fuse_rq_current()->body, sizeof(arg));
+    fuse_callback_args(&arg, sizeof(arg));
 
     if (!make_begin(req, parent, &name, arg.umask, &m))
         return;

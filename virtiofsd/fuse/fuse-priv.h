@@ -159,13 +159,13 @@ void fuse_attr_timeout(const struct fuse_srv *srv, mode_t mode, uint64_t *sec, u
 /* FOPEN_* flags by cache policy. */
 uint32_t fuse_open_flags(const struct fuse_srv *srv, bool dir, const struct fs_opened *o);
 
-/* The server behind libfuse's request. */
-static inline struct fuse_srv *srv_of(fuse_req_t req)
-{
-    return fuse_req_userdata(req);
-}
-
-/* fuse-answer.c: answers of libfuse's callbacks. Each answers the current request and ends @req.
+/* fuse-callback.c. The server behind libfuse's request. */
+struct fuse_srv *srv_of(fuse_req_t req);
+/* The umask of MKNOD and MKDIR. */
+mode_t fuse_callback_umask(fuse_req_t req);
+/* The fixed part of the current request again, for what libfuse does not pass on. */
+void fuse_callback_args(void *arg, size_t size);
+/* Answers of libfuse's callbacks. Each answers the current request and ends @req.
  * @err is 0 or -errno; with an error the rest is not looked at. */
 void fuse_answer_err(fuse_req_t req, int err);
 void fuse_answer_buf(fuse_req_t req, const void *buf, size_t len);
@@ -174,7 +174,7 @@ void fuse_answer_create(fuse_req_t req, int err, const char *name, struct fs_ent
                         const struct fs_opened *o);
 void fuse_answer_attr(fuse_req_t req, int err, struct fs_inode *inode, const struct fs_attr *a);
 
-/* The same without libfuse. What the guest did not get is given back. */
+/* fuse-reply.c: the same without libfuse. What the guest did not get is given back. */
 void fuse_rq_reply_entry(struct fuse_rq *rq, int err, const char *name, struct fs_entry *e);
 void fuse_rq_reply_open(struct fuse_rq *rq, bool dir, int err, const struct fs_opened *o);
 void fuse_rq_reply_attr(struct fuse_rq *rq, int err, struct fs_inode *inode,
@@ -185,6 +185,9 @@ void fuse_rq_reply_create(struct fuse_rq *rq, const char *name, struct fs_entry 
 
 /* fuse-session.c: a libfuse session that believes it has seen the guest's INIT. NULL on failure. */
 struct fuse_session *fuse_session_make(struct fuse_srv *srv, uint32_t minor);
+void fuse_session_free(struct fuse_session *se);
+/* Have libfuse decode the request and call the operation. */
+void fuse_session_dispatch(struct fuse_rq *rq);
 
 /* fuse-ids.c */
 

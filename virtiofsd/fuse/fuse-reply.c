@@ -157,3 +157,68 @@ uint32_t fuse_open_flags(const struct fuse_srv *srv, bool dir, const struct fs_o
     }
     return 0;
 }
+
+/* ---- answers in the forms of the wire ---- */
+
+void fuse_rq_reply_entry(struct fuse_rq *rq, int err, const char *name, struct fs_entry *e)
+{
+    struct fuse_entry_out out;
+
+    if (err == 0)
+        err = fuse_fill_entry(rq->srv, &out, name, e);
+    if (err)
+        fuse_rq_reply_err(rq, err);
+    else if (!fuse_rq_reply_buf(rq, &out, sizeof(out)))
+        fs_forget(rq->srv->fs, out.nodeid, 1);
+}
+
+void fuse_rq_reply_create(struct fuse_rq *rq, const char *name, struct fs_entry *e,
+                          const struct fs_opened *o)
+{
+    struct fuse_srv *srv = rq->srv;
+    struct {
+        struct fuse_entry_out entry;
+        struct fuse_open_out open;
+    } out = {0};
+
+    int err = fuse_fill_entry(srv, &out.entry, name, e);
+    if (err) {
+        fs_release(srv->fs, o->fh);
+        fuse_rq_reply_err(rq, err);
+        return;
+    }
+    if (!name) /* what has no name cannot be looked up again: it stays what it is */
+        out.entry.entry_valid = UINT64_MAX;
+    out.open.fh = o->fh;
+    out.open.open_flags = fuse_open_flags(srv, false, o);
+    if (!fuse_rq_reply_buf(rq, &out, sizeof(out))) {
+        fs_release(srv->fs, o->fh);
+        fs_forget(srv->fs, out.entry.nodeid, 1);
+    }
+}
+
+void fuse_rq_reply_open(struct fuse_rq *rq, bool dir, int err, const struct fs_opened *o)
+{
+    if (err) {
+        fuse_rq_reply_err(rq, err);
+        return;
+    }
+    struct fuse_open_out out = {.fh = o->fh, .open_flags = fuse_open_flags(rq->srv, dir, o)};
+    if (!fuse_rq_reply_buf(rq, &out, sizeof(out)))
+        fs_release(rq->srv->fs, o->fh);
+}
+
+void fuse_rq_reply_attr(struct fuse_rq *rq, int err, struct fs_inode *inode,
+                        const struct fs_attr *a)
+{
+    struct fuse_attr_out out = {0};
+
+    if (err == 0)
+        err = fuse_fill_attr(rq->srv, &out.attr, inode, NULL, a);
+    if (err) {
+        fuse_rq_reply_err(rq, err);
+        return;
+    }
+    fuse_attr_timeout(rq->srv, a->st.st_mode, &out.attr_valid, &out.attr_valid_nsec);
+    fuse_rq_reply_buf(rq, &out, sizeof(out));
+}

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * libfuse's part: it decodes requests and calls the operation; the answer is ours (fuse-answer.c).
+ * libfuse's part: it decodes requests and calls the operation; the answer is ours
+ * (fuse-callback.c).
  *
  * libfuse can send answers only to a descriptor: fuse_session_custom_io() would let us catch them,
  * but since 3.18.3 its default build refuses that, and fuse_attr.flags (sub-mounts) cannot be set
@@ -79,4 +80,16 @@ struct fuse_session *fuse_session_make(struct fuse_srv *srv, uint32_t minor)
     }
     fuse_session_destroy(se);
     return NULL;
+}
+
+void fuse_session_free(struct fuse_session *se)
+{
+    fuse_session_destroy(se);
+}
+
+void fuse_session_dispatch(struct fuse_rq *rq)
+{
+    struct fuse_buf buf = {.size = rq->in->len, .mem = rq->buf};
+
+    fuse_session_process_buf(rq->srv->se, &buf);
 }

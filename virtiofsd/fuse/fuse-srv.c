@@ -75,8 +75,7 @@ static void dispatch(struct fuse_rq *rq)
         rq->op->handle(rq);
         return;
     }
-    struct fuse_buf buf = {.size = rq->in->len, .mem = rq->buf};
-    fuse_session_process_buf(rq->srv->se, &buf);
+    fuse_session_dispatch(rq);
     if (G_UNLIKELY(!rq->replied))
         fuse_rq_reply_err(rq, -EIO);
 }
