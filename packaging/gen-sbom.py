@@ -13,6 +13,7 @@ import datetime
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import time
 
@@ -30,7 +31,7 @@ TYPES = {'.json': 'TEXT', '.1': 'DOCUMENTATION', '.md': 'DOCUMENTATION'}
 
 def created(root):
     seconds = os.environ.get('SOURCE_DATE_EPOCH')
-    if not seconds:
+    if not seconds and shutil.which('git'):
         git = subprocess.run(['git', '-C', root, 'log', '-1', '--format=%ct'], capture_output=True, text=True)
         seconds = git.stdout.strip() if git.returncode == 0 else ''
     when = datetime.datetime.fromtimestamp(int(seconds or time.time()), datetime.timezone.utc)
