@@ -17,6 +17,9 @@ copy_tree() {
     cp -a /src/. "$1"
 }
 
+# source_sum: of every name and every byte of the source.
+source_sum() { (cd /src && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum); }
+
 # ours: the package of this suite.
 ours() { echo /out/virtiofsd-c_*_"$(dpkg --print-architecture)".deb; }
 
