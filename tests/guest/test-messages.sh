@@ -169,7 +169,7 @@ row() {
 rows() {
     check "messages are counted" test "$(found auto60 cat-cold | cut -d' ' -f1)" -ge 3
     row cat 2 2 "cat of a cached file"
-    row list 5 4 "ls -l of 100 files again"
+    row list 4 4 "ls -l of 100 files again"
     row exec 2 2 "exec again"
     row stat 0 0 "stat again"
     row readlink 0 0 "readlink again"
@@ -182,7 +182,7 @@ rows() {
     row tar 470 - "tar x of 50 files"
     row npm 4100 - "1,000 new files in 10 directories"
     row git 420 - "git status, 20 directories, 200 files"
-    row git-2 206 100 "git status again"
+    row git-2 165 100 "git status again"
     row python 100000 - "python3 -c again"
     row dpkg 100000 - "dpkg -l again"
 }

@@ -96,7 +96,8 @@ static bool keep_cache(struct fs *fs, struct fs_inode *inode, const struct tree_
 {
     if (fs->cfg.cache == FS_CACHE_ALWAYS)
         return true;
-    if (fs->cfg.cache != FS_CACHE_AUTO)
+    /* What another client of the tree has seen says nothing of what the guest has cached. */
+    if (fs->cfg.cache != FS_CACHE_AUTO || fs->shares)
         return false;
     /* At the first open the guest has nothing cached, and what was seen when it looked the file up
      * is no newer than what it is going to read: no need to look again. */
@@ -156,16 +157,29 @@ int fs_open(struct fs *fs, struct fs_inode *inode, int flags, unsigned how, stru
     return 0;
 }
 
+/* Whether the next change of an open directory will show in its time stamps. */
+static bool is_steady(struct fs *fs, struct fs_inode *inode)
+{
+    if (fs->cfg.cache != FS_CACHE_AUTO || fs->shares)
+        return fs->cfg.cache == FS_CACHE_ALWAYS;
+    return atomic_load_explicit(&inode->version, memory_order_relaxed) != 0 &&
+           !(fs_mount_kind(fs, inode) & FS_MADE_UP);
+}
+
 int fs_opendir(struct fs *fs, struct fs_inode *inode, struct fs_opened *out)
 {
-    struct fs_opened o = {.keep_cache = fs->cfg.cache == FS_CACHE_ALWAYS};
+    struct fs_opened o = {0};
     struct tree_file f;
     if (!fs_inode_is(inode, S_IFDIR))
         return -ENOTDIR;
     int rc = open_counted(fs, inode, O_RDONLY | O_DIRECTORY, 0, 0, &f, &o.fh);
-    if (rc == 0)
-        *out = o;
-    return rc;
+    if (rc < 0)
+        return rc;
+    o.keep_cache = keep_cache(fs, inode, &f);
+    o.steady = is_steady(fs, inode);
+    o.keep_cache &= o.steady;
+    *out = o;
+    return 0;
 }
 
 int fs_file_restore(struct fs *fs, struct fs_inode *inode, int flags, uint64_t fh)

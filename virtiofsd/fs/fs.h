@@ -206,6 +206,7 @@ uint64_t fs_file_id(const struct fs_file *file);
 struct fs_opened {
     uint64_t fh;
     bool keep_cache;  /* unchanged since the last open: the guest may keep its page cache */
+    bool steady;      /* of a directory: its next change will show in its time stamps */
     bool append_only; /* the host takes nothing but appends, which must not be delayed */
     bool in_order;    /* O_APPEND and O_DIRECT: the pieces of a write must not pass each other */
 };

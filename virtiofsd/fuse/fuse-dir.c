@@ -11,6 +11,7 @@ struct dir_reply {
     uint8_t *buf;
     size_t used, size;
     bool plus;
+    uint64_t dir; /* node id */
 };
 
 /* For a name that is listed without its inode, as "." and ".." are: Linux looks at nothing then,
@@ -35,6 +36,8 @@ static bool emit(void *user, const struct fs_dirent *d, struct fs_entry *entry)
         struct fuse_entry_out out;
         if (!entry || fuse_fill_entry(r->srv, &out, d->name, entry) != 0)
             out = type_only(d);
+        else
+            fuse_listing_child(r->srv, r->dir, out.nodeid);
         memcpy(p, &out, sizeof(out));
         p += sizeof(out);
     }
@@ -62,6 +65,7 @@ void fuse_do_readdir(struct fuse_rq *rq)
         .buf = rq->scratch,
         .size = MIN(MIN(arg.size, fuse_rq_space(rq)), (size_t)FUSE_SCRATCH),
         .plus = rq->in->opcode == FUSE_READDIRPLUS,
+        .dir = rq->in->nodeid,
     };
     struct fs_inode *inode = fs_inode_get(fs, rq->in->nodeid);
     struct fs_file *file = inode ? fs_file_get(fs, arg.fh, inode) : NULL;
@@ -74,6 +78,8 @@ void fuse_do_readdir(struct fuse_rq *rq)
         fs_inode_put(fs, inode);
     /* An error after some entries comes back with the next call, when nothing was read before it.
      */
+    if (r.used > 0)
+        fuse_listing_note(rq->srv, rq->in->nodeid, arg.offset, r.plus);
     if (err && r.used == 0)
         fuse_rq_reply_err(rq, err);
     else

@@ -77,6 +77,7 @@ void fuse_do_open(struct fuse_rq *rq)
     memcpy(&arg, rq->body, sizeof(arg));
     if (inode) {
         err = open_node(srv, inode, &arg, &dir, &opened);
+        fuse_listing_opened(srv, rq->in->nodeid);
         fs_inode_put(srv->fs, inode);
     }
     fuse_rq_reply_open(rq, dir, err, &opened);
@@ -91,8 +92,11 @@ void fuse_do_opendir(struct fuse_rq *rq)
 
     if (inode) {
         err = fs_opendir(fs, inode, &opened);
+        fuse_listing_opened(rq->srv, rq->in->nodeid);
         fs_inode_put(fs, inode);
     }
+    if (err == 0 && opened.keep_cache && rq->srv->shared->cache == FS_CACHE_AUTO)
+        opened.keep_cache = fuse_listing_good(rq->srv, rq->in->nodeid);
     fuse_rq_reply_open(rq, true, err, &opened);
 }
 

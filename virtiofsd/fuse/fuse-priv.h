@@ -21,6 +21,8 @@
 
 #define FUSE_QUEUES     256 /* virtqueues of a device */
 #define FUSE_INTERRUPTS 16
+#define FUSE_LISTINGS   1024  /* whose age is known; a power of two */
+#define FUSE_LISTED     65536 /* children of which it is known where they were listed; the same */
 
 struct fuse_srv {
     struct fuse_srv_config cfg;
@@ -39,6 +41,10 @@ struct fuse_srv {
     atomic_uint waiting[FUSE_QUEUES];              /* requests of each queue that wait for a lock */
     _Atomic uint64_t interrupted[FUSE_INTERRUPTS]; /* the last ones that INTERRUPT named */
     atomic_uint interrupts;
+    /* fuse-listing.c. Reset by nobody: they say what is worth while, never what is true. */
+    _Atomic uint64_t listings[FUSE_LISTINGS];
+    atomic_uint listed_opens[FUSE_LISTINGS];
+    _Atomic uint16_t listed_in[FUSE_LISTED];
     struct {
         bool on;                 /* the guest may map: a window is there and was negotiated */
         bool show;               /* and learns which files to map by their attributes */
@@ -156,6 +162,13 @@ int fuse_fill_entry(struct fuse_srv *srv, struct fuse_entry_out *out, const char
 void fuse_split_timeout(double t, uint64_t *sec, uint32_t *nsec);
 /* How long the guest may trust the attributes of an inode with this mode. */
 void fuse_attr_timeout(const struct fuse_srv *srv, mode_t mode, uint64_t *sec, uint32_t *nsec);
+/* fuse-listing.c: the guest has got entries of directory @id from @off on, @plus: with what they
+ * are; and whether it had better keep the list of names that it has. */
+void fuse_listing_note(struct fuse_srv *srv, uint64_t id, uint64_t off, bool plus);
+bool fuse_listing_good(struct fuse_srv *srv, uint64_t id);
+/* Of @child the guest has got all there is with the list of @dir; and it has opened @id. */
+void fuse_listing_child(struct fuse_srv *srv, uint64_t dir, uint64_t child);
+void fuse_listing_opened(struct fuse_srv *srv, uint64_t id);
 /* FOPEN_* flags by cache policy. */
 uint32_t fuse_open_flags(const struct fuse_srv *srv, bool dir, const struct fs_opened *o);
 

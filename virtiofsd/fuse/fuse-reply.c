@@ -151,7 +151,7 @@ uint32_t fuse_open_flags(const struct fuse_srv *srv, bool dir, const struct fs_o
     case FS_CACHE_METADATA:
         return dir ? 0 : FOPEN_DIRECT_IO;
     case FS_CACHE_AUTO:
-        return !dir && o->keep_cache ? FOPEN_KEEP_CACHE : 0;
+        return (dir && o->steady ? FOPEN_CACHE_DIR : 0) | (o->keep_cache ? FOPEN_KEEP_CACHE : 0);
     case FS_CACHE_ALWAYS:
         return FOPEN_KEEP_CACHE | (dir ? FOPEN_CACHE_DIR : 0);
     }
