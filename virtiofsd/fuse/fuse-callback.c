@@ -41,11 +41,6 @@ void fuse_answer_attr(fuse_req_t req, int err, struct fs_inode *inode, const str
     fuse_reply_none(req);
 }
 
-struct fuse_srv *srv_of(fuse_req_t req)
-{
-    return fuse_req_userdata(req);
-}
-
 mode_t fuse_callback_umask(fuse_req_t req)
 {
     return fuse_req_ctx(req)->umask;

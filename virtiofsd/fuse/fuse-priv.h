@@ -172,9 +172,13 @@ void fuse_listing_opened(struct fuse_srv *srv, uint64_t id);
 /* FOPEN_* flags by cache policy. */
 uint32_t fuse_open_flags(const struct fuse_srv *srv, bool dir, const struct fs_opened *o);
 
-/* fuse-callback.c. The server behind libfuse's request. */
-struct fuse_srv *srv_of(fuse_req_t req);
-/* The umask of MKNOD and MKDIR. */
+/* The server behind libfuse's request, which is the current one. */
+static inline struct fuse_srv *srv_of(fuse_req_t req)
+{
+    return fuse_rq_current()->srv;
+}
+
+/* fuse-callback.c. The umask of MKNOD and MKDIR. */
 mode_t fuse_callback_umask(fuse_req_t req);
 /* The fixed part of the current request again, for what libfuse does not pass on. */
 void fuse_callback_args(void *arg, size_t size);
