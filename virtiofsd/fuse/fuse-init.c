@@ -13,7 +13,9 @@
 
 /* Linux 6.12, the oldest that was seen not to hang when it evicts a mapped inode; 6.1 has 38. */
 #define DAX_SAFE_MINOR 41
-#define MAX_WRITE      (1u << 20)
+/* Linux 5.17: some before leave mapped pages dirty at close once FLUSH was refused. */
+#define FLUSH_SPARED_MINOR 36
+#define MAX_WRITE          (1u << 20)
 
 void fuse_srv_drop_session(struct fuse_srv *srv)
 {
@@ -107,13 +109,15 @@ static uint16_t max_pages(void)
     return (uint16_t)(page > 0 && MAX_WRITE > page ? MAX_WRITE / page : 1);
 }
 
-/* FLUSH ends locks, lets older guests write out what they cached, moves private pages of a DAX
- * window into the file, and brings errors of network file systems; else it can be spared. Linux
- * remembers ENOSYS and asks no more; other drivers report it to their programs. */
+/* FLUSH ends locks, moves private pages of a DAX window into the file, and brings errors of network
+ * file systems; and guests so old that they do not write back mapped pages at close without it do
+ * so with it. Else it can be spared. Linux remembers ENOSYS and asks no more; other drivers report
+ * it to their programs. */
 static bool flush_needed(const struct fuse_srv *srv)
 {
-    return !srv->linux_guest || (srv->flags & (FUSE_POSIX_LOCKS | FUSE_WRITEBACK_CACHE)) ||
-           srv->dax.on || fs_close_speaks(srv->fs);
+    return !srv->linux_guest || srv->minor < FLUSH_SPARED_MINOR ||
+           (srv->flags & (FUSE_POSIX_LOCKS | FUSE_WRITEBACK_CACHE)) || srv->dax.on ||
+           fs_close_speaks(srv->fs);
 }
 
 static void tell_mounted(const struct fuse_srv *srv, const struct fuse_init_in *init)
