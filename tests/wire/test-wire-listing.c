@@ -133,7 +133,7 @@ static void old(void **state)
     wire_finish(w, 0);
 }
 
-/* Linux asks for the attributes of each file that it has read: a list anew brings all at once. */
+/* Linux asks for the attributes of each file that it has read: a list again brings all at once. */
 static void opened(void **state)
 {
     struct wire *w = *state;

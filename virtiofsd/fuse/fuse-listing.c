@@ -25,7 +25,7 @@ static uint32_t now_ms(void)
 }
 
 /* Slot and generation together: two directories that are known at once differ in it mostly, and
- * where not, one of them is read anew, or kept for as long as the other. */
+ * where not, one of them is read again, or kept for as long as the other. */
 static uint32_t key_of(uint64_t id)
 {
     return (uint32_t)(id * 0x9e3779b97f4a7c15u >> 32);
