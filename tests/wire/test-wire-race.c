@@ -78,6 +78,13 @@ static void count(struct outcomes *o, bool done)
     *(done ? &o->done : &o->refused) += 1;
 }
 
+/* Whether to go on after @n: so many at least, and, for the second thread may get no processor for
+ * a while, until both have come; for half a minute, then both_came() complains. */
+static bool more(const struct outcomes *o, unsigned n, unsigned least, int64_t since)
+{
+    return n < least || ((o->done == 0 || o->refused == 0) && fe_now_ms() < since + 30000);
+}
+
 static void both_came(const struct outcomes *o, const char *what)
 {
     print_message("%s: %u done, %u refused\n", what, o->done, o->refused);
@@ -153,8 +160,9 @@ static void name_changes(void **state)
         memcpy(name, "aaavictim", 10);
         struct scribbler s = {.at = name, .a = "aaa", .b = "../", .len = 3};
         struct outcomes o = {0};
+        int64_t since = fe_now_ms();
         start(&s);
-        for (unsigned i = 0; i < REQUESTS * 4; i++) {
+        for (unsigned i = 0; more(&o, i, REQUESTS * 4, since); i++) {
             assert_true(send_one(w, &r, len));
             count(&o, answer_of(w, &r) != -EINVAL); /* the name was no path */
         }
@@ -173,8 +181,9 @@ static void header_changes(void **state)
 {
     struct wire *w = *state;
     struct outcomes o = {0};
+    int64_t since = fe_now_ms();
     wire_spawn(w, (const char *const[]){"--relisten", NULL});
-    for (unsigned round = 0; round < ROUNDS; round++) {
+    for (unsigned round = 0; more(&o, round, ROUNDS, since); round++) {
         struct request r;
         mount(w);
         make(w, &r);
@@ -198,8 +207,9 @@ static void descriptors_change(void **state)
 {
     struct wire *w = *state;
     struct outcomes o = {0};
+    int64_t since = fe_now_ms();
     wire_spawn(w, (const char *const[]){"--relisten", NULL});
-    for (unsigned round = 0; round < ROUNDS; round++) {
+    for (unsigned round = 0; more(&o, round, ROUNDS, since); round++) {
         struct fe_ring *q;
         struct request r;
         mount(w);
