@@ -37,6 +37,9 @@ struct vu_dev_ops {
     /* All rings are stopped and drained, and the connection is closed: the front-end is gone, and
      * whether the guest is, too, is not known here. Control thread. NULL: reset(). */
     void (*hang_up)(void *user);
+    /* A request that a pool thread will handle, in the order of the ring, which the pool does not
+     * keep. Queue's worker thread; may be NULL. */
+    void (*arrive)(void *user, struct chain *c);
 };
 
 struct vu_config {

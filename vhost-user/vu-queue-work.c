@@ -162,10 +162,13 @@ static bool serve_one(struct vu_queue *q)
         !cfg->shmem_size) /* else perhaps in the window, which is none */
         vu_unshared_tell(
             q->dev, "a request points to what the front-end has not sent, or to another device's");
-    if (q->index >= cfg->hiprio && q->dev->pool)
+    if (q->index >= cfg->hiprio && q->dev->pool) {
+        if (cfg->ops->arrive)
+            cfg->ops->arrive(cfg->user, &ch->c);
         vu_pool_push(q->dev->pool, ch);
-    else
+    } else {
         cfg->ops->handle(cfg->user, &ch->c);
+    }
     return true;
 }
 

@@ -128,6 +128,12 @@ static void dev_handle(void *user, struct chain *c)
     p9_conn_handle(x->conn, c);
 }
 
+static void dev_arrive(void *user, struct chain *c)
+{
+    struct daemon_9p *x = user;
+    p9_conn_arrive(x->conn, c);
+}
+
 static void dev_drain(void *user)
 {
     struct daemon_9p *x = user;
@@ -155,8 +161,12 @@ static void thread_start(void *user)
 /* VIRTIO's device 9: le16 tag_len, u8 tag[tag_len]; one queue. */
 static void make_dev(struct daemon_9p *x)
 {
-    static const struct vu_dev_ops ops = {dev_handle, dev_drain, dev_reset, dev_session,
-                                          thread_start};
+    static const struct vu_dev_ops ops = {.handle = dev_handle,
+                                          .drain = dev_drain,
+                                          .reset = dev_reset,
+                                          .session = dev_session,
+                                          .thread_start = thread_start,
+                                          .arrive = dev_arrive};
     const struct options *o = x->o;
     x->where = vu_sock_name(o->p9_socket_path ? o->p9_socket_path : o->socket_path, o->fd);
     uint8_t config[sizeof(uint16_t) + OPT_TAG_MAX];

@@ -5,11 +5,12 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/unit/p9-mem.h"
 #include "tests/unit/tree-mem.h"
 
-enum { TREAD = 116 };
+enum { TFLUSH = 108, TREAD = 116 };
 #define COUNT 500
 
 /* fid 1: "late", 2: "held", 3: "now", open. */
@@ -24,8 +25,8 @@ static void start(struct p9_mem *m)
     }
 }
 
-/* Send a Tread that waits, with its own tag. */
-static struct p9_msg *send_read(struct p9_mem *m, uint32_t fid, uint64_t off, uint16_t tag)
+/* A Tread with its own tag, which has not been sent. */
+static struct p9_msg *make_read(struct p9_mem *m, uint32_t fid, uint64_t off, uint16_t tag)
 {
     uint16_t old = m->c.tag;
 
@@ -36,7 +37,13 @@ static struct p9_msg *send_read(struct p9_mem *m, uint32_t fid, uint64_t off, ui
     p9c_put32(&m->c, COUNT);
     size_t len = p9c_end(&m->c);
     m->c.tag = old;
-    struct p9_msg *msg = p9_msg_new(m->c.t, len, 11 + COUNT);
+    return p9_msg_new(m->c.t, len, 11 + COUNT);
+}
+
+/* Send one that waits. */
+static struct p9_msg *send_read(struct p9_mem *m, uint32_t fid, uint64_t off, uint16_t tag)
+{
+    struct p9_msg *msg = make_read(m, fid, off, tag);
     p9_conn_handle(m->conn, &msg->chain);
     return msg;
 }
@@ -92,6 +99,78 @@ static void test_flush(void **state)
     assert_int_equal(answer_of(&m, again, 0), COUNT);
     assert_ok(p9c_flush(&m.c, 100));
     assert_int_equal(answer_of(&m, a, 0), -EINTR);
+    p9_mem_stop(&m);
+}
+
+static struct p9_msg *make_flush(struct p9_mem *m, uint16_t old, uint16_t tag)
+{
+    uint16_t mine = m->c.tag;
+
+    m->c.tag = tag;
+    p9c_begin(&m->c, TFLUSH);
+    p9c_put16(&m->c, old);
+    size_t len = p9c_end(&m->c);
+    m->c.tag = mine;
+    return p9_msg_new(m->c.t, len, 11);
+}
+
+struct handled {
+    struct p9_mem *m;
+    struct p9_msg *msg;
+};
+
+static void *handle(void *arg)
+{
+    struct handled *h = arg;
+
+    p9_conn_handle(h->m->conn, &h->msg->chain);
+    return NULL;
+}
+
+/* Two threads took the request and its Tflush, and the flush gets ahead. */
+static void test_overtaken(void **state)
+{
+    struct p9_mem m;
+    pthread_t thread;
+
+    start(&m);
+    struct p9_msg *read = make_read(&m, 3, 0, 100), *flush = make_flush(&m, 100, 101);
+    struct handled h = {&m, flush};
+    p9_conn_arrive(m.conn, &read->chain);
+    p9_conn_arrive(m.conn, &flush->chain);
+    assert_int_equal(pthread_create(&thread, NULL, handle, &h), 0);
+    usleep(20000); /* long enough for it to be wrong */
+    assert_false(p9_msg_done(flush));
+    p9_conn_handle(m.conn, &read->chain);
+    assert_int_equal(answer_of(&m, read, 0), COUNT);
+    assert_int_equal(p9_msg_wait(flush), 7);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    p9_msg_free(flush);
+    p9_mem_stop(&m);
+}
+
+/* What came after a Tflush is not its business: one thread may have to handle both, in order. */
+static void test_flush_first(void **state)
+{
+    struct p9_mem m;
+
+    start(&m);
+    struct p9_msg *flush = make_flush(&m, 100, 101), *read = make_read(&m, 3, 0, 100);
+    struct p9_msg *own = make_flush(&m, 102, 102), *there = make_flush(&m, 104, 103);
+    struct p9_msg *back = make_flush(&m, 103, 104), *all[] = {flush, own, there, back};
+    p9_conn_arrive(m.conn, &flush->chain);
+    p9_conn_arrive(m.conn, &read->chain);
+    p9_conn_arrive(m.conn, &own->chain);
+    p9_conn_arrive(m.conn, &there->chain);
+    flush->req[7] = 99; /* the client changes its mind */
+    p9_conn_arrive(m.conn, &back->chain);
+    for (unsigned i = 0; i < G_N_ELEMENTS(all); i++) {
+        p9_conn_handle(m.conn, &all[i]->chain);
+        assert_int_equal(p9_msg_wait(all[i]), 7);
+        p9_msg_free(all[i]);
+    }
+    p9_conn_handle(m.conn, &read->chain);
+    assert_int_equal(answer_of(&m, read, 0), COUNT);
     p9_mem_stop(&m);
 }
 
@@ -173,8 +252,10 @@ static void test_race(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_late), cmocka_unit_test(test_flush), cmocka_unit_test(test_clunk),
-        cmocka_unit_test(test_end),  cmocka_unit_test(test_race),
+        cmocka_unit_test(test_late),      cmocka_unit_test(test_flush),
+        cmocka_unit_test(test_overtaken), cmocka_unit_test(test_flush_first),
+        cmocka_unit_test(test_clunk),     cmocka_unit_test(test_end),
+        cmocka_unit_test(test_race),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

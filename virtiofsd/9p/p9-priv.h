@@ -38,7 +38,6 @@ struct p9_srv {
 };
 
 struct p9_wait;
-struct p9_flush;
 
 struct p9_conn {
     struct p9_srv *srv;
@@ -54,10 +53,9 @@ struct p9_conn {
     _Atomic uint32_t *tags; /* p9-tag.c; one word per tag */
     atomic_uint flushers;   /* how many look at them */
     pthread_mutex_t lock;
-    pthread_cond_t changed;   /* a tag is free, a wait has ended */
-    struct p9_wait *waits;    /* locks and data that are waited for; lock */
-    unsigned n_waits;         /* of them, locks; lock */
-    struct p9_flush *flushes; /* Tflush in progress; lock */
+    pthread_cond_t changed; /* a tag is free, a wait has ended */
+    struct p9_wait *waits;  /* locks and data that are waited for; lock */
+    unsigned n_waits;       /* of them, locks; lock */
 };
 
 /* One request being handled; there is one such object per thread, reused. */
@@ -69,6 +67,9 @@ struct p9_rq {
     uint32_t size; /* as the message says */
     uint8_t type;
     uint16_t tag;
+    bool flush; /* a Tflush, of the use @flush_word of @flush_tag */
+    uint16_t flush_tag;
+    uint32_t flush_word;
     struct p9_in in;   /* behind the header */
     struct p9_out out; /* behind the header */
     size_t room;       /* bytes that the whole answer may have */
@@ -108,6 +109,7 @@ void p9_answer_err(struct p9_conn *conn, struct chain *c, uint16_t tag, int err)
 
 /* p9-tag.c: tags, Tflush, waits for locks and data. */
 bool p9_tag_claim(struct p9_conn *conn, uint16_t tag);
+uint32_t p9_tag_word(struct p9_conn *conn, uint16_t tag); /* tells its uses apart */
 /* Before the answer goes out: the client may use the tag again as soon as it sees it. Returns what
  * p9_tag_free() wants. */
 uint32_t p9_tag_answering(struct p9_conn *conn, uint16_t tag);

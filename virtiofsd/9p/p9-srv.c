@@ -85,7 +85,12 @@ static const struct p9_op *find_op(uint8_t type)
     return type < P9_TYPES && p9_ops[type].name ? &p9_ops[type] : NULL;
 }
 
-/* Copy the request, or of a Twrite what stands before the data, out of the client's reach. */
+/* chain.arrived[0]: the tag, what became of it, and in the upper half the tag that a Tflush names;
+ * [1]: that tag's word. */
+enum { ARRIVED = 1u << 16, ARRIVED_BUSY = 1u << 17, ARRIVED_FLUSH = 1u << 18 };
+
+/* It has arrived. Copy the request, or of a Twrite what stands before the data, out of the client's
+ * reach. */
 static void rq_begin(struct p9_rq *rq, struct p9_conn *conn, struct chain *c)
 {
     uint8_t head[P9_HEAD] = {0};
@@ -97,7 +102,11 @@ static void rq_begin(struct p9_rq *rq, struct p9_conn *conn, struct chain *c)
     rq->chain = c;
     rq->size = p9_get32(&in);
     rq->type = p9_get8(&in);
-    rq->tag = p9_get16(&in);
+    rq->tag = (uint16_t)c->arrived[0]; /* the guest may have changed it since */
+    rq->flush = c->arrived[0] & ARRIVED_FLUSH;
+    rq->flush_tag = (uint16_t)(c->arrived[0] >> 32);
+    rq->flush_word = (uint32_t)c->arrived[1];
+    c->arrived[0] = 0;
     rq->op = find_op(rq->type);
     size_t want = MIN(c->in_len - P9_HEAD, sizeof(rq->buf));
     if (rq->op && (rq->op->flags & P9_OP_DATA))
@@ -165,23 +174,64 @@ static void rq_run(struct p9_rq *rq)
     pthread_rwlock_unlock(&conn->session);
 }
 
+static bool has_room(const struct chain *c)
+{
+    return c->in_len >= P9_HEAD && c->out_len >= P9_RLERROR_SIZE;
+}
+
+/* The other tag is looked at before the own one is taken, so that no flush waits for itself, nor
+ * two for each other. */
+void p9_conn_arrive(struct p9_conn *conn, struct chain *c)
+{
+    uint8_t head[P9_HEAD + 2] = {0};
+    struct p9_in in = {.p = head + 4, .left = sizeof(head) - 4};
+    uint64_t note = ARRIVED;
+
+    if (!has_room(c))
+        return;
+    iov_to_buf(c->in, c->in_cnt, 0, head, sizeof(head));
+    uint8_t type = p9_get8(&in);
+    uint16_t tag = p9_get16(&in), old = p9_get16(&in);
+    if (type == P9_TFLUSH && old != P9_NOTAG) { /* Tversion waits for us */
+        c->arrived[1] = p9_tag_word(conn, old);
+        note |= ARRIVED_FLUSH | (uint64_t)old << 32;
+    }
+    c->arrived[0] = note | tag | (p9_tag_claim(conn, tag) ? 0 : ARRIVED_BUSY);
+}
+
+/* Refuse it before anything was done. @busy: its tag is another request's. */
+static void rq_refuse(struct p9_rq *rq, bool busy, int err)
+{
+    log_guest_debug("%s refused: %s", rq->op ? rq->op->name : "9p message", errno_text(-err));
+    if (busy) {
+        p9_answer_err(rq->conn, rq->chain, rq->tag, err);
+        return;
+    }
+    struct p9_conn *conn = rq->conn;
+    uint16_t tag = rq->tag;
+    uint32_t word = p9_tag_answering(conn, tag);
+    p9_answer_err(conn, rq->chain, tag, err);
+    p9_tag_free(conn, tag, word);
+}
+
 void p9_conn_handle(struct p9_conn *conn, struct chain *c)
 {
     struct p9_rq *rq = rq_of_thread();
 
-    if (c->in_len < P9_HEAD || c->out_len < P9_RLERROR_SIZE) {
+    if (!has_room(c)) {
         log_guest_warn("9p request of %zu bytes with room for %zu", c->in_len, c->out_len);
         chain_complete(c, 0);
         return;
     }
+    if (!c->arrived[0])
+        p9_conn_arrive(conn, c);
+    bool busy = c->arrived[0] & ARRIVED_BUSY;
     rq_begin(rq, conn, c);
     int err = rq_check(rq);
-    if (err == 0 && !p9_tag_claim(conn, rq->tag))
+    if (err == 0 && busy)
         err = -EINVAL;
-    if (err < 0) {
-        log_guest_debug("%s refused: %s", rq->op ? rq->op->name : "9p message", errno_text(-err));
-        p9_answer_err(conn, c, rq->tag, err);
-        return;
-    }
-    rq_run(rq);
+    if (err < 0)
+        rq_refuse(rq, busy, err);
+    else
+        rq_run(rq);
 }

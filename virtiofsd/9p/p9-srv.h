@@ -35,6 +35,11 @@ void p9_srv_free(struct p9_srv *srv); /* no connection is left */
 struct p9_conn *p9_conn_new(struct p9_srv *srv);
 void p9_conn_free(struct p9_conn *conn); /* all requests are answered; drops all fids */
 
+/* Note the tag of a request that is going to be handled by another thread than those before and
+ * after it: a Tflush that is handled first must find the request that it is about. To be called in
+ * the order in which the client sent them; p9_conn_handle() must follow. Optional. */
+void p9_conn_arrive(struct p9_conn *conn, struct chain *c);
+
 /* Answer one request: chain_complete() exactly once, in the call or, for locks that wait, later.
  * chain.in is the T-message, chain.out room for the R-message. May be called from several threads
  * at once. A chain that has no room for any answer is completed with 0 bytes. */

@@ -307,11 +307,13 @@ static int read_message(struct p9_stream *st, struct p9_message **out)
     return 1;
 }
 
-/* Count a message that was read, and give it room for its answer. */
+/* Count a message that was read, and give it room for its answer. No other thread has read the next
+ * yet. */
 static void admit_locked(struct p9_stream *st, struct p9_message *m)
 {
     m->out = (struct iovec){p9_spare_get(&st->all->spare, m->room).at, m->room};
     m->chain.out_len = m->room;
+    p9_conn_arrive(st->conn, &m->chain);
     stream_ref(st);
     st->inflight++;
     st->running++;

@@ -14,6 +14,11 @@
 
 enum { TAG_FREE, TAG_BUSY, TAG_ANSWERING, TAG_STATE = 3, TAG_USE = 4 };
 
+uint32_t p9_tag_word(struct p9_conn *conn, uint16_t tag)
+{
+    return atomic_load(&conn->tags[tag]);
+}
+
 bool p9_tag_claim(struct p9_conn *conn, uint16_t tag)
 {
     uint32_t w = atomic_load(&conn->tags[tag]);
@@ -132,6 +137,8 @@ static struct p9_wait *wait_begin(struct p9_rq *rq, struct p9_fid *fid, bool bou
     w->next = conn->waits;
     conn->waits = w;
     conn->n_waits += bounded;
+    if (atomic_load(&conn->flushers) > 0) /* one may be about it */
+        pthread_cond_broadcast(&conn->changed);
     return w;
 }
 
@@ -208,27 +215,6 @@ void p9_waits_drain(struct p9_conn *conn)
 
 /* ---- Tflush ---- */
 
-struct p9_flush {
-    struct p9_flush *next;
-    uint16_t tag, old;
-};
-
-/* Whether the request @tag waits, through other flushes, for @for_tag. */
-static bool waits_for_locked(const struct p9_conn *conn, uint16_t tag, uint16_t for_tag)
-{
-    const struct p9_flush *f = conn->flushes;
-
-    while (f && tag != for_tag) {
-        if (f->tag == tag) {
-            tag = f->old;
-            f = conn->flushes;
-        } else {
-            f = f->next;
-        }
-    }
-    return tag == for_tag;
-}
-
 static void cancel_tag_locked(struct p9_conn *conn, uint16_t tag)
 {
     struct p9_wait *w = conn->waits;
@@ -242,10 +228,11 @@ static void cancel_tag_locked(struct p9_conn *conn, uint16_t tag)
     cancel_locked(conn, w);
 }
 
-/* Wait until the use of @old that is in flight now has been answered. */
-static void await_tag_locked(struct p9_conn *conn, uint16_t old)
+/* Wait until that use of @old has been answered which was in flight when the Tflush arrived: a
+ * later one may be handled after us, by this very thread. */
+static void await_tag_locked(struct p9_conn *conn, uint16_t old, uint32_t word)
 {
-    uint32_t now, use = atomic_load(&conn->tags[old]) & ~(uint32_t)TAG_STATE;
+    uint32_t now, use = word & ~(uint32_t)TAG_STATE;
 
     while ((now = atomic_load(&conn->tags[old])),
            (now & TAG_STATE) != TAG_FREE && (now & ~(uint32_t)TAG_STATE) == use) {
@@ -258,22 +245,12 @@ static void await_tag_locked(struct p9_conn *conn, uint16_t old)
 int p9_do_flush(struct p9_rq *rq)
 {
     struct p9_conn *conn = rq->conn;
-    struct p9_flush self = {.tag = rq->tag, .old = p9_get16(&rq->in)};
 
-    /* Tversion, the only user of NOTAG, waits for us. */
-    if (self.old == P9_NOTAG)
+    if (!rq->flush)
         return 0;
     AUTO_LOCK(&conn->lock);
-    if (waits_for_locked(conn, self.old, self.tag))
-        return 0;
-    self.next = conn->flushes;
-    conn->flushes = &self;
     atomic_fetch_add(&conn->flushers, 1);
-    await_tag_locked(conn, self.old);
+    await_tag_locked(conn, rq->flush_tag, rq->flush_word);
     atomic_fetch_sub(&conn->flushers, 1);
-    struct p9_flush **p = &conn->flushes;
-    while (*p != &self)
-        p = &(*p)->next;
-    *p = self.next;
     return 0;
 }

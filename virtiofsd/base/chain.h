@@ -35,6 +35,9 @@ struct chain {
     bool at_once;   /* set by the server: work follows the answer, which shall not wait for more */
     unsigned queue; /* index of the virtqueue (virtio-fs: 0 = hiprio); 0 for sockets */
     unsigned ring;  /* entries of the virtqueue; 0 for sockets */
+    /* The server's own notes, from the moment of arrival to that of handling; else arrived[0] is 0.
+     */
+    uint64_t arrived[2];
 };
 
 /* How many requests of a virtqueue may wait for something that can take long: of so many others
