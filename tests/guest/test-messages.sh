@@ -38,11 +38,12 @@ fill() {
 }
 [ -z "${MESSAGES_ROOT:-}" ] || ROOTFS=$("$GUEST/mk-rootfs" "${GUEST_KERNEL%-*}") || exit
 
-shares=(auto60 auto always)
+shares=(auto60 auto always xattr)
 for s in "${shares[@]}"; do fill "$T/share.$s"; done
 daemon auto60 "$T/share.auto60" --timeout=60
 daemon auto "$T/share.auto"
 daemon always "$T/share.always" --cache=always
+daemon xattr "$T/share.xattr" --timeout=60 --xattr
 
 rivals=${RIVALS:-$TOP/.cache/rivals}
 if [ -z "${NO_RIVALS:-}" ] && "$TOP/tests/bench/rivals" "$rivals" rust >"$T/rivals.log" 2>&1; then
