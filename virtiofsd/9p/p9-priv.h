@@ -12,6 +12,7 @@
 #include "virtiofsd/9p/p9-fid.h"
 #include "virtiofsd/9p/p9-srv.h"
 #include "virtiofsd/9p/p9-wire.h"
+#include "virtiofsd/base/trace.h"
 
 /* Largest message kept in private memory; only Twrite may be longer, its data stays where it is.
  * A Twalk of sixteen longest names is a third of it. */
@@ -76,6 +77,7 @@ struct p9_rq {
     size_t data;       /* bytes of the answer that are in the chain already, behind out */
     uint8_t *scratch;  /* P9_SCRATCH bytes; out lies in it */
     uint8_t buf[P9_RQ_MAX];
+    struct trace trace;
     bool acting; /* as the user of --p9-squash: the host's kernel checks */
 };
 
@@ -101,6 +103,9 @@ struct p9_op {
 };
 
 extern const struct p9_op p9_ops[P9_TYPES];
+
+/* p9-trace.c: begin what the log says of the request. */
+void p9_trace_begin(struct p9_rq *rq);
 
 /* p9-answer.c: write an answer that is no request's any more: header, then @len bytes of @body. */
 void p9_answer(struct p9_conn *conn, struct chain *c, uint8_t type, uint16_t tag, const void *body,

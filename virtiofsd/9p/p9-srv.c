@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "virtiofsd/9p/p9-priv.h"
-#include "virtiofsd/base/errno-text.h"
 #include "virtiofsd/base/iov.h"
 #include "virtiofsd/base/log.h"
 
@@ -70,8 +69,9 @@ static void rq_answer(struct p9_rq *rq, int err)
 {
     if (err == 0 && (rq->out.full || P9_HEAD + rq->out.len + rq->data > rq->room))
         err = -EMSGSIZE;
+    if (trace_wanted())
+        trace_tell(&rq->trace, err, rq->out.len + rq->data);
     if (err < 0) {
-        log_debug("%s tag %u: %s", rq->op ? rq->op->name : "?", rq->tag, errno_text(-err));
         p9_answer_err(rq->conn, rq->chain, rq->tag, err);
         return;
     }
@@ -116,6 +116,9 @@ static void rq_begin(struct p9_rq *rq, struct p9_conn *conn, struct chain *c)
     rq->room = MIN(c->out_len, MAX(atomic_load(&conn->msize), P9_RLERROR_SIZE));
     rq->out = (struct p9_out){.p = rq->scratch, .max = MIN(P9_SCRATCH, rq->room - P9_HEAD)};
     rq->data = 0;
+    rq->trace.begin_us = 0;
+    if (trace_wanted())
+        p9_trace_begin(rq);
 }
 
 /* All that can be said before anything is done. 0 or the -errno to answer. */
@@ -202,7 +205,8 @@ void p9_conn_arrive(struct p9_conn *conn, struct chain *c)
 /* Refuse it before anything was done. @busy: its tag is another request's. */
 static void rq_refuse(struct p9_rq *rq, bool busy, int err)
 {
-    log_guest_debug("%s refused: %s", rq->op ? rq->op->name : "9p message", errno_text(-err));
+    if (trace_wanted())
+        trace_tell(&rq->trace, err, 0);
     if (busy) {
         p9_answer_err(rq->conn, rq->chain, rq->tag, err);
         return;

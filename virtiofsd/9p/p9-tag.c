@@ -52,8 +52,9 @@ struct p9_wait {
     struct p9_wait *next;
     struct p9_conn *conn;
     struct chain *chain;
-    struct p9_fid *fid; /* with a reference */
-    unsigned refs;      /* the wait's own and those of who cancels it; conn.lock */
+    struct p9_fid *fid;  /* with a reference */
+    unsigned refs;       /* the wait's own and those of who cancels it; conn.lock */
+    struct trace *trace; /* or NULL */
     uint16_t tag;
     bool bounded;   /* counted by conn.n_waits */
     bool cancelled; /* conn.lock */
@@ -87,6 +88,7 @@ static void lock_done(void *user, int result)
     uint8_t status = result == 0 ? P9_LOCK_SUCCESS : P9_LOCK_BLOCKED;
 
     p9_fid_put(&conn->fids, w->fid);
+    trace_tell_later(w->trace, result == -ENOLCK ? 0 : result, result == 0 || result == -ENOLCK);
     uint32_t word = p9_tag_answering(conn, w->tag);
     /* Too many wait already: the client asks again after a while. */
     if (result == 0 || result == -ENOLCK)
@@ -105,6 +107,7 @@ static void read_done(void *user, ssize_t result)
     struct p9_out out = {.p = count, .max = sizeof(count)};
 
     p9_fid_put(&conn->fids, w->fid);
+    trace_tell_later(w->trace, (int)MIN(result, 0), (size_t)MAX(result, 0));
     uint32_t word = p9_tag_answering(conn, w->tag);
     p9_put32(&out, (uint32_t)result);
     if (result >= 0)
@@ -133,6 +136,7 @@ static struct p9_wait *wait_begin(struct p9_rq *rq, struct p9_fid *fid, bool bou
         g_free(w);
         return NULL;
     }
+    w->trace = trace_later(&rq->trace);
     w->cancelled = fid->gone;
     w->next = conn->waits;
     conn->waits = w;

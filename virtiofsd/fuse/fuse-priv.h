@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "virtiofsd/base/iov.h"
+#include "virtiofsd/base/trace.h"
 #include "virtiofsd/fuse/fuse-srv.h"
 #include "virtiofsd/fuse/fuse-wire.h"
 
@@ -63,6 +64,7 @@ struct fuse_rq {
     uint8_t *body;             /* behind the header */
     size_t body_len;           /* less the extensions */
     bool replied;
+    struct trace trace;
     struct fs_cred cred; /* filled on demand by fuse_rq_cred() */
     const uint8_t *ext;  /* extensions behind the body */
     size_t ext_len;
@@ -118,6 +120,9 @@ struct fuse_op {
 };
 
 extern const struct fuse_op fuse_ops[FUSE_WIRE_OPS];
+
+/* fuse-trace.c: begin what the log says of the request. srv.lock is held. */
+void fuse_trace_begin(struct fuse_rq *rq);
 
 /* Check a request in full: rq->in, body and chain are set. Returns 0, or the -errno to answer. */
 int fuse_check(struct fuse_rq *rq);
@@ -257,6 +262,7 @@ struct fuse_wait {
     struct fuse_srv *srv;
     struct chain *chain;
     uint64_t unique;
+    struct trace *trace; /* or NULL */
 };
 
 /* From here on the chain is whose who answers. */

@@ -6,9 +6,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "virtiofsd/base/errno-text.h"
-#include "virtiofsd/base/log.h"
-
 /* ---- answers ---- */
 
 /* The header goes last, when the payload is in place. */
@@ -21,6 +18,8 @@ static void reply_header(struct fuse_rq *rq, size_t payload, int err)
     };
     struct chain *c = rq->chain;
 
+    if (trace_wanted())
+        trace_tell(&rq->trace, err, payload);
     iov_from_buf(c->out, c->out_cnt, 0, &oh, sizeof(oh));
     rq->replied = true;
     chain_complete(c, oh.len);
@@ -38,15 +37,11 @@ void fuse_rq_reply_err(struct fuse_rq *rq, int err)
 {
     if (err == 0)
         err = finish(rq);
-    log_debug("%s nodeid %" G_GUINT64_FORMAT ": %s", rq->op ? rq->op->name : "?", rq->in->nodeid,
-              err ? errno_text(-err) : "ok");
     reply_header(rq, 0, err);
 }
 
 void fuse_rq_reply_done(struct fuse_rq *rq, size_t len)
 {
-    log_debug("%s nodeid %" G_GUINT64_FORMAT ": %zu bytes", rq->op ? rq->op->name : "?",
-              rq->in->nodeid, len);
     reply_header(rq, len, 0);
 }
 
@@ -66,6 +61,8 @@ bool fuse_rq_reply_buf(struct fuse_rq *rq, const void *buf, size_t len)
 
 void fuse_rq_reply_none(struct fuse_rq *rq)
 {
+    if (trace_wanted())
+        trace_tell(&rq->trace, 0, 0);
     rq->replied = true;
     chain_complete(rq->chain, 0);
 }

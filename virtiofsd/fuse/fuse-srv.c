@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "virtiofsd/base/errno-text.h"
 #include "virtiofsd/base/log.h"
 
 static __thread struct fuse_rq *current;
@@ -53,6 +52,7 @@ static bool rq_begin(struct fuse_rq *rq, struct fuse_srv *srv, struct chain *c)
     rq->in = (struct fuse_in_header *)rq->buf;
     rq->body = rq->buf + sizeof(*rq->in);
     rq->replied = false;
+    rq->trace.begin_us = 0;
 
     size_t len = iov_to_buf(c->in, c->in_cnt, 0, rq->buf, sizeof(*rq->in));
     if (len < sizeof(*rq->in))
@@ -100,6 +100,8 @@ void fuse_srv_handle(struct fuse_srv *srv, struct chain *c)
         pthread_rwlock_wrlock(&srv->lock);
     else
         pthread_rwlock_rdlock(&srv->lock);
+    if (trace_wanted())
+        fuse_trace_begin(rq);
 
     int err = rq->op ? fuse_check(rq) : -ENOSYS;
     if (err == 0 && without_reply(rq) && !(rq->op->flags & FUSE_OP_NOREPLY))
@@ -111,10 +113,10 @@ void fuse_srv_handle(struct fuse_srv *srv, struct chain *c)
             chain_flush(c);
         dispatch(rq);
     } else if (without_reply(rq)) {
+        if (trace_wanted())
+            trace_tell(&rq->trace, err, 0);
         fuse_rq_reply_none(rq);
     } else {
-        if (rq->op)
-            log_guest_debug("%s refused: %s", rq->op->name, errno_text(-err));
         fuse_rq_reply_err(rq, err);
     }
     pthread_rwlock_unlock(&srv->lock);

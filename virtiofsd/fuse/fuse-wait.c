@@ -9,7 +9,10 @@
 struct fuse_wait fuse_wait_begin(struct fuse_rq *rq)
 {
     rq->replied = true; /* by fuse_wait_answer() from here on */
-    return (struct fuse_wait){.srv = rq->srv, .chain = rq->chain, .unique = rq->in->unique};
+    return (struct fuse_wait){.srv = rq->srv,
+                              .chain = rq->chain,
+                              .unique = rq->in->unique,
+                              .trace = trace_later(&rq->trace)};
 }
 
 void fuse_wait_answer(const struct fuse_wait *w, int err, size_t payload)
@@ -18,6 +21,7 @@ void fuse_wait_answer(const struct fuse_wait *w, int err, size_t payload)
     struct fuse_out_header oh = {
         .len = (uint32_t)(sizeof(oh) + len), .error = err, .unique = w->unique};
 
+    trace_tell_later(w->trace, err, len);
     iov_from_buf(w->chain->out, w->chain->out_cnt, 0, &oh, sizeof(oh));
     chain_complete(w->chain, oh.len);
 }
