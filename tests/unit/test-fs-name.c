@@ -318,14 +318,42 @@ static void test_make(void **state)
 
 /* ---- up ---- */
 
-#define DEEP 700 /* several leaps */
+#define DEEP      700 /* several leaps */
+#define SURE_DEEP 100 /* wherever the share lies */
+#define TRIES     50
+
+/* Whether a part of a file system is mounted where @dir lies (a bind mount, a subvolume). There the
+ * kernel is slow to go up, and the time for it is bounded (docs/security.md, bounds). */
+static bool on_a_part(const char *dir)
+{
+    struct statx stx;
+    g_autofree char *text = NULL;
+
+    assert_int_equal(statx(AT_FDCWD, dir, 0, STATX_MNT_ID, &stx), 0);
+    assert_true(g_file_get_contents("/proc/self/mountinfo", &text, NULL, NULL));
+    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+    for (char **l = lines; *l;
+         l++) { /* id, parent's id, device, what of the file system is its root */
+        g_auto(GStrv) words = g_strsplit(*l, " ", 5);
+        if (g_strv_length(words) == 5 && g_ascii_strtoull(words[0], NULL, 10) == stx.stx_mnt_id)
+            return strcmp(words[3], "/") != 0;
+    }
+    return false;
+}
 
 static void look_up(struct share *t, struct fs_inode **dir, int want)
 {
+    unsigned sure = on_a_part(t->dir) ? SURE_DEEP : DEEP;
+
     for (unsigned i = 1; i <= DEEP; i++) {
         struct fs_entry e;
-        assert_int_equal(fs_lookup(t->fs, dir[i], "..", &e), want);
-        if (want < 0)
+        int rc = fs_lookup(t->fs, dir[i], "..", &e);
+        /* A machine that stands still for a moment uses the time up, too. */
+        for (unsigned n = 0; rc == -ESTALE && want == 0 && i <= sure && n < TRIES; n++)
+            rc = fs_lookup(t->fs, dir[i], "..", &e);
+        if (i <= sure || rc != -ESTALE)
+            assert_int_equal(rc, want);
+        if (rc < 0)
             continue;
         assert_ptr_equal(e.inode, dir[i - 1]);
         fs_inode_put(t->fs, e.inode);
