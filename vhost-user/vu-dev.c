@@ -231,6 +231,19 @@ static void tell_session(struct vu_dev *dev, bool begins)
         dev->cfg.ops->session(dev->cfg.user, begins);
 }
 
+/* All rings are drained. */
+static void say_counts(const struct vu_dev *dev)
+{
+    struct counters sum = {0};
+
+    for (unsigned i = 0; i < dev->cfg.num_queues; i++)
+        counters_sum(&sum, &dev->queues[i].counters);
+    if (sum.requests > 0)
+        log_info("the session had %" G_GUINT64_FORMAT " requests, %" G_GUINT64_FORMAT
+                 " kicks that woke us up, %" G_GUINT64_FORMAT " signals",
+                 sum.requests, sum.kicks, sum.signals);
+}
+
 static int serve(struct vu_dev *dev, struct incoming *in, bool whole, GError **err)
 {
     tell_session(dev, true);
@@ -241,6 +254,7 @@ static int serve(struct vu_dev *dev, struct incoming *in, bool whole, GError **e
         g_set_error(err, G_FILE_ERROR, (int)g_file_error_from_errno(-rc),
                     "cannot set up %u queues: %s", dev->cfg.num_queues, errno_text(-rc));
     disconnect(dev);
+    say_counts(dev);
     tell_session(dev, false);
     return rc < 0 ? -1 : 0;
 }

@@ -26,7 +26,10 @@ static _Thread_local struct vu_queue *own_queue;
 /* Whom to signal, decided under the lock that the caller holds; the signal goes out after it. */
 static struct vu_fd *decide_locked(struct vu_queue *q)
 {
-    return vu_used_should_signal(&q->used) ? vu_fd_ref(q->call) : NULL;
+    if (!vu_used_should_signal(&q->used) || !q->call)
+        return NULL;
+    counter_add(&q->counters.signals, 1);
+    return vu_fd_ref(q->call);
 }
 
 _Thread_local bool vu_may_not_wait;
@@ -157,6 +160,7 @@ static bool serve_one(struct vu_queue *q)
         return false;
     }
     q->taken++;
+    counter_add(&q->counters.requests, 1);
     ch->c.queue = q->index;
     if (G_UNLIKELY(ch->c.unmapped) &&
         !cfg->shmem_size) /* else perhaps in the window, which is none */
@@ -216,6 +220,7 @@ static void sleep_until_kick(struct vu_queue *q)
     for (int i = 0; i < n; i++) {
         if (ev[i].data.u32 != VU_WAIT_KICK)
             continue;
+        counter_add(&q->counters.kicks, 1);
         q->kicked = q->avail.next == 0;
         if (q->kick_pipe)
             read_pipe(q);

@@ -14,6 +14,7 @@
 
 #include "vhost-user/vu-fd.h"
 #include "vhost-user/vu-ring.h"
+#include "virtiofsd/base/counters.h"
 
 struct vu_dev;
 
@@ -53,7 +54,8 @@ struct vu_queue {
 
     /* The worker's; the control thread's while parked. */
     struct vu_avail avail;
-    unsigned busy_num; /* of avail.busy */
+    unsigned busy_num;        /* of avail.busy */
+    struct counters counters; /* signals: under the lock */
     uint64_t taken, done_here;
     struct vu_chain *free_own;
     bool kicked;          /* and there was no request in this ring's life before */

@@ -113,6 +113,33 @@ static void by_9p(void **state)
     wire_finish(w, 0);
 }
 
+/* A request at a time: a kick and a signal for each at most, since the worker may be awake and may
+ * tell of two at once; two kicks more for the start of the rings. */
+static void counts(void **state)
+{
+    struct wire *w = *state;
+    struct fuse_attr a;
+    int status = -1;
+
+    start(w, NULL);
+    for (unsigned i = 0; i < 40; i++)
+        assert_int_equal(fe_getattr(&w->f, ROOT, &a), 0);
+    wire_hangup(w);
+    assert_int_equal(fe_daemon_wait(&w->d, &status, FE_TIMEOUT_MS), 0);
+    char *log = fe_daemon_log(&w->d);
+    const char *line = strstr(log, "the session had ");
+    unsigned long requests, kicks, signals;
+    assert_non_null(line);
+    assert_int_equal(sscanf(line, "the session had %lu requests, %lu kicks that woke us up, %lu",
+                            &requests, &kicks, &signals),
+                     3);
+    assert_int_equal(requests, 41); /* and INIT */
+    assert_in_range(signals, 1, 41);
+    assert_in_range(kicks, 1, 43);
+    free(log);
+    fe_daemon_stop(&w->d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -120,6 +147,7 @@ int main(void)
         cmocka_unit_test_teardown(hostile_names, wire_cleanup),
         cmocka_unit_test_teardown(not_below, wire_cleanup),
         cmocka_unit_test_teardown(by_9p, wire_cleanup),
+        cmocka_unit_test_teardown(counts, wire_cleanup),
     };
     return cmocka_run_group_tests_name("trace", tests, p9_make, wire_teardown);
 }
