@@ -110,6 +110,7 @@ struct fuse_op {
     uint16_t strings; /* NUL-terminated strings behind it */
     uint16_t flags;   /* FUSE_OP_* */
     uint16_t reply;   /* bytes of the answer's payload that must fit before anything is done */
+    uint16_t shown;   /* offset of the 32 bits of the fixed part that the log shows, plus 1, or 0 */
     enum fuse_op_ids ids;
     /* Our own handler; NULL: libfuse dispatches it. */
     void (*handle)(struct fuse_rq *rq);
