@@ -38,7 +38,7 @@ cases_end() {
     tell "$1" end
     hear "$1" free || not_ok "$1: the guest gives it back"
     exec 8>"$T/$1/lock"
-    check "$1: the host has it then" flock -n 8
+    check "$1: the host has it then" flock -w 10 8 # the guest sends its RELEASE after the close
     tell "$1" busy
     guest_wait "$1" || not_ok "guest: exit code $?"
     exec 8>&-
