@@ -73,7 +73,9 @@ static void start(struct wire *w, const char *from)
     char option[PATH_MAX + 16];
     const char *options[] = {option, NULL};
     snprintf(option, sizeof(option), "--statfs-from=%s", from ? from : "");
+    signal(SIGCHLD, SIG_IGN); /* as some callers have it; a daemon takes that over */
     wire_spawn(w, from ? options : NULL);
+    signal(SIGCHLD, SIG_DFL);
     wire_rings(w);
     assert_int_equal(fe_init(&w->f, fe_init_linux), 0);
 }
