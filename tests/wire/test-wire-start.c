@@ -78,6 +78,37 @@ static void exits_when_alone(void **state)
     ends(w, 0, NULL);
 }
 
+/* Whoever started us has closed the standard descriptors: no file of ours gets their numbers. */
+static void without_standard_fds(void **state)
+{
+    struct wire *w = *state;
+    char socket[128], share[128], name[64], target[32] = "";
+    struct stat st;
+    if (getenv("MESON_EXE_WRAPPER"))
+        skip(); /* the emulator's descriptors would be seen */
+    snprintf(socket, sizeof(socket), "--socket-path=%s", w->socket);
+    snprintf(share, sizeof(share), "--shared-dir=%s", w->share);
+    unlink(w->socket);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        for (int fd = 0; fd < 3; fd++)
+            close(fd);
+        execl(getenv("VIRTIOFSD"), "virtiofsd", socket, share, "--sandbox=none", NULL);
+        _exit(127);
+    }
+    for (unsigned i = 0; i < 1000 && stat(w->socket, &st) < 0; i++)
+        usleep(10000);
+    for (int fd = 0; fd < 3; fd++) {
+        snprintf(name, sizeof(name), "/proc/%d/fd/%d", (int)pid, fd);
+        ssize_t n = readlink(name, target, sizeof(target) - 1);
+        target[n < 0 ? 0 : n] = 0;
+        assert_string_equal(target, "/dev/null");
+    }
+    assert_int_equal(kill(pid, SIGTERM), 0);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
 static void relisten(void **state)
 {
     struct wire *w = *state;
@@ -361,6 +392,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(exits_when_alone),
+        TEST(without_standard_fds),
         TEST(relisten),
         TEST(relisten_drops_state),
         TEST(stale_socket),
