@@ -14,6 +14,7 @@
 
 #include "virtiofsd/base/auto.h"
 #include "virtiofsd/base/broker.h"
+#include "virtiofsd/base/errno-text.h"
 #include "virtiofsd/base/log.h"
 
 struct channel {
@@ -89,6 +90,9 @@ static int lost(struct host_broker *b, int code)
     if (code == EAGAIN) {
         log_guest_warn("no answer in %d s of the process that opens files by their handles",
                        BROKER_WAIT_S);
+    } else if (code != EPIPE && code != ECONNRESET && code != ENOTCONN && code != EPROTO) {
+        log_guest_warn("no question to the process that opens files by their handles: %s",
+                       errno_text(code)); /* short of memory, say: the next may get through */
     } else if (!atomic_exchange(&b->gone, true)) {
         log_error("the process that opens files by their handles is gone: those that were not "
                   "used for a while cannot be opened again (EIO)");
