@@ -255,7 +255,8 @@ void fuse_do_statx(struct fuse_rq *rq)
         return;
     }
     /* Asked for less, the mode may not be there. */
-    mode_t mode = stx.stx_mask & STATX_MODE ? stx.stx_mode : S_ISUID;
+    const unsigned whole = STATX_TYPE | STATX_MODE;
+    mode_t mode = (stx.stx_mask & whole) == whole ? stx.stx_mode : S_IFREG | S_ISUID;
     fuse_attr_timeout(rq->srv, mode, &out.attr_valid, &out.attr_valid_nsec);
     fill_statx(&out.stat, &stx);
     fuse_rq_reply_buf(rq, &out, sizeof(out));
