@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -34,6 +35,13 @@ void wire_put(struct wire *w, const char *name, const char *text)
     if (text)
         fputs(text, f);
     assert_int_equal(fclose(f), 0);
+}
+
+void wire_mount_proc(struct wire *w)
+{
+    mkdir(wire_path(w, "proc"), 0755);
+    if (geteuid() != 0 || mount("proc", wire_path(w, "proc"), "proc", MS_RDONLY, NULL) != 0)
+        skip();
 }
 
 /* A process that removes @dir when we are gone, however that comes. It stays outside of the jail,

@@ -109,6 +109,10 @@ static inline uint8_t wire_pattern(uint64_t off)
 
 /* Write a file in the share, from the host's side; @text may be NULL (empty). */
 void wire_put(struct wire *w, const char *name, const char *text);
+
+/* Mount the host's /proc on "proc" in the share, for the test to unmount; where that is not
+ * possible the test is skipped. */
+void wire_mount_proc(struct wire *w);
 /* Path of a name in the share; a static buffer, four at a time. */
 const char *wire_path(struct wire *w, const char *name);
 /* Node id of a path of names below the root ("dir/file"); fails the test when it is not there. */
