@@ -21,6 +21,7 @@ struct late {
     unsigned char buf[300];
     sem_t sem;
     ssize_t result;
+    uint64_t inode; /* of on_done_interrupt() */
     atomic_uint done;
 };
 
@@ -350,6 +351,34 @@ static void test_map(void **state)
     tree_stop(&t);
 }
 
+static struct share *asked;
+
+/* Interrupted when it has ended, and the inode and its mount are gone with it. */
+static void on_done_interrupt(void *user, ssize_t result)
+{
+    assert_null(fs_inode_get(asked->fs, ((struct late *)user)->inode));
+    fs_wait_interrupt(asked->fs, 7);
+    on_done(user, result);
+}
+
+static void test_end_of_mount(void **state)
+{
+    struct share t;
+    struct late l;
+
+    tree_start(&t);
+    asked = &t;
+    struct open f = open_file(&t, "mounted");
+    late_init(&l);
+    l.inode = fs_inode_id(f.inode);
+    fs_read_wait(t.fs, f.file, l.iov, 2, 0, 0, 7, on_done_interrupt, &l);
+    let_it_go(&t, &f);
+    tree_waits_let_go(tree_mem_waits());
+    assert_int_equal(late_end(&l), 300);
+    fs_waits_cancel(t.fs);
+    tree_stop(&t);
+}
+
 /* ---- all at once ---- */
 
 #define THREADS 4
@@ -422,7 +451,8 @@ int main(void)
         cmocka_unit_test(test_lacks),         cmocka_unit_test(test_late),
         cmocka_unit_test(test_not_to_be_had), cmocka_unit_test(test_after_release),
         cmocka_unit_test(test_cancel),        cmocka_unit_test(test_reset),
-        cmocka_unit_test(test_map),           cmocka_unit_test(test_race),
+        cmocka_unit_test(test_map),           cmocka_unit_test(test_end_of_mount),
+        cmocka_unit_test(test_race),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -25,10 +25,11 @@ static struct mem_file files[] = {
     {"late", 0, S_IFREG | 0644, LATE, NULL},   {"held", 0, S_IFREG | 0644, HELD, NULL},
     {"lost", 0, S_IFREG | 0644, LOST, NULL},   {"evicted", 0, S_IFREG | 0644, EVICTED, NULL},
     {"dir", 0, S_IFDIR | 0755, NOW, NULL},     {"inner", 6, S_IFREG | 0644, NOW, NULL},
-    {"link", 6, S_IFLNK | 0777, NOW, "inner"},
+    {"link", 6, S_IFLNK | 0777, NOW, "inner"}, {"mounted", 0, S_IFREG | 0644, HELD, NULL},
 };
 
-#define FILES G_N_ELEMENTS(files)
+#define FILES   G_N_ELEMENTS(files)
+#define MOUNTED (FILES - 1)
 
 struct mem {
     struct tree tree; /* first */
@@ -76,7 +77,7 @@ static void describe(unsigned i, struct statx *stx)
         .stx_blocks = TREE_MEM_SIZE / 512 + 1,
         .stx_mtime = {.tv_sec = 1000000000},
         .stx_ctime = {.tv_sec = 1000000000},
-        .stx_dev_minor = 4242,
+        .stx_dev_minor = i == MOUNTED ? 4243 : 4242,
     };
 }
 
@@ -93,6 +94,7 @@ static struct tree_mnt *mnt_new(struct tree *t)
 
 static void mnt_free(struct tree_mnt *mnt)
 {
+    memset(mnt, 0, sizeof(*mnt)); /* nobody may look at it any more, nor at its tree */
     g_free(mnt);
 }
 

@@ -5,6 +5,7 @@
  *   now      there, TREE_MEM_SIZE bytes, byte n is tree_mem_byte(n)
  *   late     its data come TREE_MEM_MS after they are asked for, each time
  *   held     they come when a test says so, or never
+ *   mounted  the same, on a mount of its own
  *   lost     they are not to be had: EIO
  *   evicted  they come at once, and are gone when they are read
  *   dir/     a directory, with a file "inner" and a symbolic link "link" to "inner" */

@@ -17,6 +17,7 @@ struct fs_fetch {
     struct tree_wait w; /* first */
     TAILQ_ENTRY(fs_fetch) link;
     struct fs *fs;
+    struct tree *tree; /* of the inode: who cancels may come when that is gone */
     enum kind kind;
     struct fs_inode *inode;     /* whose bytes: with a reference */
     struct fs_file *file, *out; /* the same, or NULL */
@@ -100,7 +101,7 @@ static bool is_cancelled(struct fs_fetch *f)
 /* The caller's reference keeps it. Returns whether the wait is ours to end, with *result. */
 static bool ask_tree(struct fs_fetch *f, ssize_t *result)
 {
-    struct tree *t = fs_tree(f->inode);
+    struct tree *t = f->tree;
 
     for (;;) {
         if (is_cancelled(f))
@@ -155,6 +156,7 @@ static struct fs_fetch *new_fetch(struct fs *fs, struct fs_inode *inode, uint64_
     *f = (struct fs_fetch){
         .w = {.done = fetched},
         .fs = fs,
+        .tree = fs_tree(inode),
         .inode = fs_inode_ref(inode),
         .id = id,
         .done = done,
@@ -225,11 +227,9 @@ void fs_map_wait(struct fs *fs, struct fs_inode *inode, off_t off, size_t len, u
 /* Tell the tree about @f, which is marked; the lock is held, and given up meanwhile. */
 static void cancel_locked(struct fs_fetches *all, struct fs_fetch *f)
 {
-    struct tree *t = fs_tree(f->inode);
-
     f->refs++;
     pthread_mutex_unlock(&all->lock);
-    if (t->ops->cancel(t, &f->w))
+    if (f->tree->ops->cancel(f->tree, &f->w))
         finish(f, -EINTR);
     unref(f);
     pthread_mutex_lock(&all->lock);
