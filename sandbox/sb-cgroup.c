@@ -8,8 +8,8 @@
 /* #syscalls:early close openat read write */
 #include <fcntl.h>
 #include <limits.h>
+#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "sandbox/sb-priv.h"
@@ -17,23 +17,18 @@
 
 #define TABLE_MAX 8192 /* what does not fit is no place of ours to follow to */
 
-/* Read @path below @root_fd into @text. False when it cannot be read. */
-static bool read_text(int root_fd, const char *path, char text[TABLE_MAX])
+/* Read the groups of a process at @path below @root_fd: whole lines only. False when they cannot
+ * be read. */
+static bool read_table(int root_fd, const char *path, char text[TABLE_MAX])
 {
     AUTO_FD int fd = openat(root_fd, path, O_RDONLY | O_CLOEXEC);
     ssize_t n = 0, len = 0;
 
     while (fd >= 0 && (n = read(fd, text + len, (size_t)(TABLE_MAX - 1 - len))) > 0)
         len += n;
-    text[len] = '\0';
-    return fd >= 0 && n == 0;
-}
-
-/* The groups of a process: whole lines only. */
-static bool read_table(int root_fd, const char *path, char text[TABLE_MAX])
-{
-    if (!read_text(root_fd, path, text))
+    if (fd < 0 || n < 0)
         return false;
+    text[len] = '\0';
     char *end = strrchr(text, '\n');
     text[end ? end + 1 - text : 0] = '\0';
     return true;
@@ -100,24 +95,50 @@ static unsigned follow_one(int root_fd, char *ours, pid_t pid)
     return moved;
 }
 
+/* Numbers and spaces, of any length. */
+struct numbers {
+    int fd;
+    char text[512];
+    ssize_t len, at;
+};
+
+/* The next byte, or -1. */
+static int next_byte(struct numbers *n)
+{
+    if (n->at == n->len) {
+        n->at = 0;
+        n->len = read(n->fd, n->text, sizeof(n->text));
+    }
+    return n->at < n->len ? n->text[n->at++] : -1;
+}
+
+/* The next process, or 0: it was the last, or that is none. */
+static pid_t next_pid(struct numbers *n)
+{
+    int64_t pid = 0;
+    int c;
+
+    while ((c = next_byte(n)) >= '0' && c <= '9') {
+        pid = pid * 10 + c - '0';
+        if (pid > INT_MAX)
+            return 0;
+    }
+    return c == ' ' || c == '\n' || (c < 0 && n->len == 0) ? (pid_t)pid : 0;
+}
+
 unsigned sb_cgroup_follow(int root_fd, pid_t pid)
 {
-    char ours[TABLE_MAX], children[TABLE_MAX], path[64];
+    char ours[TABLE_MAX], path[64];
 
     if (!read_table(root_fd, "proc/self/cgroup", ours))
         return 0;
     unsigned moved = follow_one(root_fd, ours, pid);
     /* Those of its main thread: the broker. */
     snprintf(path, sizeof(path), "proc/%d/task/%d/children", (int)pid, (int)pid);
-    if (!read_text(root_fd, path, children))
-        return moved;
-    char *end;
-    for (char *p = children; *p; p = end) {
-        long child = strtol(p, &end, 10);
-        if (end == p)
-            break;
-        moved += follow_one(root_fd, ours, (pid_t)child);
-        end += *end == ' ';
-    }
+    AUTO_FD int fd = openat(root_fd, path, O_RDONLY | O_CLOEXEC);
+    struct numbers children = {.fd = fd};
+    pid_t child;
+    while (fd >= 0 && (child = next_pid(&children)) > 0)
+        moved += follow_one(root_fd, ours, child);
     return moved;
 }

@@ -101,6 +101,38 @@ static void test_children(void **state)
     expect("sys/fs/cgroup/m/cgroup.procs", "4713\n");
 }
 
+/* A list longer than any buffer: none is left out, and no number is cut to that of another. */
+static void test_many_children(void **state)
+{
+    enum { FIRST = 30000000, CHILDREN = 3000 };
+    g_autoptr(GString) list = g_string_new(NULL);
+
+    put("proc/self/cgroup", "0::/m\n");
+    put("proc/4711/cgroup", "0::/m\n");
+    put("sys/fs/cgroup/m/cgroup.procs", "");
+    for (int i = 0; i < CHILDREN; i++)
+        g_string_append_printf(list, "%d ", FIRST + i);
+    put("proc/4711/task/4711/children", list->str);
+    /* The last, the one at the end of 8,191 bytes, and those that its number may be cut to. */
+    static const char *const moved[] = {"30002999", "30000910"};
+    static const char *const others[] = {"3", "30", "300", "3000", "30000", "300009", "3000091"};
+    for (unsigned i = 0; i < G_N_ELEMENTS(moved); i++) {
+        g_autofree char *path = g_strdup_printf("proc/%s/cgroup", moved[i]);
+        put(path, "0::/s\n");
+    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(others); i++) {
+        g_autofree char *path = g_strdup_printf("proc/%s/cgroup", others[i]);
+        put(path, "0::/s\n");
+    }
+    assert_int_equal(sb_cgroup_follow(root_fd, PID), G_N_ELEMENTS(moved));
+    expect("sys/fs/cgroup/m/cgroup.procs", "30002999\n"); /* the file of the double is written over */
+    /* What is no list ends it. */
+    put("proc/4711/task/4711/children", "x30002999 30002999 ");
+    assert_int_equal(sb_cgroup_follow(root_fd, PID), 0);
+    put("proc/4711/task/4711/children", "99999999999999999999 -3 0 30002999");
+    assert_int_equal(sb_cgroup_follow(root_fd, PID), 0);
+}
+
 static void test_nowhere(void **state)
 {
     assert_int_equal(sb_cgroup_follow(root_fd, PID), 0);
@@ -130,6 +162,6 @@ static void test_nowhere(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {unit(test_unified), unit(test_many), unit(test_children),
-                                       unit(test_nowhere)};
+                                       unit(test_many_children), unit(test_nowhere)};
     return cmocka_run_group_tests_name("sb-cgroup", tests, NULL, NULL);
 }
