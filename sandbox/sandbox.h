@@ -121,6 +121,7 @@ int sb_seccomp_apply(enum sb_thread thread, enum sb_action action);
  * descriptor of it. Before sb_enter(). It ends when sb_statfs_free() was called or the daemon is
  * gone. NULL with @err set. */
 struct sb_statfs *sb_statfs_start(const char *dir, GError **err);
-/* Ask it; any thread. 0, -errno of statvfs(3), -ETIMEDOUT after three seconds, -EIO: it is gone. */
+/* Ask it; any thread, several at once. 0, -errno of statvfs(3), -EIO: it is gone, -ETIMEDOUT after
+ * three seconds, and at once from then on until it has answered. */
 int sb_statfs_ask(struct sb_statfs *s, struct statvfs *out);
 void sb_statfs_free(struct sb_statfs *s);

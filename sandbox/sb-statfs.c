@@ -2,39 +2,45 @@
  * A process that stays outside of the sandbox with one directory, and tells the numbers of its file
  * system. The daemon itself holds no descriptor of that directory: from one it could walk to all of
  * the host's files. This process takes eight bytes from it and does nothing with them. */
-/* #syscalls close recvfrom sendto
+/* #syscalls close poll recvfrom sendto
  * #syscalls:statfs exit_group fstatfs read write
- * #syscalls:early capset chdir clone openat prctl prlimit64 rt_sigaction rt_sigprocmask setsockopt
+ * #syscalls:early capset chdir clone openat prctl prlimit64 rt_sigaction rt_sigprocmask
  * #syscalls:early socketpair wait4 */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/time.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "sandbox/sb-priv.h"
 #include "virtiofsd/base/auto.h"
 #include "virtiofsd/base/trim.h"
 
-#define ANSWER_SECONDS 3 /* a file system may hang */
-
-struct sb_statfs {
-    int sock;
-    pthread_mutex_t lock; /* one question at a time */
-    uint64_t serial;
-};
+#define ANSWER_MS 3000 /* a file system may hang */
 
 struct answer {
     uint64_t serial; /* of the question */
     int error;       /* an errno value; 0: st is filled */
     struct statvfs st;
+};
+
+struct sb_statfs {
+    int sock;
+    pthread_mutex_t lock; /* of the rest; nobody waits while he holds it */
+    pthread_cond_t changed;
+    uint64_t serial;    /* of the last question */
+    struct answer last; /* answers come in the order of the questions */
+    bool reading;       /* one of those who wait, for all of them */
+    bool hangs;         /* somebody waited in vain, and no answer came since */
+    bool gone;          /* that process */
 };
 
 /* ---- outside ---- */
@@ -95,8 +101,8 @@ static bool start_process(int dir_fd, int sock, GError **err)
 
 struct sb_statfs *sb_statfs_start(const char *dir, GError **err)
 {
-    static const struct timeval patience = {.tv_sec = ANSWER_SECONDS};
     AUTO_FD int dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    pthread_condattr_t attr;
     int pair[2];
 
     if (dir_fd < 0) {
@@ -107,7 +113,6 @@ struct sb_statfs *sb_statfs_start(const char *dir, GError **err)
         sb_fail(err, errno, "cannot make a pair of sockets");
         return NULL;
     }
-    setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     bool ok = start_process(dir_fd, pair[1], err);
     close(pair[1]);
     if (!ok) {
@@ -117,27 +122,86 @@ struct sb_statfs *sb_statfs_start(const char *dir, GError **err)
     struct sb_statfs *s = g_new0(struct sb_statfs, 1);
     s->sock = pair[0];
     pthread_mutex_init(&s->lock, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&s->changed, &attr);
+    pthread_condattr_destroy(&attr);
     return s;
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* Take the answers that are there. */
+static void take_locked(struct sb_statfs *s)
+{
+    struct answer a;
+    ssize_t n;
+
+    while ((n = recv(s->sock, &a, sizeof(a), MSG_DONTWAIT)) == sizeof(a)) {
+        s->last = a;
+        s->hangs = false;
+    }
+    s->gone |= n >= 0 || (errno != EAGAIN && errno != EINTR);
+}
+
+/* Wait for something to change, until @end at most. */
+static void wait_locked(struct sb_statfs *s, int64_t end)
+{
+    struct timespec ts = {.tv_sec = end / 1000, .tv_nsec = end % 1000 * 1000000};
+    struct pollfd p = {.fd = s->sock, .events = POLLIN};
+
+    if (s->reading) {
+        pthread_cond_timedwait(&s->changed, &s->lock, &ts);
+        return;
+    }
+    s->reading = true;
+    pthread_mutex_unlock(&s->lock);
+    poll(&p, 1, (int)MAX(end - now_ms(), 0));
+    pthread_mutex_lock(&s->lock);
+    s->reading = false;
+    take_locked(s);
+    pthread_cond_broadcast(&s->changed); /* also for another to read on */
+}
+
+/* -ETIMEDOUT at once while it is known to hang: whoever waits may be a queue's thread. */
+static int send_locked(struct sb_statfs *s, uint64_t serial)
+{
+    if (!s->reading)
+        take_locked(s);
+    if (s->gone)
+        return -EIO;
+    if (s->hangs)
+        return -ETIMEDOUT;
+    if (send(s->sock, &serial, sizeof(serial), MSG_NOSIGNAL | MSG_DONTWAIT) == sizeof(serial))
+        return 0;
+    return errno == EAGAIN ? -ETIMEDOUT : -EIO;
 }
 
 int sb_statfs_ask(struct sb_statfs *s, struct statvfs *out)
 {
-    AUTO_LOCK(&s->lock);
-    uint64_t serial = ++s->serial;
-    struct answer a;
+    int64_t end = now_ms() + ANSWER_MS;
 
-    if (send(s->sock, &serial, sizeof(serial), MSG_NOSIGNAL | MSG_DONTWAIT) != sizeof(serial))
-        return errno == EAGAIN ? -ETIMEDOUT : -EIO;
-    do { /* an answer may be to a question that was given up */
-        ssize_t n = recv(s->sock, &a, sizeof(a), 0);
-        if (n < 0 && errno == EAGAIN)
-            return -ETIMEDOUT;
-        if (n != sizeof(a))
-            return -EIO; /* that process is gone */
-    } while (a.serial != serial);
-    if (a.error == 0)
-        *out = a.st;
-    return -a.error;
+    AUTO_LOCK(&s->lock);
+    uint64_t serial = s->serial + 1;
+    int rc = send_locked(s, serial);
+    if (rc < 0)
+        return rc;
+    s->serial = serial;
+    while (s->last.serial < serial && !s->gone && now_ms() < end)
+        wait_locked(s, end);
+    if (s->last.serial < serial) {
+        s->hangs = !s->gone;
+        return s->gone ? -EIO : -ETIMEDOUT;
+    }
+    if (s->last.error == 0)
+        *out = s->last.st;
+    return -s->last.error;
 }
 
 void sb_statfs_free(struct sb_statfs *s)
@@ -145,6 +209,7 @@ void sb_statfs_free(struct sb_statfs *s)
     if (!s)
         return;
     close(s->sock);
+    pthread_cond_destroy(&s->changed);
     pthread_mutex_destroy(&s->lock);
     g_free(s);
 }

@@ -68,7 +68,7 @@ static void expect_free(struct fuse_kstatfs got, const char *dir)
     assert_int_equal(got.ffree, st.f_ffree);
 }
 
-static void start(struct wire *w, const char *from)
+static void start_n(struct wire *w, const char *from, unsigned rings)
 {
     char option[PATH_MAX + 16];
     const char *options[] = {option, NULL};
@@ -76,8 +76,13 @@ static void start(struct wire *w, const char *from)
     signal(SIGCHLD, SIG_IGN); /* as some callers have it; a daemon takes that over */
     wire_spawn(w, from ? options : NULL);
     signal(SIGCHLD, SIG_DFL);
-    wire_rings(w);
+    wire_rings_n(w, rings);
     assert_int_equal(fe_init(&w->f, fe_init_linux), 0);
+}
+
+static void start(struct wire *w, const char *from)
+{
+    start_n(w, from, 2);
 }
 
 /* ---- of the directory asked for ---- */
@@ -195,13 +200,13 @@ static bool ends(pid_t pid)
 }
 
 /* A tmpfs of 16 MiB, and the daemon that takes its numbers. Returns the process that has it. */
-static pid_t start_from(struct wire *w, const char *from)
+static pid_t start_from(struct wire *w, const char *from, unsigned rings)
 {
     struct stat st;
 
     mount_tmpfs(from, "size=16m");
     assert_int_equal(stat(from, &st), 0);
-    start(w, from);
+    start_n(w, from, rings);
     pid_t process = holder(st.st_dev);
     assert_int_not_equal(process, w->d.pid);
     return process;
@@ -213,7 +218,7 @@ static void of_another(void **state)
 {
     struct wire *w = *state;
     const char *from = beside(w, "size");
-    pid_t process = start_from(w, from);
+    pid_t process = start_from(w, from, 2);
 
     assert_int_equal(ask(w, ROOT).blocks * ask(w, ROOT).frsize, 16 << 20);
     expect_free(ask(w, wire_node(w, "dir")), from);
@@ -237,7 +242,7 @@ static void of_a_hung_one(void **state)
     struct wire *w = *state;
     const char *from = beside(w, "size");
     struct fuse_statfs_out out;
-    pid_t process = start_from(w, from);
+    pid_t process = start_from(w, from, 2);
 
     assert_int_equal(kill(process, SIGSTOP), 0);
     int64_t begin = fe_now_ms();
@@ -253,13 +258,50 @@ static void of_a_hung_one(void **state)
     assert_int_equal(umount(from), 0);
 }
 
+/* Many ask meanwhile: each waits as long as one, none for the others, and whoever comes when it is
+ * known to hang does not wait. */
+static void of_a_hung_one_by_many(void **state)
+{
+    enum { QUEUES = 5 };
+    struct wire *w = *state;
+    const char *from = beside(w, "size");
+    struct fuse_statfs_out out;
+    int slot[QUEUES];
+    pid_t process = start_from(w, from, FE_REQ + QUEUES);
+
+    for (unsigned i = 0; i < QUEUES; i++) /* each queue has its thread */
+        assert_int_equal(fe_fuse_wait(&w->f,
+                                      fe_fuse_send(&w->f, FE_REQ + i, FUSE_STATFS, ROOT, NULL, 0,
+                                                   sizeof(out)),
+                                      &out, sizeof(out), NULL),
+                         0);
+    assert_int_equal(kill(process, SIGSTOP), 0);
+    int64_t begin = fe_now_ms();
+    for (unsigned i = 0; i < QUEUES; i++)
+        slot[i] = fe_fuse_send(&w->f, FE_REQ + i, FUSE_STATFS, ROOT, NULL, 0, sizeof(out));
+    for (unsigned i = 0; i < QUEUES; i++)
+        assert_int_equal(fe_fuse_wait(&w->f, slot[i], &out, sizeof(out), NULL), -ETIMEDOUT);
+    assert_in_range(fe_now_ms() - begin, 2500, 9000);
+    begin = fe_now_ms();
+    for (unsigned i = 0; i < 100; i++)
+        assert_int_equal(fe_call(&w->f, FUSE_STATFS, ROOT, NULL, 0, &out, sizeof(out), NULL),
+                         -ETIMEDOUT);
+    assert_in_range(fe_now_ms() - begin, 0, 2500);
+    assert_int_equal(kill(process, SIGCONT), 0);
+    usleep(100000);
+    expect_free(ask(w, ROOT), from);
+    wire_finish(w, 0);
+    assert_true(ends(process));
+    assert_int_equal(umount(from), 0);
+}
+
 /* Somebody ends that process: an error for those who ask, and nothing else. */
 static void of_nobody(void **state)
 {
     struct wire *w = *state;
     const char *from = beside(w, "size");
     struct fuse_statfs_out out;
-    pid_t process = start_from(w, from);
+    pid_t process = start_from(w, from, 2);
 
     assert_int_equal(kill(process, SIGTERM), 0); /* it may be sent to all of a unit: not minded */
     expect_free(ask(w, ROOT), from);
@@ -320,6 +362,7 @@ int main(void)
         cmocka_unit_test_teardown(of_a_project, wire_cleanup),
         cmocka_unit_test_teardown(of_another, wire_cleanup),
         cmocka_unit_test_teardown(of_a_hung_one, wire_cleanup),
+        cmocka_unit_test_teardown(of_a_hung_one_by_many, wire_cleanup),
         cmocka_unit_test_teardown(of_nobody, wire_cleanup),
         cmocka_unit_test_teardown(by_9p, wire_cleanup),
         cmocka_unit_test_teardown(of_nothing, wire_cleanup),
