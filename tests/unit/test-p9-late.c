@@ -174,6 +174,49 @@ static void test_flush_first(void **state)
     p9_mem_stop(&m);
 }
 
+/* An answer that is out, and whose request is not gone before the gate opens. */
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+static const struct chain_ops *quick;
+
+static void linger(struct chain *c, size_t len)
+{
+    quick->complete(c, len);
+    pthread_mutex_lock(&gate);
+    pthread_mutex_unlock(&gate);
+}
+
+/* The client has used the tag again when it saw the answer: the flush is about the new request,
+ * which begins to wait while the old one ends. */
+static void test_flush_used_again(void **state)
+{
+    static struct chain_ops slow;
+    struct p9_mem m;
+    pthread_t thread;
+
+    start(&m);
+    struct p9_msg *old = make_read(&m, 1, 0, 100), *again = make_read(&m, 2, 0, 100);
+    struct p9_msg *flush = make_flush(&m, 100, 101);
+    struct handled h = {&m, flush};
+    quick = old->chain.ops;
+    slow = (struct chain_ops){linger, quick->flush};
+    old->chain.ops = &slow;
+    pthread_mutex_lock(&gate);
+    p9_conn_handle(m.conn, &old->chain);
+    p9_msg_wait(old);
+    p9_conn_arrive(m.conn, &again->chain);
+    p9_conn_arrive(m.conn, &flush->chain);
+    assert_int_equal(pthread_create(&thread, NULL, handle, &h), 0);
+    usleep(20000); /* it ends the old one's wait, and looks no further */
+    p9_conn_handle(m.conn, &again->chain);
+    pthread_mutex_unlock(&gate);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(answer_of(&m, old, 0), COUNT);
+    assert_int_equal(answer_of(&m, again, 0), -EINTR);
+    assert_int_equal(p9_msg_wait(flush), 7);
+    p9_msg_free(flush);
+    p9_mem_stop(&m);
+}
+
 static void test_clunk(void **state)
 {
     struct p9_mem m;
@@ -252,9 +295,13 @@ static void test_race(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_late),      cmocka_unit_test(test_flush),
-        cmocka_unit_test(test_overtaken), cmocka_unit_test(test_flush_first),
-        cmocka_unit_test(test_clunk),     cmocka_unit_test(test_end),
+        cmocka_unit_test(test_late),
+        cmocka_unit_test(test_flush),
+        cmocka_unit_test(test_overtaken),
+        cmocka_unit_test(test_flush_first),
+        cmocka_unit_test(test_flush_used_again),
+        cmocka_unit_test(test_clunk),
+        cmocka_unit_test(test_end),
         cmocka_unit_test(test_race),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -219,17 +219,20 @@ void p9_waits_drain(struct p9_conn *conn)
 
 /* ---- Tflush ---- */
 
-static void cancel_tag_locked(struct p9_conn *conn, uint16_t tag)
+/* Whether there was one: conn.lock was given up, and what was seen before may have changed. An
+ * earlier use of the tag, whose answer is out, may be among them, too. */
+static bool cancel_tag_locked(struct p9_conn *conn, uint16_t tag)
 {
     struct p9_wait *w = conn->waits;
 
-    while (w && w->tag != tag)
+    while (w && (w->tag != tag || w->cancelled))
         w = w->next;
     if (!w)
-        return;
+        return false;
     w->cancelled = true;
     w->refs++;
     cancel_locked(conn, w);
+    return true;
 }
 
 /* Wait until that use of @old has been answered which was in flight when the Tflush arrived: a
@@ -240,8 +243,7 @@ static void await_tag_locked(struct p9_conn *conn, uint16_t old, uint32_t word)
 
     while ((now = atomic_load(&conn->tags[old])),
            (now & TAG_STATE) != TAG_FREE && (now & ~(uint32_t)TAG_STATE) == use) {
-        cancel_tag_locked(conn, old);
-        if (atomic_load(&conn->tags[old]) == now)
+        if (!cancel_tag_locked(conn, old) && atomic_load(&conn->tags[old]) == now)
             pthread_cond_wait(&conn->changed, &conn->lock);
     }
 }
