@@ -47,15 +47,29 @@ int vu_ctrl_vring_num(struct vu_dev *dev, struct vu_msg *msg, struct vu_reply *r
     return vu_queue_update(q);
 }
 
+/* Whether the message leaves the ring where it is: then it is about the dirty log, and the ring may
+ * run. */
+static bool same_place(const struct vu_queue *q, const struct vu_wire_addr *a)
+{
+    return q->have_addr && q->desc == a->desc && q->avail_addr == a->avail &&
+           q->used_addr == a->used;
+}
+
 int vu_ctrl_vring_addr(struct vu_dev *dev, struct vu_msg *msg, struct vu_reply *r)
 {
     struct vu_wire_addr a;
     struct vu_ring_parts at;
     struct vu_queue *q;
     memcpy(&a, msg->payload, sizeof(a));
+    bool logs = a.flags & VU_VRING_F_LOG;
     int rc = resting_queue(dev, a.index, &q);
+    if (rc == -EBUSY && same_place(q, &a)) {
+        vu_queue_log_used(q, logs, a.log);
+        return 0;
+    }
     if (rc < 0)
         return rc;
+    vu_queue_log_used(q, logs, a.log);
     q->have_addr = false;
     q->first_start = true;
     /* What is not known yet is checked when the ring starts. */
@@ -97,6 +111,10 @@ int vu_ctrl_vring_stop(struct vu_dev *dev, struct vu_msg *msg, struct vu_reply *
     vu_backend_pause(&dev->backend); /* what waits for the front-end would wait for ever */
     q->kick_set = false;
     vu_queue_update(q);
+    /* Who can move the guest can bring back what waits; to all others it is lost unless answered.
+     */
+    if (dev->protocol & BIT(VU_PROTO_DEVICE_STATE))
+        vu_queue_keep(q);
     vu_queue_drain(q, -1);
     vu_queue_stopped(q);
     v.num = q->avail.next;
@@ -174,9 +192,17 @@ int vu_ctrl_reset_owner(struct vu_dev *dev, struct vu_msg *msg, struct vu_reply 
     return 0;
 }
 
+void vu_ctrl_apply_log(struct vu_dev *dev)
+{
+    bool on = dev->features & BIT(VU_F_LOG_ALL);
+    for (unsigned i = 0; i < dev->cfg.num_queues; i++)
+        vu_queue_set_log(&dev->queues[i], on ? dev->log : NULL, on ? dev->log_call : NULL);
+}
+
 int vu_ctrl_apply_features(struct vu_dev *dev)
 {
     int rc = 0;
+    vu_ctrl_apply_log(dev);
     for (unsigned i = 0; i < dev->cfg.num_queues; i++) {
         struct vu_queue *q = &dev->queues[i];
         pthread_mutex_lock(&q->lock);
@@ -194,6 +220,12 @@ int vu_ctrl_apply_features(struct vu_dev *dev)
     return rc;
 }
 
+void vu_ctrl_update_all(struct vu_dev *dev)
+{
+    for (unsigned i = 0; i < dev->cfg.num_queues; i++)
+        vu_queue_update(&dev->queues[i]);
+}
+
 void vu_ctrl_stop_all(struct vu_dev *dev)
 {
     vu_backend_pause(&dev->backend);
@@ -209,6 +241,9 @@ void vu_ctrl_stop_all(struct vu_dev *dev)
 void vu_ctrl_reset(struct vu_dev *dev)
 {
     vu_ctrl_stop_all(dev);
+    vu_state_cancel(dev);
+    for (unsigned i = 0; i < dev->cfg.num_queues; i++)
+        vu_queue_forget_taken(&dev->queues[i]);
     if (dev->cfg.ops->reset)
         dev->cfg.ops->reset(dev->cfg.user);
 }

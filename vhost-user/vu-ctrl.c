@@ -14,10 +14,17 @@
 
 #define BIT(n) (UINT64_C(1) << (n))
 
+/* Whether a guest can be moved elsewhere with the device: not with a window, whose mappings stay.
+ */
+static bool moves(const struct vu_dev *dev)
+{
+    return dev->cfg.ops->save && !dev->cfg.shmem_size;
+}
+
 uint64_t vu_ctrl_features(const struct vu_dev *dev)
 {
-    return dev->cfg.features | BIT(VU_F_INDIRECT_DESC) | BIT(VU_F_EVENT_IDX) |
-           BIT(VU_F_PROTOCOL_FEATURES) | BIT(VU_F_VERSION_1);
+    return dev->cfg.features | (moves(dev) ? BIT(VU_F_LOG_ALL) : 0) | BIT(VU_F_INDIRECT_DESC) |
+           BIT(VU_F_EVENT_IDX) | BIT(VU_F_PROTOCOL_FEATURES) | BIT(VU_F_VERSION_1);
 }
 
 uint64_t vu_ctrl_protocol(const struct vu_dev *dev)
@@ -27,8 +34,9 @@ uint64_t vu_ctrl_protocol(const struct vu_dev *dev)
     /* QEMU 11.1 with memory slots: it aborts when mappings and memory are more than 512, and a
      * device reset while something is mapped is its end. */
     bool slots = !cfg->shmem_size || cfg->shmem_mem_slots;
+    uint64_t state = moves(dev) ? BIT(VU_PROTO_LOG_SHMFD) | BIT(VU_PROTO_DEVICE_STATE) : 0;
     return BIT(VU_PROTO_MQ) | BIT(VU_PROTO_REPLY_ACK) | BIT(VU_PROTO_BACKEND_REQ) |
-           BIT(VU_PROTO_RESET_DEVICE) | BIT(VU_PROTO_STATUS) | shmem |
+           BIT(VU_PROTO_RESET_DEVICE) | BIT(VU_PROTO_STATUS) | shmem | state |
            (slots ? BIT(VU_PROTO_MEM_SLOTS) : 0) | (cfg->config ? BIT(VU_PROTO_CONFIG) : 0);
 }
 
@@ -58,7 +66,10 @@ static int set_features(struct vu_dev *dev, struct vu_msg *msg, struct vu_reply 
     uint64_t bits = get_u64(msg);
     if (bits & ~vu_ctrl_features(dev))
         return -EINVAL;
+    bool was = dev->features & BIT(VU_F_LOG_ALL), is = bits & BIT(VU_F_LOG_ALL);
     dev->features = bits;
+    if (is != was && dev->cfg.ops->announce)
+        dev->cfg.ops->announce(dev->cfg.user, is);
     return vu_ctrl_apply_features(dev);
 }
 
@@ -116,6 +127,37 @@ static int reset_device(struct vu_dev *dev, struct vu_msg *msg, struct vu_reply 
 {
     vu_ctrl_reset(dev);
     dev->status = 0;
+    return 0;
+}
+
+/* ---- the dirty log ---- */
+
+/* A front-end cannot tell a refusal from consent (QEMU looks at nothing but the answer's number),
+ * so it is remembered until the state is asked for. */
+static int set_log_base(struct vu_dev *dev, struct vu_msg *msg, struct vu_reply *r)
+{
+    struct vu_wire_log l;
+    struct vu_log *log = NULL, *old = dev->log;
+    memcpy(&l, msg->payload, sizeof(l));
+    int rc = moves(dev) ? vu_log_new(msg->fds[0], l.size, l.offset, &dev->lost, &log) : -EOPNOTSUPP;
+    dev->log_refused = rc < 0;
+    dev->log = log;
+    vu_ctrl_apply_log(dev);
+    vu_log_unref(old);
+    memcpy(r->payload, &l, sizeof(l));
+    r->len = sizeof(l);
+    return rc;
+}
+
+static int set_log_fd(struct vu_dev *dev, struct vu_msg *msg, struct vu_reply *r)
+{
+    struct vu_fd *call, *old = dev->log_call;
+    int rc = vu_fd_new(vu_msg_steal_fd(msg, 0), VU_FD_WRITE, dev->conn_fd, &call);
+    if (rc < 0)
+        return rc;
+    dev->log_call = call;
+    vu_ctrl_apply_log(dev);
+    vu_fd_unref(old);
     return 0;
 }
 
@@ -288,6 +330,8 @@ static const struct vu_handler handlers[] = {
     [VU_SET_OWNER]             = {"SET_OWNER", NONE, 0, 0, false, set_owner},
     [VU_RESET_OWNER]           = {"RESET_OWNER", NONE, 0, 0, false, vu_ctrl_reset_owner},
     [VU_SET_MEM_TABLE]         = {"SET_MEM_TABLE", 8, VU_MAX_PAYLOAD, 0, VU_MAX_FDS, false, set_mem_table},
+    [VU_SET_LOG_BASE]          = {"SET_LOG_BASE", 16, 16, 1, 1, true, set_log_base},
+    [VU_SET_LOG_FD]            = {"SET_LOG_FD", 0, 8, 1, 1, false, set_log_fd},
     [VU_SET_VRING_NUM]         = {"SET_VRING_NUM", VRING, 0, 0, false, vu_ctrl_vring_num},
     [VU_SET_VRING_ADDR]        = {"SET_VRING_ADDR", 40, 40, 0, 0, false, vu_ctrl_vring_addr},
     [VU_SET_VRING_BASE]        = {"SET_VRING_BASE", VRING, 0, 0, false, vu_ctrl_vring_base},
@@ -308,6 +352,8 @@ static const struct vu_handler handlers[] = {
     [VU_REM_MEM_REG]           = {"REM_MEM_REG", 40, 40, 0, 1, false, rem_mem_reg},
     [VU_SET_STATUS]            = {"SET_STATUS", U64, 0, 0, false, set_status},
     [VU_GET_STATUS]            = {"GET_STATUS", NONE, 0, 0, true, get_status},
+    [VU_SET_DEVICE_STATE_FD]   = {"SET_DEVICE_STATE_FD", 8, 8, 1, 1, true, vu_state_begin},
+    [VU_CHECK_DEVICE_STATE]    = {"CHECK_DEVICE_STATE", NONE, 0, 0, true, vu_state_check},
     [VU_GET_SHMEM_CONFIG]      = {"GET_SHMEM_CONFIG", NONE, 0, 0, true, get_shmem},
 };
 /* clang-format on */

@@ -37,6 +37,7 @@ struct vu_dev *vu_dev_new(const struct vu_config *cfg)
     dev->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     dev->lost.wake_fd = dev->wake_fd;
     dev->queues = g_new0(struct vu_queue, cfg->num_queues);
+    vu_state_init(&dev->state);
     return dev;
 }
 
@@ -55,6 +56,7 @@ void vu_dev_free(struct vu_dev *dev)
     close_fd(&dev->cfg.conn_fd);
     close_fd(&dev->wake_fd);
     vu_backend_fini(&dev->backend);
+    vu_state_fini(&dev->state);
     g_free(dev->queues);
     g_free(dev);
 }
@@ -195,6 +197,7 @@ static void disconnect(struct vu_dev *dev)
     close_fd(&dev->conn_fd);
     if (dev->cfg.ops->hang_up) {
         vu_ctrl_stop_all(dev);
+        vu_state_cancel(dev);
         dev->cfg.ops->hang_up(dev->cfg.user);
     } else {
         vu_ctrl_reset(dev);
@@ -207,6 +210,11 @@ static void disconnect(struct vu_dev *dev)
         vu_queue_fini(&dev->queues[i]);
     vu_mem_unref(dev->mem);
     dev->mem = NULL;
+    vu_log_unref(dev->log);
+    dev->log = NULL;
+    vu_fd_unref(dev->log_call);
+    dev->log_call = NULL;
+    dev->log_refused = false;
     vu_backend_close(&dev->backend);
     dev->features = dev->protocol = 0;
     dev->status = 0;

@@ -40,6 +40,21 @@ struct vu_dev_ops {
     /* A request that a pool thread will handle, in the order of the ring, which the pool does not
      * keep. Queue's worker thread; may be NULL. */
     void (*arrive)(void *user, struct chain *c);
+    /* Append to @out all that belongs to the guest, for another device to take over, and forget
+     * nothing. @taken: of struct vu_taken, what was put back by chain_again(). All rings are
+     * stopped and drained. A thread of its own. 0 or -errno. NULL, as the next: the guest cannot be
+     * moved. */
+    int (*save)(void *user, const GArray *taken, GByteArray *out);
+    /* Take over what another device has saved; the bytes come from outside. reset() follows when it
+     * returns -errno. The same thread; maybe before there are features, memory or rings. */
+    int (*load)(void *user, const uint8_t *bytes, size_t len, GArray *taken);
+    /* The guest is going to be moved, perhaps, or not any more. Control thread; may be NULL. */
+    void (*announce)(void *user, bool on);
+};
+
+/* A request that a device has taken and not answered: ring and head of its chain. */
+struct vu_taken {
+    uint32_t ring, head;
 };
 
 struct vu_config {

@@ -7,6 +7,7 @@
 #include "vhost-user/vu-msg.h"
 #include "vhost-user/vu-pool.h"
 #include "vhost-user/vu-queue.h"
+#include "vhost-user/vu-state.h"
 
 /* Locks: a queue's lock, the pool's lock and the back-end channel's are leaves; none is taken
  * while another is held, but the channel's under a queue's. (The channel's call_lock is held across
@@ -26,6 +27,10 @@ struct vu_dev {
     uint64_t protocol;
     uint8_t status;
     struct vu_mem *mem; /* reference */
+    struct vu_log *log; /* reference; in use while VU_F_LOG_ALL is set */
+    struct vu_fd *log_call;
+    bool log_refused; /* there is none that the front-end believes in */
+    struct vu_state state;
     struct vu_backend backend;
     struct vu_pool *pool; /* NULL without pool_size */
     struct vu_queue *queues;

@@ -61,13 +61,86 @@ static void signal_batch(struct vu_queue *q)
     signal_now(q);
 }
 
+/* ---- the dirty log ---- */
+
+/* All that the answer may have been written to: a transfer that failed half-way has written more
+ * than it says. The lock is held. */
+static G_GNUC_NO_INLINE void log_data_locked(const struct vu_chain *ch)
+{
+    for (unsigned i = 0; i < ch->c.out_cnt; i++) {
+        const struct iovec *v = &ch->iov[ch->c.in_cnt + i];
+        vu_log_mark_host(ch->queue->log, ch->mem, v->iov_base, v->iov_len);
+    }
+}
+
+/* A field of the used ring. The lock is held. */
+static void log_field_locked(struct vu_queue *q, size_t off, size_t len)
+{
+    uint64_t at;
+
+    if (!q->log || !q->log_used)
+        return;
+    if (__builtin_add_overflow(q->log_addr, off, &at))
+        at = UINT64_MAX; /* which no map has */
+    vu_log_mark(q->log, at, len);
+}
+
+/* The entry that was published last, and the index. The lock is held. */
+static G_GNUC_NO_INLINE void log_used_locked(struct vu_queue *q)
+{
+    unsigned slot = (uint16_t)(q->used.idx - 1) & (q->used.num - 1);
+
+    log_field_locked(q, offsetof(struct vring_used, ring[slot]), sizeof(struct vring_used_elem));
+    log_field_locked(q, offsetof(struct vring_used, idx), sizeof(uint16_t));
+}
+
+/* The worker has written what says when to kick, and a full fence: either it sees that there is a
+ * log, or who was told of that sees what it wrote. */
+static G_GNUC_NO_INLINE void log_event(struct vu_queue *q)
+{
+    size_t event = offsetof(struct vring_used, ring[q->avail.num]);
+
+    AUTO_LOCK(&q->lock);
+    if (q->avail.event_idx)
+        log_field_locked(q, event, sizeof(uint16_t));
+    else
+        log_field_locked(q, offsetof(struct vring_used, flags), sizeof(uint16_t));
+}
+
+static inline bool logs_ring(struct vu_queue *q)
+{
+    return atomic_load_explicit(&q->logged, memory_order_relaxed);
+}
+
+/* Answers that were logged are in the map. */
+static G_GNUC_NO_INLINE void tell_of_log(struct vu_queue *q)
+{
+    pthread_mutex_lock(&q->lock);
+    struct vu_fd *call = vu_fd_ref(q->log_call);
+    pthread_mutex_unlock(&q->lock);
+    if (!call)
+        return;
+    if (vu_may_not_wait)
+        vu_fd_signal_aside(call);
+    else
+        vu_fd_signal(call);
+    vu_fd_unref(call);
+}
+
 /* ---- answering ---- */
 
-static void push_locked(struct vu_chain *ch, size_t len)
+/* Returns whether it was logged. */
+static bool push_locked(struct vu_chain *ch, size_t len)
 {
     struct vu_queue *q = ch->queue;
+    bool logged = q->log;
+    if (G_UNLIKELY(logged))
+        log_data_locked(ch);
     vu_used_push(&q->used, q->avail.busy, ch->head,
                  (uint32_t)MIN(MIN(len, ch->c.out_len), UINT32_MAX));
+    if (G_UNLIKELY(logged))
+        log_used_locked(q);
+    return logged;
 }
 
 /* The common case: the worker answers before it takes the next. */
@@ -75,8 +148,10 @@ static void complete_here(struct vu_queue *q, struct vu_chain *ch, size_t len)
 {
     bool at_once = ch->c.at_once;
     pthread_mutex_lock(&q->lock);
-    push_locked(ch, len);
+    bool logged = push_locked(ch, len);
     pthread_mutex_unlock(&q->lock);
+    if (G_UNLIKELY(logged))
+        tell_of_log(q);
     vu_chain_clear(ch);
     ch->next = q->free_own;
     q->free_own = ch;
@@ -90,9 +165,11 @@ static void complete_here(struct vu_queue *q, struct vu_chain *ch, size_t len)
 static void complete_elsewhere(struct vu_queue *q, struct vu_chain *ch, size_t len)
 {
     pthread_mutex_lock(&q->lock);
-    push_locked(ch, len);
+    bool logged = push_locked(ch, len);
     struct vu_fd *call = decide_locked(q);
     pthread_mutex_unlock(&q->lock);
+    if (G_UNLIKELY(logged))
+        tell_of_log(q);
     send_signal(call);
     vu_chain_clear(ch);
     pthread_mutex_lock(&q->lock);
@@ -120,7 +197,29 @@ static void chain_op_flush(struct chain *c)
         signal_batch(ch->queue);
 }
 
-const struct chain_ops vu_chain_ops = {chain_op_complete, chain_op_flush};
+/* Counted as an answer is. What was written to it so far stays, and is logged. */
+static bool chain_op_again(struct chain *c)
+{
+    struct vu_chain *ch = (struct vu_chain *)c;
+    struct vu_queue *q = ch->queue;
+    bool own = own_queue == q;
+
+    pthread_mutex_lock(&q->lock);
+    if (q->log && q->keeps)
+        log_data_locked(ch);
+    pthread_mutex_unlock(&q->lock);
+    struct vu_mem *mem = ch->mem;
+    ch->mem = NULL;
+    if (!vu_queue_again(q, ch->head, own ? &q->done_here : &q->done_elsewhere)) {
+        ch->mem = mem;
+        return false;
+    }
+    vu_mem_unref(mem);
+    vu_chain_free(ch);
+    return true;
+}
+
+const struct chain_ops vu_chain_ops = {chain_op_complete, chain_op_flush, chain_op_again};
 
 /* ---- taking ---- */
 
@@ -145,20 +244,10 @@ static void chain_put_back(struct vu_queue *q, struct vu_chain *ch)
     q->free_own = ch;
 }
 
-/* Take and hand out one request. Returns false when there is none, or the ring is broken. */
-static bool serve_one(struct vu_queue *q)
+static inline void hand_out(struct vu_queue *q, struct vu_chain *ch)
 {
     const struct vu_config *cfg = &q->dev->cfg;
-    const char *why;
-    struct vu_chain *ch = chain_get(q);
-    int rc = vu_avail_pop(&q->avail, ch, &why);
 
-    if (rc <= 0) {
-        chain_put_back(q, ch);
-        if (rc < 0)
-            vu_dev_break(q->dev, "ring %u: %s", q->index, why);
-        return false;
-    }
     q->taken++;
     counter_add(&q->counters.requests, 1);
     ch->c.queue = q->index;
@@ -173,6 +262,50 @@ static bool serve_one(struct vu_queue *q)
     } else {
         cfg->ops->handle(cfg->user, &ch->c);
     }
+}
+
+/* The next head that is to be taken again. */
+static bool next_again(struct vu_queue *q, uint16_t *head)
+{
+    AUTO_LOCK(&q->lock);
+    if (!q->again || q->again->len == 0 || q->keeps)
+        return false;
+    *head = g_array_index(q->again, uint16_t, 0);
+    g_array_remove_index(q->again, 0);
+    return true;
+}
+
+/* Before anything new is taken. */
+static void serve_again(struct vu_queue *q)
+{
+    const char *why;
+    uint16_t head;
+
+    while (next_again(q, &head)) {
+        struct vu_chain *ch = chain_get(q);
+        if (vu_avail_again(&q->avail, ch, head, &why) < 0) {
+            chain_put_back(q, ch);
+            vu_dev_break(q->dev, "ring %u, a request from before the move: %s", q->index, why);
+            return;
+        }
+        hand_out(q, ch);
+    }
+}
+
+/* Take and hand out one request. Returns false when there is none, or the ring is broken. */
+static bool serve_one(struct vu_queue *q)
+{
+    const char *why;
+    struct vu_chain *ch = chain_get(q);
+    int rc = vu_avail_pop(&q->avail, ch, &why);
+
+    if (rc <= 0) {
+        chain_put_back(q, ch);
+        if (rc < 0)
+            vu_dev_break(q->dev, "ring %u: %s", q->index, why);
+        return false;
+    }
+    hand_out(q, ch);
     return true;
 }
 
@@ -239,9 +372,13 @@ static void idle(struct vu_queue *q)
             vu_unshared_look(q);
     }
     /* What raises attention writes wake_fd after it, so this never sleeps over it. */
-    if (!vu_avail_kick_on(&q->avail))
+    bool pending = vu_avail_kick_on(&q->avail);
+    if (G_UNLIKELY(logs_ring(q)))
+        log_event(q);
+    if (!pending)
         sleep_until_kick(q);
-    vu_avail_kick_off(&q->avail);
+    if (vu_avail_kick_off(&q->avail) && G_UNLIKELY(logs_ring(q)))
+        log_event(q);
 }
 
 /* ---- the thread ---- */
@@ -274,8 +411,11 @@ static bool attend(struct vu_queue *q)
 static void serve(struct vu_queue *q)
 {
     for (;;) {
-        if (G_UNLIKELY(atomic_load_explicit(&q->attention, memory_order_relaxed)) && !attend(q))
-            break;
+        if (G_UNLIKELY(atomic_load_explicit(&q->attention, memory_order_relaxed))) {
+            if (!attend(q))
+                break;
+            serve_again(q);
+        }
         if (!serve_one(q))
             idle(q);
     }

@@ -130,6 +130,105 @@ void vu_queue_signal_err(struct vu_queue *q)
     vu_fd_signal_aside(q->err);
 }
 
+/* ---- the dirty log ---- */
+
+/* The lock is held. */
+static void note_logged(struct vu_queue *q)
+{
+    atomic_store(&q->logged, q->log && q->log_used);
+}
+
+/* All that was written before, by whomever, was written under the lock or before it was taken, or
+ * is looked at after a full fence (vu-queue-work.c): so who hears our answer sees it, or its bit.
+ */
+void vu_queue_set_log(struct vu_queue *q, struct vu_log *log, struct vu_fd *call)
+{
+    pthread_mutex_lock(&q->lock);
+    struct vu_log *old = q->log;
+    struct vu_fd *old_call = q->log_call;
+    q->log = vu_log_ref(log);
+    q->log_call = vu_fd_ref(call);
+    note_logged(q);
+    pthread_mutex_unlock(&q->lock);
+    atomic_thread_fence(memory_order_seq_cst);
+    vu_log_unref(old);
+    vu_fd_unref(old_call);
+}
+
+void vu_queue_log_used(struct vu_queue *q, bool on, uint64_t addr)
+{
+    pthread_mutex_lock(&q->lock);
+    q->log_used = on;
+    q->log_addr = addr;
+    note_logged(q);
+    pthread_mutex_unlock(&q->lock);
+    atomic_thread_fence(memory_order_seq_cst);
+}
+
+/* ---- requests that are taken again ---- */
+
+void vu_queue_keep(struct vu_queue *q)
+{
+    AUTO_LOCK(&q->lock);
+    q->keeps = true;
+}
+
+void vu_queue_list_taken(struct vu_queue *q, GArray *taken)
+{
+    AUTO_LOCK(&q->lock);
+    for (unsigned i = 0; q->again && i < q->again->len; i++) {
+        struct vu_taken t = {q->index, g_array_index(q->again, uint16_t, i)};
+        g_array_append_val(taken, t);
+    }
+}
+
+/* The lock is held. */
+static void keep_locked(struct vu_queue *q, uint16_t head)
+{
+    if (!q->again)
+        q->again = g_array_new(FALSE, FALSE, sizeof(head));
+    g_array_append_val(q->again, head);
+}
+
+int vu_queue_take_over(struct vu_dev *dev, const struct vu_taken *t)
+{
+    if (t->ring >= dev->cfg.num_queues || t->head >= dev->cfg.max_queue_size)
+        return -EINVAL;
+    struct vu_queue *q = &dev->queues[t->ring];
+    AUTO_LOCK(&q->lock);
+    if (q->again && q->again->len >= dev->cfg.max_queue_size)
+        return -EINVAL;
+    keep_locked(q, (uint16_t)t->head);
+    return 0;
+}
+
+void vu_queue_forget_taken(struct vu_queue *q)
+{
+    AUTO_LOCK(&q->lock);
+    if (q->again)
+        g_array_set_size(q->again, 0);
+}
+
+bool vu_queue_again(struct vu_queue *q, uint16_t head, uint64_t *done)
+{
+    AUTO_LOCK(&q->lock);
+    if (!q->keeps)
+        return false;
+    keep_locked(q, head);
+    __atomic_store_n(&q->avail.busy[head], 0, __ATOMIC_RELAXED);
+    ++*done;
+    pthread_cond_broadcast(&q->changed);
+    return true;
+}
+
+/* What was kept is of this ring only if it is just what the ring says to be under way: a driver
+ * that was reset has another. The lock is held. */
+static void check_kept(struct vu_queue *q)
+{
+    if (q->again && q->again->len != (uint16_t)(q->avail.next - q->used.idx))
+        g_array_set_size(q->again, 0);
+}
+
 /* ---- starting and stopping ---- */
 
 static int locate(struct vu_queue *q, struct vu_mem *mem, struct vu_ring_parts *at)
@@ -140,7 +239,8 @@ static int locate(struct vu_queue *q, struct vu_mem *mem, struct vu_ring_parts *
 /* Whether it can run, if there is memory. */
 static bool ready(const struct vu_queue *q)
 {
-    return q->num && q->have_addr && q->kick_set && q->enabled && !atomic_load(&q->dev->broken);
+    return q->num && q->have_addr && q->kick_set && q->enabled && !q->dev->state.begun &&
+           !atomic_load(&q->dev->broken);
 }
 
 /* The used half's view of the settings. Returns the memory that it leaves, to be dropped without
@@ -166,6 +266,7 @@ static void start_first(struct vu_queue *q)
     }
     q->avail.shadow_idx = q->avail.next;
     q->used.idx = __atomic_load_n(&q->at.used->idx, __ATOMIC_RELAXED);
+    check_kept(q);
     q->used.signalled_valid = false; /* whoever comes back may miss a signal: send one */
     q->first_start = false;
 }
@@ -191,6 +292,7 @@ static int start(struct vu_queue *q)
         old = aim_used(q);
         if (q->first_start)
             start_first(q);
+        q->keeps = false;
         vu_backend_resume(&q->dev->backend); /* before the first request */
         q->run = true;
         atomic_store(&q->attention, true);
@@ -329,8 +431,12 @@ void vu_queue_fini(struct vu_queue *q)
     vu_fd_unref(q->kick);
     vu_fd_unref(q->call);
     vu_fd_unref(q->err);
+    vu_fd_unref(q->log_call);
+    vu_log_unref(q->log);
     vu_mem_unref(q->mem);
     vu_mem_unref(q->used_mem);
+    if (q->again)
+        g_array_unref(q->again);
     g_free(q->avail.busy);
     g_free(q->avail.table);
     if (q->wake_fd >= 0)

@@ -13,10 +13,12 @@
 #include <stdint.h>
 
 #include "vhost-user/vu-fd.h"
+#include "vhost-user/vu-log.h"
 #include "vhost-user/vu-ring.h"
 #include "virtiofsd/base/counters.h"
 
 struct vu_dev;
+struct vu_taken;
 
 /* What epoll tells the worker. */
 enum { VU_WAIT_WAKE, VU_WAIT_KICK };
@@ -30,6 +32,7 @@ struct vu_queue {
     bool has_thread; /* control thread only */
 
     atomic_bool attention; /* the worker must look at what is below */
+    atomic_bool logged;    /* there is a log, and the used ring belongs into it */
 
     pthread_mutex_t lock; /* a leaf: nothing else is locked while it is held */
     pthread_cond_t changed;
@@ -49,8 +52,14 @@ struct vu_queue {
     struct vu_used used;
     struct vu_mem *used_mem; /* reference to the table that used points into: a ring that lost its
                               * memory may have answers to come still */
+    struct vu_log *log;      /* reference; NULL: nothing is logged */
+    struct vu_fd *log_call;  /* NULL: nobody is told of it */
+    bool log_used;           /* the used ring is logged, too; it is at this guest address: */
+    uint64_t log_addr;
     uint64_t done_elsewhere; /* answers from other threads than the worker */
     struct vu_chain *free_shared;
+    bool keeps;    /* vu_queue_keep() */
+    GArray *again; /* uint16_t heads to be taken again, or NULL */
 
     /* The worker's; the control thread's while parked. */
     struct vu_avail avail;
@@ -94,6 +103,22 @@ void vu_queue_signal_err(struct vu_queue *q);
 
 /* Another table, perhaps while running. Returns 0 or -errno when the ring is not in it. */
 int vu_queue_set_mem(struct vu_queue *q, struct vu_mem *mem);
+
+/* What is written from now on is logged in @log (NULL: not), and @call (NULL: nobody) is told. */
+void vu_queue_set_log(struct vu_queue *q, struct vu_log *log, struct vu_fd *call);
+/* The used ring is logged (@on) as being at guest address @addr. */
+void vu_queue_log_used(struct vu_queue *q, bool on, uint64_t addr);
+
+/* From now on until it starts again, what waits may be given back unanswered (chain_again()): it is
+ * kept, to be taken again then, by its head. */
+void vu_queue_keep(struct vu_queue *q);
+/* Append a struct vu_taken for each; the ring must be drained. */
+void vu_queue_list_taken(struct vu_queue *q, GArray *taken);
+/* Keep what another device had taken. 0, or -EINVAL: there is no such ring, or too much of it. */
+int vu_queue_take_over(struct vu_dev *dev, const struct vu_taken *t);
+void vu_queue_forget_taken(struct vu_queue *q);
+/* Keep a request that the worker has taken; then *done, one of the counters, counts it. */
+bool vu_queue_again(struct vu_queue *q, uint16_t head, uint64_t *done);
 
 /* Make the worker look. Any thread. */
 void vu_queue_wake(struct vu_queue *q);

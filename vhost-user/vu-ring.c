@@ -264,6 +264,31 @@ static void chain_start(struct vu_chain *ch, uint16_t head)
     ch->c.at_once = false;
 }
 
+/* Returns NULL or what is wrong. */
+static inline const char *take_head(struct vu_avail *a, struct vu_chain *ch, uint16_t head)
+{
+    if (head >= a->num)
+        return "head outside of the table";
+    if (shared_load(&a->busy[head]))
+        return "head offered twice";
+    chain_start(ch, head);
+    const char *why = walk(a, ch);
+    if (why)
+        return why;
+    shared_store(&a->busy[head], 1);
+    ch->mem = vu_mem_ref(a->mem);
+    ch->c.in = ch->iov;
+    ch->c.out = ch->iov + ch->c.in_cnt;
+    ch->c.ring = a->num;
+    return NULL;
+}
+
+int vu_avail_again(struct vu_avail *a, struct vu_chain *ch, uint16_t head, const char **why)
+{
+    *why = take_head(a, ch, head);
+    return *why ? -1 : 0;
+}
+
 int vu_avail_pop(struct vu_avail *a, struct vu_chain *ch, const char **why)
 {
     if (a->next == a->shadow_idx) {
@@ -277,23 +302,9 @@ int vu_avail_pop(struct vu_avail *a, struct vu_chain *ch, const char **why)
         a->shadow_idx = idx;
     }
     uint16_t head = shared_load(&a->at.avail->ring[a->next & (a->num - 1)]);
-    if (head >= a->num) {
-        *why = "head outside of the table";
-        return -1;
-    }
-    if (shared_load(&a->busy[head])) {
-        *why = "head offered twice";
-        return -1;
-    }
-    chain_start(ch, head);
-    *why = walk(a, ch);
+    *why = take_head(a, ch, head);
     if (*why)
         return -1;
-    shared_store(&a->busy[head], 1);
-    ch->mem = vu_mem_ref(a->mem);
-    ch->c.in = ch->iov;
-    ch->c.out = ch->iov + ch->c.in_cnt;
-    ch->c.ring = a->num;
     a->next++;
     return 1;
 }
@@ -308,11 +319,14 @@ static uint16_t *avail_event(const struct vu_avail *a)
     return (uint16_t *)(void *)&a->at.used->ring[a->num];
 }
 
-void vu_avail_kick_off(struct vu_avail *a)
+bool vu_avail_kick_off(struct vu_avail *a)
 {
     /* With event indexes the old one does it: it lies behind all that comes. */
-    if (!a->event_idx)
-        shared_store(&a->at.used->flags, VRING_USED_F_NO_NOTIFY);
+    if (G_LIKELY(a->event_idx))
+        return false;
+    shared_store(&a->at.used->flags, VRING_USED_F_NO_NOTIFY);
+    full_fence();
+    return true;
 }
 
 bool vu_avail_kick_on(struct vu_avail *a)

@@ -71,11 +71,16 @@ struct vu_avail {
  * *@why saying what rule it broke. */
 int vu_avail_pop(struct vu_avail *a, struct vu_chain *ch, const char **why);
 
+/* Take the request at @head once more, which was taken before the ring was stopped and not
+ * answered. 0, or -1 with *@why. */
+int vu_avail_again(struct vu_avail *a, struct vu_chain *ch, uint16_t head, const char **why);
+
 /* Whether a request waits; does not take it. For polling. */
 bool vu_avail_pending(const struct vu_avail *a);
 
-/* The guest need not kick from now on. */
-void vu_avail_kick_off(struct vu_avail *a);
+/* The guest need not kick from now on. Returns whether that was written to the ring, with a full
+ * fence behind it. */
+bool vu_avail_kick_off(struct vu_avail *a);
 /* The guest must kick for the next request. Returns true when one is there already, so that the
  * caller must not sleep. */
 bool vu_avail_kick_on(struct vu_avail *a);

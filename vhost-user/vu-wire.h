@@ -11,6 +11,8 @@ enum vu_request {
     VU_SET_OWNER = 3,
     VU_RESET_OWNER = 4,
     VU_SET_MEM_TABLE = 5,
+    VU_SET_LOG_BASE = 6,
+    VU_SET_LOG_FD = 7,
     VU_SET_VRING_NUM = 8,
     VU_SET_VRING_ADDR = 9,
     VU_SET_VRING_BASE = 10,
@@ -31,6 +33,8 @@ enum vu_request {
     VU_REM_MEM_REG = 38,
     VU_SET_STATUS = 39,
     VU_GET_STATUS = 40,
+    VU_SET_DEVICE_STATE_FD = 42,
+    VU_CHECK_DEVICE_STATE = 43,
     VU_GET_SHMEM_CONFIG = 44,
 };
 
@@ -50,6 +54,7 @@ enum vu_backend_request {
 /* protocol feature bits */
 enum {
     VU_PROTO_MQ = 0,
+    VU_PROTO_LOG_SHMFD = 1,
     VU_PROTO_REPLY_ACK = 3,
     VU_PROTO_BACKEND_REQ = 5,
     VU_PROTO_CONFIG = 9,
@@ -57,10 +62,12 @@ enum {
     VU_PROTO_RESET_DEVICE = 13,
     VU_PROTO_MEM_SLOTS = 15,
     VU_PROTO_STATUS = 16,
+    VU_PROTO_DEVICE_STATE = 19,
     VU_PROTO_SHMEM = 22,
 };
 
 /* virtio feature bits that belong to the transport */
+#define VU_F_LOG_ALL           26 /* never visible to the guest */
 #define VU_F_INDIRECT_DESC     28
 #define VU_F_EVENT_IDX         29
 #define VU_F_PROTOCOL_FEATURES 30
@@ -110,6 +117,21 @@ struct vu_wire_addr {
     uint64_t log;
 };
 
+#define VU_VRING_F_LOG 0x1u /* of vu_wire_addr.flags: log is the guest address of the used ring */
+
+struct vu_wire_log {
+    uint64_t size, offset; /* bytes, in the descriptor's file */
+};
+
+struct vu_wire_state {
+    uint32_t direction;
+    uint32_t phase; /* 0: all rings are stopped */
+};
+
+enum vu_state_direction { VU_STATE_SAVE, VU_STATE_LOAD };
+
+#define VU_STATE_NO_FD 0x100u /* of the answer: the front-end's own descriptor is used */
+
 struct vu_wire_config {
     uint32_t offset;
     uint32_t size;
@@ -138,6 +160,7 @@ _Static_assert(sizeof(struct vu_hdr) == 12, "wire header");
 _Static_assert(sizeof(struct vu_wire_table) == 264, "wire table");
 _Static_assert(sizeof(struct vu_wire_slot) == 40, "wire slot");
 _Static_assert(sizeof(struct vu_wire_addr) == 40, "wire address");
+_Static_assert(sizeof(struct vu_wire_log) == 16, "wire log");
 _Static_assert(sizeof(struct vu_wire_shmem) == 2056, "wire shared memory");
 _Static_assert(sizeof(struct vu_ask_reply) == 20, "wire answer");
 _Static_assert(sizeof(struct vu_wire_config) == 268, "wire config");

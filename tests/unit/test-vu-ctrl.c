@@ -270,7 +270,7 @@ static void test_sizes_refused(void **state)
 static void test_unknown(void **state)
 {
     struct peer *p = *state;
-    static const uint32_t unknown[] = {0, 6, 19, 20, 35, 45, 1000, UINT32_MAX};
+    static const uint32_t unknown[] = {0, 26, 19, 20, 35, 45, 1000, UINT32_MAX};
     uint64_t payload = 0;
     peer_start(p);
     /* Without REPLY_ACK nothing is said, with it an error. */

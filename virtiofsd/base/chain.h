@@ -21,6 +21,9 @@ struct chain_ops {
     void (*complete)(struct chain *c, size_t len);
     /* Tell the other side now of answers already published: virtqueues batch them. */
     void (*flush)(struct chain *c);
+    /* Put the request back where it came from, as if it had not been taken. Returns false when this
+     * is not the time: it must be answered. NULL: it never is. */
+    bool (*again)(struct chain *c);
 };
 
 struct chain {
@@ -56,4 +59,11 @@ static inline void chain_complete(struct chain *c, size_t len)
 static inline void chain_flush(struct chain *c)
 {
     c->ops->flush(c);
+}
+
+/* A request that waits, and for which nothing was done, is to end: it need not be answered when it
+ * will be handled once more, here or by another device (then true, and the chain is gone). */
+static inline bool chain_again(struct chain *c)
+{
+    return c->ops->again && c->ops->again(c);
 }
