@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * What a client holds, listed, and put back under the same numbers in another core. */
 #include "tests/unit/fs-tree.h"
+#include "virtiofsd/fs/fs-priv.h"
 #include "virtiofsd/fs/fs-state.h"
 #include "virtiofsd/fs/fs-table.h"
 
@@ -234,7 +235,7 @@ static void test_hostile(void **state)
     assert_int_equal(fs_inode_restore(t.fs, t.root, "..", ID(10, 3), 1, &none), -EINVAL);
     assert_int_equal(fs_inode_restore(t.fs, t.root, "a/b", ID(10, 3), 1, &none), -EINVAL);
     assert_int_equal(fs_inode_restore(t.fs, t.root, "none", ID(10, 3), 1, &none), -ENOENT);
-    assert_ok(fs_inode_restore(t.fs, t.root, "f", ID(10, 3), UINT64_MAX, &none));
+    assert_ok(fs_inode_restore(t.fs, t.root, "f", ID(10, 3), INT64_MAX, &none));
     assert_int_equal(fs_inode_restore(t.fs, t.root, "g", ID(10, 3), 1, &none), -EINVAL);
     assert_int_equal(fs_inode_restore(t.fs, t.root, "f", ID(20, 9), 1, &none), -EEXIST);
     assert_null(none);
@@ -252,6 +253,53 @@ static void test_hostile(void **state)
     fs_inode_put(t.fs, f);
     fs_reset(t.fs); /* with one reserved, and all others */
     assert_ok(fs_inodes_reserve(t.fs, ids, 2));
+    tree_stop(&t);
+}
+
+/* Numbers may come in any order; what is refused leaves nothing behind. */
+static void test_any_order(void **state)
+{
+    struct share t;
+    struct fs_config cfg = tree_config();
+    struct fs_inode *none = NULL;
+    uint64_t down[40];
+
+    tree_make(&t);
+    tree_write(&t, "f", "x");
+    cfg.max_inodes = 50;
+    tree_open(&t, &cfg);
+    for (unsigned i = 0; i < 40; i++)
+        down[i] = ID(140 - i, 500 + i % 7);
+    const uint64_t bad[][3] = {
+        {ID(30, 3), ID(20, 3), ID(30, 4)},          /* one slot twice, far from each other */
+        {ID(30, 3), ID(30, 3), ID(20, 3)},          /* the same twice */
+        {ID(30, 3), ID(20, 0), ID(10, 3)},          /* no generation */
+        {ID(30, 3), ID(20, 3), ID(FS_ROOT_ID, 3)},  /* the root */
+        {ID(UINT32_MAX, UINT32_MAX), ID(0, 9), 1},  /* no slot */
+    };
+    for (unsigned i = 0; i < G_N_ELEMENTS(bad); i++) {
+        assert_int_equal(fs_inodes_reserve(t.fs, bad[i], 3), -EINVAL);
+        assert_int_equal(fs_files_reserve(t.fs, bad[i], 3), i == 3 ? 0 : -EINVAL); /* 1 is a file's */
+        fs_files_reset(t.fs);
+    }
+    const uint64_t far[] = {ID(30, 3), ID(UINT32_MAX, UINT32_MAX), ID(20, 3)};
+    assert_int_equal(fs_inodes_reserve(t.fs, far, 3), -ENFILE);
+    assert_int_equal(fs_files_reserve(t.fs, far, 3), -ENFILE);
+    /* None of them is taken now, and no generation was used up. */
+    assert_int_equal(tree_guest_look(&t, t.root, "f"), ID(2, 1));
+    fs_forget(t.fs, ID(2, 1), 1);
+    assert_int_equal(fs_inodes_reserve(t.fs, NULL, SIZE_MAX), -ENFILE);
+    assert_int_equal(fs_files_reserve(t.fs, NULL, SIZE_MAX), -ENFILE);
+    assert_ok(fs_inodes_reserve(t.fs, NULL, 0));
+    assert_ok(fs_inodes_reserve(t.fs, down, 40));
+    assert_ok(fs_files_reserve(t.fs, down, 40));
+    const uint64_t huge = (uint64_t)INT64_MAX + 1;
+    assert_int_equal(fs_inode_restore(t.fs, t.root, "f", down[39], huge, &none), -EINVAL);
+    assert_ok(fs_inode_restore(t.fs, t.root, "f", down[39], 2, &none));
+    assert_int_equal(tree_guest_look(&t, t.root, "f"), down[39]);
+    fs_forget(t.fs, down[39], 3);
+    assert_int_equal(tree_guest_look(&t, t.root, "f") >> 32, 507); /* above the highest */
+    fs_reset(t.fs);
     tree_stop(&t);
 }
 
@@ -318,7 +366,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lists),   cmocka_unit_test(test_there_and_back),
         cmocka_unit_test(test_hostile), cmocka_unit_test(test_hang_up),
-        cmocka_unit_test(test_holes),
+        cmocka_unit_test(test_any_order), cmocka_unit_test(test_holes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

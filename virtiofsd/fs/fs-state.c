@@ -3,6 +3,8 @@
 
 #include "virtiofsd/fs/fs-lock-priv.h"
 
+#include <stdlib.h>
+
 /* ---- lists ---- */
 
 GArray *fs_inodes_list(struct fs *fs)
@@ -89,48 +91,80 @@ static uint32_t gen_of(uint64_t number)
     return (uint32_t)(number >> 32);
 }
 
-/* Those that are made from now on are newer. */
-static uint32_t gen_after(uint32_t next, uint64_t number)
+static int by_slot(const void *a, const void *b)
 {
-    return gen_of(number) >= next ? gen_of(number) + 1 : next;
+    uint32_t x = slot_of(*(const uint64_t *)a), y = slot_of(*(const uint64_t *)b);
+    return (x > y) - (x < y);
 }
 
 /* Whether there may be @n more besides those that there are. */
 static bool fits(const struct fs *fs, size_t n)
 {
-    return !fs->cfg.max_inodes || n + fs->shared->n_inodes <= fs->cfg.max_inodes + 1;
+    uint64_t max = fs->cfg.max_inodes + 1, is = fs->shared->n_inodes; /* with the root */
+    return !fs->cfg.max_inodes || (is <= max && n <= max - is);
+}
+
+/* Take all slots of @numbers, or none: 0, -EINVAL or -ENFILE. *sorted: a copy in their order, the
+ * caller's. */
+static int take_slots(struct fs_table *t, const uint64_t *numbers, size_t n, uint64_t **sorted)
+{
+    if (n > t->max)
+        return -ENFILE;
+    uint64_t *s = *sorted = g_memdup2(numbers, n * sizeof(*numbers));
+    if (n > 0)
+        qsort(s, n, sizeof(*s), by_slot);
+    for (size_t i = 0; i < n; i++) {
+        if (gen_of(s[i]) == 0 || (i > 0 && slot_of(s[i]) == slot_of(s[i - 1])))
+            return -EINVAL;
+    }
+    int rc = n > 0 ? fs_table_reach(t, slot_of(s[0]), slot_of(s[n - 1])) : 0;
+    for (size_t i = 0; i < n && rc == 0; i++)
+        rc = fs_table_take_at(t, slot_of(s[i]));
+    return rc;
+}
+
+/* Those that are made from now on are newer than all of @numbers. */
+static uint32_t gen_after(uint32_t next, const uint64_t *numbers, size_t n)
+{
+    uint32_t last = next - 1;
+
+    for (size_t i = 0; i < n; i++)
+        last = MAX(last, gen_of(numbers[i]));
+    return last + 1;
 }
 
 int fs_inodes_reserve(struct fs *fs, const uint64_t *ids, size_t n)
 {
     struct fs_shared *s = fs->shared;
-    int rc = 0;
+    g_autofree uint64_t *sorted = NULL;
 
     AUTO_LOCK(&s->table_lock);
     if (!fits(fs, n))
         return -ENFILE;
+    int rc = take_slots(&s->inodes, ids, n, &sorted);
+    if (rc < 0)
+        return rc;
     for (size_t i = 0; i < n; i++) {
-        rc = gen_of(ids[i]) == 0 ? -EINVAL : fs_table_take_at(&s->inodes, slot_of(ids[i]));
-        if (rc < 0)
-            return rc;
-        struct fs_inode *inode = fs_table_at(&s->inodes, slot_of(ids[i]));
-        atomic_store(&inode->gen, gen_of(ids[i]));
-        s->next_gen = gen_after(s->next_gen, ids[i]);
+        struct fs_inode *inode = fs_table_at(&s->inodes, slot_of(sorted[i]));
+        atomic_store(&inode->gen, gen_of(sorted[i]));
     }
+    s->next_gen = gen_after(s->next_gen, ids, n);
     return 0;
 }
 
 int fs_files_reserve(struct fs *fs, const uint64_t *fhs, size_t n)
 {
+    g_autofree uint64_t *sorted = NULL;
+
     AUTO_LOCK(&fs->files_lock);
+    int rc = take_slots(&fs->files, fhs, n, &sorted);
+    if (rc < 0)
+        return rc;
     for (size_t i = 0; i < n; i++) {
-        int rc = gen_of(fhs[i]) == 0 ? -EINVAL : fs_table_take_at(&fs->files, slot_of(fhs[i]));
-        if (rc < 0)
-            return rc;
-        struct fs_file *f = fs_table_at(&fs->files, slot_of(fhs[i]));
-        atomic_store(&f->state, (uint64_t)gen_of(fhs[i]) << 32);
-        fs->next_file_gen = gen_after(fs->next_file_gen, fhs[i]);
+        struct fs_file *f = fs_table_at(&fs->files, slot_of(sorted[i]));
+        atomic_store(&f->state, (uint64_t)gen_of(sorted[i]) << 32);
     }
+    fs->next_file_gen = gen_after(fs->next_file_gen, fhs, n);
     return 0;
 }
 
@@ -142,7 +176,7 @@ int fs_inode_restore(struct fs *fs, struct fs_inode *parent, const char *name, u
     struct tree *t = fs_tree(parent);
     struct tree_found found;
     struct fs_inode *inode;
-    int rc = fs_name_check(name);
+    int rc = nlookup > INT64_MAX ? -EINVAL : fs_name_check(name);
 
     if (rc == 0)
         rc = t->ops->lookup(t, &parent->node, name, true, &found);

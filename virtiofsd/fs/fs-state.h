@@ -2,9 +2,9 @@
  * What a client of the core holds, listed, and put back under the same numbers in another core: for
  * whoever saves and restores a guest's state. No other call of the client may run.
  *
- * Numbers come from outside and are checked here. First all that there will be are reserved, in the
- * order of the lists; until one is restored nothing is found by it, as by one that the guest has
- * given back. fs_reset() ends the reservations, too. */
+ * Numbers come from outside and are checked here. First all that there will be are reserved; until one
+ * is restored nothing is found by it, as by one that the guest has given back. fs_reset() ends the
+ * reservations, too. */
 #pragma once
 
 #include "virtiofsd/fs/fs.h"
@@ -34,15 +34,15 @@ GArray *fs_inodes_list(struct fs *fs);
 GArray *fs_files_list(struct fs *fs);
 GArray *fs_locks_list(struct fs *fs);
 
-/* Keep @n numbers free, of each slot one, in ascending order of slots, above all slots that were
- * ever in use. 0, -EINVAL (order; no slot, no generation, or the root's), -ENFILE: more than the
- * bounds allow. After an error some are kept. */
+/* Keep @n numbers free, in any order, of each slot one, above all slots that were ever in use: so
+ * all in one call. 0, or none is kept: -EINVAL (no slot, no generation, one twice or in use, the
+ * root's), -ENFILE: more than the bounds allow. */
 int fs_inodes_reserve(struct fs *fs, const uint64_t *ids, size_t n);
 int fs_files_reserve(struct fs *fs, const uint64_t *fhs, size_t n);
 
 /* Find @name in @parent as the inode of a reserved @id, with @nlookup lookups; 0 of them: *out is a
- * reference, else it is not set. -EINVAL: the id is not reserved; -EEXIST: the file is known by
- * another; else as fs_lookup(). */
+ * reference, else it is not set. -EINVAL: the id is not reserved, or more lookups than INT64_MAX;
+ * -EEXIST: the file is known by another; else as fs_lookup(). */
 int fs_inode_restore(struct fs *fs, struct fs_inode *parent, const char *name, uint64_t id,
                      uint64_t nlookup, struct fs_inode **out);
 /* Open @inode with fs_file_state.flags as the file of a reserved handle. -EINVAL: it is not. */

@@ -92,14 +92,20 @@ static bool make_ready(struct fs_table *t, uint32_t slot)
     return slot < t->ready || (grow(t, slot) == 0 && slot < t->ready);
 }
 
+int fs_table_reach(struct fs_table *t, uint32_t first, uint32_t last)
+{
+    if (first < atomic_load_explicit(&t->high, memory_order_relaxed))
+        return -EINVAL;
+    return make_ready(t, last) ? 0 : -ENFILE;
+}
+
 int fs_table_take_at(struct fs_table *t, uint32_t slot)
 {
     uint32_t high = atomic_load_explicit(&t->high, memory_order_relaxed);
+    int rc = fs_table_reach(t, slot, slot);
 
-    if (slot < high)
-        return -EINVAL;
-    if (!make_ready(t, slot))
-        return -ENFILE;
+    if (rc < 0)
+        return rc;
     if (slot > high) {
         struct fs_table_hole h = {high, slot};
         if (!t->holes)

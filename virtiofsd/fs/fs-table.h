@@ -35,6 +35,9 @@ void fs_table_give(struct fs_table *t, uint32_t slot);
 /* Take this one, which must be above all that were ever used. 0, -EINVAL: it is not, -ENFILE: the
  * table has no such slot, or no memory for it. What is left out below it costs no memory. */
 int fs_table_take_at(struct fs_table *t, uint32_t slot);
+/* What fs_table_take_at() would say of @first, then of @last, above it: when 0, all that are taken
+ * in order from the one to the other can be had. */
+int fs_table_reach(struct fs_table *t, uint32_t first, uint32_t last);
 
 /* Give the memory of all slots from @keep on back to the system; none of them may be in use. */
 void fs_table_clear(struct fs_table *t, uint32_t keep);
