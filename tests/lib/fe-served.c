@@ -54,6 +54,7 @@ static void serve_one(struct fe_served *s, const struct fuse_in_header *h, const
     static const uint8_t zeroes[MAX_WRITE];
     struct fuse_attr_out attr = {0};
     struct fuse_open_out open = {.fh = 1};
+    struct fuse_write_out write = {0};
     struct fuse_statfs_out statfs = {.st = {.bsize = 4096, .namelen = 255}};
     switch (h->opcode) {
     case FUSE_INIT:
@@ -74,10 +75,16 @@ static void serve_one(struct fe_served *s, const struct fuse_in_header *h, const
     case FUSE_READ:
         answer(s, h->unique, 0, zeroes, ((const struct fuse_read_in *)arg)->size);
         break;
+    case FUSE_WRITE:
+        write.size = ((const struct fuse_write_in *)arg)->size;
+        answer(s, h->unique, 0, &write, sizeof(write));
+        break;
     case FUSE_STATFS:
         answer(s, h->unique, 0, &statfs, sizeof(statfs));
         break;
     case FUSE_FLUSH:
+        answer(s, h->unique, atomic_load(&s->how) == FE_SERVED_FULL ? -EDQUOT : 0, NULL, 0);
+        break;
     case FUSE_RELEASE:
     case FUSE_RELEASEDIR:
     case FUSE_READDIR:
@@ -112,7 +119,7 @@ static void *serve(void *arg)
             return NULL;
         if (n < (ssize_t)sizeof(struct fuse_in_header))
             continue;
-        if (how == FE_SERVED_WELL)
+        if (how == FE_SERVED_WELL || how == FE_SERVED_FULL)
             serve_one(s, (const void *)buf, buf + sizeof(struct fuse_in_header));
         else
             atomic_fetch_add(&s->taken, 1);

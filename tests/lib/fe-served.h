@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * A FUSE file system that stops answering: one file, "f", of 16 MiB, which is served by a thread of
- * ours until it is told to read requests and say nothing, or not to read them. */
+ * ours until it is told to read requests and say nothing, or not to read them; or one that has
+ * written nothing when it is closed. */
 #pragma once
 
 #include <pthread.h>
@@ -8,9 +9,10 @@
 #include <stdbool.h>
 
 enum fe_served_how {
-    FE_SERVED_WELL,   /* each request is answered, READ with zeroes */
-    FE_SERVED_TAKEN,  /* requests are read and never answered: who waits cannot even be killed */
-    FE_SERVED_IGNORED /* nor read */
+    FE_SERVED_WELL,    /* each request is answered, READ with zeroes */
+    FE_SERVED_TAKEN,   /* requests are read and never answered: who waits cannot even be killed */
+    FE_SERVED_IGNORED, /* nor read */
+    FE_SERVED_FULL     /* well, but each FLUSH is EDQUOT */
 };
 
 struct fe_served {

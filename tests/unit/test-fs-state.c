@@ -271,15 +271,16 @@ static void test_any_order(void **state)
     for (unsigned i = 0; i < 40; i++)
         down[i] = ID(140 - i, 500 + i % 7);
     const uint64_t bad[][3] = {
-        {ID(30, 3), ID(20, 3), ID(30, 4)},          /* one slot twice, far from each other */
-        {ID(30, 3), ID(30, 3), ID(20, 3)},          /* the same twice */
-        {ID(30, 3), ID(20, 0), ID(10, 3)},          /* no generation */
-        {ID(30, 3), ID(20, 3), ID(FS_ROOT_ID, 3)},  /* the root */
-        {ID(UINT32_MAX, UINT32_MAX), ID(0, 9), 1},  /* no slot */
+        {ID(30, 3), ID(20, 3), ID(30, 4)},         /* one slot twice, far from each other */
+        {ID(30, 3), ID(30, 3), ID(20, 3)},         /* the same twice */
+        {ID(30, 3), ID(20, 0), ID(10, 3)},         /* no generation */
+        {ID(30, 3), ID(20, 3), ID(FS_ROOT_ID, 3)}, /* the root */
+        {ID(UINT32_MAX, UINT32_MAX), ID(0, 9), 1}, /* no slot */
     };
     for (unsigned i = 0; i < G_N_ELEMENTS(bad); i++) {
         assert_int_equal(fs_inodes_reserve(t.fs, bad[i], 3), -EINVAL);
-        assert_int_equal(fs_files_reserve(t.fs, bad[i], 3), i == 3 ? 0 : -EINVAL); /* 1 is a file's */
+        assert_int_equal(fs_files_reserve(t.fs, bad[i], 3),
+                         i == 3 ? 0 : -EINVAL); /* 1 is a file's */
         fs_files_reset(t.fs);
     }
     const uint64_t far[] = {ID(30, 3), ID(UINT32_MAX, UINT32_MAX), ID(20, 3)};
@@ -364,8 +365,8 @@ static void test_holes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lists),   cmocka_unit_test(test_there_and_back),
-        cmocka_unit_test(test_hostile), cmocka_unit_test(test_hang_up),
+        cmocka_unit_test(test_lists),     cmocka_unit_test(test_there_and_back),
+        cmocka_unit_test(test_hostile),   cmocka_unit_test(test_hang_up),
         cmocka_unit_test(test_any_order), cmocka_unit_test(test_holes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -125,7 +125,8 @@ static void test_many_children(void **state)
         put(path, "0::/s\n");
     }
     assert_int_equal(sb_cgroup_follow(root_fd, PID), G_N_ELEMENTS(moved));
-    expect("sys/fs/cgroup/m/cgroup.procs", "30002999\n"); /* the file of the double is written over */
+    expect("sys/fs/cgroup/m/cgroup.procs",
+           "30002999\n"); /* the file of the double is written over */
     /* What is no list ends it. */
     put("proc/4711/task/4711/children", "x30002999 30002999 ");
     assert_int_equal(sb_cgroup_follow(root_fd, PID), 0);

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tests/lib/fe-served.h"
 #include "tests/wire/wire.h"
 
 #define MEG                (1u << 20)
@@ -280,6 +281,79 @@ static void syncing(void **state)
     assert_true(fe_call(&w->f, FUSE_FSYNC, node, &in, sizeof(in), NULL, 0, NULL) < 0);
 }
 
+static bool start_served(struct wire *w, struct fe_served *s)
+{
+    int rc = getenv("MESON_EXE_WRAPPER") ? -ENOSYS : fe_served_mount(s, wire_path(w, "dir"));
+    if (rc < 0)
+        print_message("no FUSE file system to be had: %s\n", strerror(-rc));
+    else
+        fe_served_set(s, FE_SERVED_FULL);
+    if (rc < 0)
+        return false;
+    wire_spawn(w, NULL);
+    wire_rings(w);
+    assert_int_equal(fe_init(&w->f, fe_init_linux), 0);
+    return true;
+}
+
+static int flush(struct wire *w, uint64_t node, uint64_t fh)
+{
+    struct fuse_flush_in fl = {.fh = fh};
+    return fe_call(&w->f, FUSE_FLUSH, node, &fl, sizeof(fl), NULL, 0, NULL);
+}
+
+/* Below a share on a local disk is a file system which tells at close(2) that it has not written. A
+ * guest that has written there hears it then: FLUSH is not refused, for any file. */
+static void close_below(void **state)
+{
+    struct wire *w = *state;
+    struct fe_served s;
+    uint64_t fh, local, f, node;
+    if (!start_served(w, &s))
+        skip();
+    node = wire_node(w, "file");
+    assert_int_equal(fe_open(&w->f, node, O_RDWR, &local), 0);
+    assert_int_equal(fe_open(&w->f, f = wire_node(w, "dir/f"), O_RDWR, &fh), 0);
+    assert_int_equal(fe_write(&w->f, f, fh, 0, "lost", 4), 4);
+    assert_int_equal(flush(w, node, local), 0);
+    assert_int_equal(flush(w, f, fh), -EDQUOT);
+    assert_int_equal(fe_release(&w->f, f, fh), 0);
+    assert_int_equal(flush(w, node, local), 0); /* it may open one again */
+    assert_int_equal(fe_release(&w->f, node, local), 0);
+    wire_finish(w, 0);
+    fe_served_unmount(&s);
+}
+
+/* A guest whose first FLUSH was refused asks no more: what close(2) would say, each write says. */
+static void close_below_unasked(void **state)
+{
+    struct wire *w = *state;
+    struct fe_served s;
+    uint64_t fh, local, f, node;
+    struct fuse_write_out done;
+    if (!start_served(w, &s))
+        skip();
+    node = wire_node(w, "file");
+    assert_int_equal(fe_open(&w->f, f = wire_node(w, "dir/f"), O_RDONLY, &fh), 0);
+    assert_int_equal(fe_open(&w->f, node, O_RDWR, &local), 0);
+    assert_int_equal(flush(w, node, local), -ENOSYS);
+    assert_int_equal(fe_release(&w->f, f, fh), 0);
+    assert_int_equal(fe_open(&w->f, f, O_RDWR, &fh), 0);
+    assert_int_equal(fe_write(&w->f, f, fh, 0, "lost", 4), -EDQUOT);
+    struct fuse_copy_file_range_in in = {
+        .fh_in = fh, .nodeid_out = f, .fh_out = fh, .off_out = 8192, .len = 1};
+    assert_int_equal(
+        fe_call(&w->f, FUSE_COPY_FILE_RANGE, f, &in, sizeof(in), &done, sizeof(done), NULL),
+        -EDQUOT);
+    fe_served_set(&s, FE_SERVED_WELL);
+    assert_int_equal(fe_write(&w->f, f, fh, 0, "well", 4), 4);
+    assert_int_equal(fe_write(&w->f, node, local, 0, "well", 4), 4);
+    assert_int_equal(fe_release(&w->f, f, fh), 0);
+    assert_int_equal(fe_release(&w->f, node, local), 0);
+    wire_finish(w, 0);
+    fe_served_unmount(&s);
+}
+
 /* An unlinked file lives on while it is open. */
 static void unlinked_file(void **state)
 {
@@ -326,6 +400,8 @@ int main(void)
         TEST(holes),
         TEST(copies),
         TEST(syncing),
+        cmocka_unit_test_teardown(close_below, wire_cleanup),
+        cmocka_unit_test_teardown(close_below_unasked, wire_cleanup),
         TEST(unlinked_file),
         TEST(nothing_leaks_into_replies),
     };

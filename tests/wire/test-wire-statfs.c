@@ -270,11 +270,11 @@ static void of_a_hung_one_by_many(void **state)
     pid_t process = start_from(w, from, FE_REQ + QUEUES);
 
     for (unsigned i = 0; i < QUEUES; i++) /* each queue has its thread */
-        assert_int_equal(fe_fuse_wait(&w->f,
-                                      fe_fuse_send(&w->f, FE_REQ + i, FUSE_STATFS, ROOT, NULL, 0,
-                                                   sizeof(out)),
-                                      &out, sizeof(out), NULL),
-                         0);
+        assert_int_equal(
+            fe_fuse_wait(&w->f,
+                         fe_fuse_send(&w->f, FE_REQ + i, FUSE_STATFS, ROOT, NULL, 0, sizeof(out)),
+                         &out, sizeof(out), NULL),
+            0);
     assert_int_equal(kill(process, SIGSTOP), 0);
     int64_t begin = fe_now_ms();
     for (unsigned i = 0; i < QUEUES; i++)

@@ -53,6 +53,9 @@ int fs_file_add(struct fs *fs, struct fs_inode *inode, const struct tree_file *o
     f->f = *opened;
     f->f.node = &inode->node;
     f->flags = flags & ~(O_CREAT | O_EXCL | O_TRUNC);
+    f->close_speaks = opened->accmode != O_RDONLY && (fs_mount_kind(fs, inode) & FS_MAP_SLOW);
+    if (G_UNLIKELY(f->close_speaks))
+        atomic_store(&fs->closes_speak, true);
     atomic_store_explicit(&f->flock, 0, memory_order_relaxed);
     f->slot = (uint32_t)id;
     LIST_INIT(&f->owners);

@@ -68,6 +68,14 @@ static int check_change(const struct fs *fs, const struct fs_file *file, off_t o
     return fs->cfg.readonly ? -EROFS : 0;
 }
 
+/* @n bytes of @file were written. */
+static ssize_t close_said(struct fs *fs, struct fs_file *file, ssize_t n)
+{
+    int rc = n > 0 && atomic_load(&fs->closes_mute) ? fs_close_error(fs, file) : 0;
+
+    return rc < 0 ? rc : n;
+}
+
 ssize_t fs_write(struct fs *fs, struct fs_file *file, struct iovec *iov, unsigned cnt, off_t off,
                  unsigned how)
 {
@@ -77,7 +85,8 @@ ssize_t fs_write(struct fs *fs, struct fs_file *file, struct iovec *iov, unsigne
         return rc;
     if (!t->ops->write)
         return -EBADF;
-    return t->ops->write(t, &file->f, iov, cnt, off, how_indeed(fs, file, how));
+    ssize_t n = t->ops->write(t, &file->f, iov, cnt, off, how_indeed(fs, file, how));
+    return G_LIKELY(!file->close_speaks) ? n : close_said(fs, file, n);
 }
 
 off_t fs_lseek(struct fs *fs, struct fs_file *file, off_t off, int whence)
@@ -123,7 +132,8 @@ ssize_t fs_copy_range(struct fs *fs, struct fs_file *in, off_t off_in, struct fs
         return -EROFS;
     if (fs_file_tree(in) != t || !t->ops->copy)
         return -EXDEV;
-    return t->ops->copy(t, &in->f, off_in, &out->f, off_out, len, how | fs_file_how(out));
+    ssize_t n = t->ops->copy(t, &in->f, off_in, &out->f, off_out, len, how | fs_file_how(out));
+    return G_LIKELY(!out->close_speaks) ? n : close_said(fs, out, n);
 }
 
 int fs_fsync(struct fs *fs, struct fs_file *file, bool datasync)
@@ -147,6 +157,15 @@ int fs_syncfs(struct fs *fs, struct fs_inode *inode)
 bool fs_close_speaks(struct fs *fs)
 {
     return fs_mount_kind(fs, fs->root) & FS_MAP_SLOW;
+}
+
+bool fs_close_mute(struct fs *fs)
+{
+    if (atomic_load(&fs->closes_speak))
+        return false;
+    /* Who opens one meanwhile is seen here, or sees that: in one order for all threads. */
+    atomic_store(&fs->closes_mute, true);
+    return !atomic_load(&fs->closes_speak);
 }
 
 int fs_close_error(struct fs *fs, struct fs_file *file)

@@ -47,8 +47,9 @@ struct fs_file {
     _Atomic uint64_t state;
     struct fs_inode *inode;
     struct tree_file f;
-    int flags;        /* the guest's of open(2), less those that make or cut a file */
-    atomic_int flock; /* LOCK_SH, LOCK_EX or LOCK_UN, as it was last set; 0: never */
+    int flags;         /* the guest's of open(2), less those that make or cut a file */
+    bool close_speaks; /* may write, and close(2) may have to say of that */
+    atomic_int flock;  /* LOCK_SH, LOCK_EX or LOCK_UN, as it was last set; 0: never */
     uint32_t slot;
     uint32_t next;                /* free list */
     LIST_HEAD(, fs_owner) owners; /* of locks taken through it: fs_locks.lock */
@@ -118,13 +119,15 @@ struct fs_fetches {
 
 struct fs {
     struct fs_config cfg;
-    bool writeback;          /* the guest caches writes; constant while requests run */
-    bool rests;              /* inodes can do without a descriptor */
-    bool ids;                /* cfg.uids or cfg.gids is given */
-    bool acl;                /* the guest knows ACLs; constant while requests run */
-    bool submounts;          /* other file systems are other devices to the guest; the same */
-    bool links;              /* the guest keeps what they say: fs_links_enable() */
-    uint64_t inode_fds_soft; /* beyond it unused descriptors are closed, where inodes can rest */
+    bool writeback;           /* the guest caches writes; constant while requests run */
+    bool rests;               /* inodes can do without a descriptor */
+    bool ids;                 /* cfg.uids or cfg.gids is given */
+    bool acl;                 /* the guest knows ACLs; constant while requests run */
+    bool submounts;           /* other file systems are other devices to the guest; the same */
+    bool links;               /* the guest keeps what they say: fs_links_enable() */
+    atomic_bool closes_speak; /* some file was open since the reset of which that is true */
+    atomic_bool closes_mute;  /* what it would say each write has to say: fs_close_mute() */
+    uint64_t inode_fds_soft;  /* beyond it unused descriptors are closed, where inodes can rest */
     uint64_t inode_fds_hard;
     uint64_t other_fds_hard;
     struct fs_shared *shared;

@@ -2,9 +2,9 @@
  * What a client of the core holds, listed, and put back under the same numbers in another core: for
  * whoever saves and restores a guest's state. No other call of the client may run.
  *
- * Numbers come from outside and are checked here. First all that there will be are reserved; until one
- * is restored nothing is found by it, as by one that the guest has given back. fs_reset() ends the
- * reservations, too. */
+ * Numbers come from outside and are checked here. First all that there will be are reserved; until
+ * one is restored nothing is found by it, as by one that the guest has given back. fs_reset() ends
+ * the reservations, too. */
 #pragma once
 
 #include "virtiofsd/fs/fs.h"

@@ -294,6 +294,8 @@ void fs_reset(struct fs *fs)
     fs->links = false;
     fs->acl = false;
     fs->writeback = false;
+    atomic_store(&fs->closes_speak, false);
+    atomic_store(&fs->closes_mute, false);
     fs_fetches_cancel(fs, NULL);
     fs_locks_reset(fs);
     fs_files_reset(fs);

@@ -227,8 +227,12 @@ int fs_flush(struct fs *fs, struct fs_inode *inode, uint64_t owner);
 /* What close(2) has to say of earlier writes: 0 or -errno. On a local file system it never says
  * anything, and is not asked. */
 int fs_close_error(struct fs *fs, struct fs_file *file);
-/* Whether it may ever say something in this share. (Of mounts below it nothing is known yet.) */
+/* Whether it may say something in the file system that the share begins with. */
 bool fs_close_speaks(struct fs *fs);
+/* Whether the client may do without asking until fs_reset(): false when it had a file open, on
+ * another file system, of which there might be something to say. When it has such a file later,
+ * fs_write() and fs_copy_range() say it of that. */
+bool fs_close_mute(struct fs *fs);
 
 /* How a transfer is done (FS_WRITE_*, FS_IO_*) by open(2) flags. */
 unsigned fs_io_how(int flags);

@@ -120,7 +120,7 @@ void fuse_do_flush(struct fuse_rq *rq)
     struct fuse_flush_in arg;
 
     memcpy(&arg, rq->body, sizeof(arg));
-    if (!srv->flush) {
+    if (!srv->flush && fs_close_mute(srv->fs)) {
         fuse_rq_reply_err(rq, -ENOSYS);
         return;
     }

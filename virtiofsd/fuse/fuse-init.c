@@ -111,8 +111,8 @@ static uint16_t max_pages(void)
 
 /* FLUSH ends locks, moves private pages of a DAX window into the file, and brings errors of network
  * file systems; and guests so old that they do not write back mapped pages at close without it do
- * so with it. Else it can be spared. Linux remembers ENOSYS and asks no more; other drivers report
- * it to their programs. */
+ * so with it. Else it can be spared, but see fs_close_mute(). Linux remembers ENOSYS, for the whole
+ * mount, and asks no more; other drivers report it to their programs. */
 static bool flush_needed(const struct fuse_srv *srv)
 {
     return !srv->linux_guest || srv->minor < FLUSH_SPARED_MINOR ||
