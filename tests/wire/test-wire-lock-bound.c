@@ -161,7 +161,7 @@ static void ring_keeps_room(void **state)
 
 #define FILES    2000u
 #define OWNERS   2 /* of each */
-#define LIMIT_MS 10
+#define LIMIT_NS 10000000u
 
 /* CPU time of the daemon's threads but for the clerk's, in ns. */
 static uint64_t queues_ns(pid_t pid)
@@ -242,8 +242,9 @@ static void forget_costs(struct wire *w, bool unlinked, bool locked)
     uint64_t took = queues_ns(w->d.pid) - before;
     print_message("%u files%s%s: %llu us\n", FILES, unlinked ? ", unlinked" : "",
                   locked ? ", locked" : "", (unsigned long long)took / 1000);
-    if (!WIRE_SANITIZED && !getenv("MESON_EXE_WRAPPER"))
-        assert_true(took < (uint64_t)fe_slow(LIMIT_MS) * 1000000);
+    /* An emulated processor's time is the host's, whatever else it does. */
+    if (!WIRE_SANITIZED && !getenv("MESON_EXE_WRAPPER") && fe_slow(1) == 1)
+        assert_true(took < LIMIT_NS);
     /* And what was given back is so. */
     if (locked)
         for (int64_t end = fe_now_ms() + FE_TIMEOUT_MS;
