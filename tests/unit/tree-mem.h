@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * A tree in memory, read-only, some of whose reads are late. Linked with --wrap=host_new it takes
- * the place of the host's directory, in the core as in the daemon.
+ * A tree in memory, read-only, some of whose reads are late: tree_mem_over().
  *
  *   now      there, TREE_MEM_SIZE bytes, byte n is tree_mem_byte(n)
  *   late     its data come TREE_MEM_MS after they are asked for, each time

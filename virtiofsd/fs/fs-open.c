@@ -15,7 +15,7 @@
 int fs_open_flags(const struct fs *fs, int flags)
 {
     int acc = flags & O_ACCMODE;
-    int out = flags & O_TRUNC;
+    int out = flags & (O_TRUNC | O_NOATIME); /* the latter where the tree allows it */
 
     if (acc == O_ACCMODE || (flags & O_CREAT))
         return -EINVAL;
@@ -23,8 +23,6 @@ int fs_open_flags(const struct fs *fs, int flags)
         return -EROFS;
     if (fs->writeback && acc == O_WRONLY)
         acc = O_RDWR; /* the guest reads pages to fill them */
-    if (fs->cfg.preserve_noatime)
-        out |= flags & O_NOATIME;
     return out | acc;
 }
 
