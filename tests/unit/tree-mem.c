@@ -39,6 +39,8 @@ struct mem {
 
 static struct tree_waits *newest;
 
+struct timespec tree_mem_changed = {.tv_sec = 1000000000};
+
 struct tree_waits *tree_mem_waits(void)
 {
     return newest;
@@ -75,8 +77,10 @@ static void describe(unsigned i, struct statx *stx)
                     : f->target      ? strlen(f->target)
                                      : 4096,
         .stx_blocks = TREE_MEM_SIZE / 512 + 1,
-        .stx_mtime = {.tv_sec = 1000000000},
-        .stx_ctime = {.tv_sec = 1000000000},
+        .stx_mtime = {.tv_sec = tree_mem_changed.tv_sec,
+                      .tv_nsec = (uint32_t)tree_mem_changed.tv_nsec},
+        .stx_ctime = {.tv_sec = tree_mem_changed.tv_sec,
+                      .tv_nsec = (uint32_t)tree_mem_changed.tv_nsec},
         .stx_dev_minor = i == MOUNTED ? 4243 : 4242,
     };
 }

@@ -12,6 +12,8 @@
 
 #include "tests/unit/tree-wait.h"
 
+#include <time.h>
+
 #define TREE_MEM_SIZE 100000
 #define TREE_MEM_MS   3
 
@@ -19,6 +21,9 @@ static inline unsigned char tree_mem_byte(uint64_t n)
 {
     return (unsigned char)(n * 7 + (n >> 8));
 }
+
+/* When all files were changed last; a test may set it before it looks one up. */
+extern struct timespec tree_mem_changed;
 
 /* Of the tree that was made last. */
 struct tree_waits *tree_mem_waits(void);
