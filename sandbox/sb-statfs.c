@@ -36,8 +36,7 @@ struct sb_statfs {
     int sock;
     pthread_mutex_t lock; /* of the rest; nobody waits while he holds it */
     pthread_cond_t changed;
-    uint64_t serial;    /* of the last question, */
-    int64_t sent_ms;    /* and when that was */
+    uint64_t serial;    /* of the last question */
     struct answer last; /* answers come in the order of the questions */
     bool reading;       /* one of those who wait, for all of them */
     bool hangs;         /* somebody waited in vain, and no answer came since */
@@ -71,15 +70,12 @@ static G_NORETURN void answer_all(int dir_fd, int sock)
 {
     struct answer a = {0};
 
-    for (;;) {
-        ssize_t n = read(sock, &a.serial, sizeof(a.serial));
-        if (n == sizeof(a.serial)) {
-            a.error = fstatvfs(dir_fd, &a.st) == 0 ? 0 : errno;
-            n = write(sock, &a, sizeof(a));
-        }
-        if (n == 0 || (n < 0 && !sb_error_passes(errno)))
-            _exit(0);
+    while (read(sock, &a.serial, sizeof(a.serial)) == sizeof(a.serial)) {
+        a.error = fstatvfs(dir_fd, &a.st) == 0 ? 0 : errno;
+        if (write(sock, &a, sizeof(a)) != sizeof(a))
+            break;
     }
+    _exit(0);
 }
 
 /* A grandchild, so that nobody has to wait for it. */
@@ -151,7 +147,7 @@ static void take_locked(struct sb_statfs *s)
         s->last = a;
         s->hangs = false;
     }
-    s->gone |= n >= 0 || !sb_error_passes(errno);
+    s->gone |= n >= 0 || (errno != EAGAIN && errno != EINTR);
 }
 
 /* Wait for something to change, until @end at most. */
@@ -173,33 +169,30 @@ static void wait_locked(struct sb_statfs *s, int64_t end)
     pthread_cond_broadcast(&s->changed); /* also for another to read on */
 }
 
-/* -ETIMEDOUT at once while it is known to hang: whoever waits may be a queue's thread. It is asked
- * all the same now and then, since a question or its answer can have been lost. */
-static int send_locked(struct sb_statfs *s, int64_t now)
+/* -ETIMEDOUT at once while it is known to hang: whoever waits may be a queue's thread. */
+static int send_locked(struct sb_statfs *s, uint64_t serial)
 {
     if (!s->reading)
         take_locked(s);
     if (s->gone)
         return -EIO;
-    if (s->hangs && now < s->sent_ms + ANSWER_MS)
+    if (s->hangs)
         return -ETIMEDOUT;
-    uint64_t serial = s->serial + 1;
-    if (send(s->sock, &serial, sizeof(serial), MSG_NOSIGNAL | MSG_DONTWAIT) != sizeof(serial))
-        return errno == EAGAIN ? -ETIMEDOUT : -EIO;
-    s->serial = serial;
-    s->sent_ms = now;
-    return s->hangs ? -ETIMEDOUT : 0;
+    if (send(s->sock, &serial, sizeof(serial), MSG_NOSIGNAL | MSG_DONTWAIT) == sizeof(serial))
+        return 0;
+    return errno == EAGAIN ? -ETIMEDOUT : -EIO;
 }
 
 int sb_statfs_ask(struct sb_statfs *s, struct statvfs *out)
 {
-    int64_t now = now_ms(), end = now + ANSWER_MS;
+    int64_t end = now_ms() + ANSWER_MS;
 
     AUTO_LOCK(&s->lock);
-    int rc = send_locked(s, now);
+    uint64_t serial = s->serial + 1;
+    int rc = send_locked(s, serial);
     if (rc < 0)
         return rc;
-    uint64_t serial = s->serial;
+    s->serial = serial;
     while (s->last.serial < serial && !s->gone && now_ms() < end)
         wait_locked(s, end);
     if (s->last.serial < serial) {

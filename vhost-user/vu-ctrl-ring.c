@@ -102,6 +102,13 @@ int vu_ctrl_vring_base(struct vu_dev *dev, struct vu_msg *msg, struct vu_reply *
     return 0;
 }
 
+/* Who can move the guest can bring back what waits; to all others it is lost unless answered. */
+static void keep_waiting(struct vu_queue *q)
+{
+    if (q->dev->protocol & BIT(VU_PROTO_DEVICE_STATE))
+        vu_queue_keep(q);
+}
+
 int vu_ctrl_vring_stop(struct vu_dev *dev, struct vu_msg *msg, struct vu_reply *r)
 {
     struct vu_wire_vring v = get_vring(msg);
@@ -111,10 +118,7 @@ int vu_ctrl_vring_stop(struct vu_dev *dev, struct vu_msg *msg, struct vu_reply *
     vu_backend_pause(&dev->backend); /* what waits for the front-end would wait for ever */
     q->kick_set = false;
     vu_queue_update(q);
-    /* Who can move the guest can bring back what waits; to all others it is lost unless answered.
-     */
-    if (dev->protocol & BIT(VU_PROTO_DEVICE_STATE))
-        vu_queue_keep(q);
+    keep_waiting(q);
     vu_queue_drain(q, -1);
     vu_queue_stopped(q);
     v.num = q->avail.next;
@@ -171,8 +175,10 @@ static int enable(struct vu_queue *q, bool on)
         vu_backend_pause(&q->dev->backend);
     q->enabled = on;
     int rc = vu_queue_update(q);
-    if (!on)
+    if (!on) {
+        keep_waiting(q);
         vu_queue_drain(q, DISABLE_WAIT_MS);
+    }
     return rc;
 }
 

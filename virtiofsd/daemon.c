@@ -24,6 +24,7 @@
 #include "virtiofsd/base/trim.h"
 #include "virtiofsd/daemon-9p.h"
 #include "virtiofsd/daemon-dax.h"
+#include "virtiofsd/daemon-move.h"
 #include "virtiofsd/daemon-policy.h"
 #include "virtiofsd/daemon-signal.h"
 #include "virtiofsd/fs/fs.h"
@@ -38,7 +39,6 @@
  * chain_complete(). */
 struct daemon {
     const struct options *o;
-    daemon_tree_fn *make_tree;
     int listen_fd; /* -1 once handed over */
     int conn_fd;
     char *where;      /* the socket, as the log calls it */
@@ -152,8 +152,8 @@ static bool enter_sandbox(struct daemon *d, struct sb_result *out, GError **err)
     struct sb_config sc = {
         .policy = o->sandbox,
         .shared_dir = o->shared_dir,
-        .file_handles = o->host.handles != HOST_HANDLES_NEVER,
-        .fenced = o->host.handles == HOST_HANDLES_FENCED,
+        .file_handles = o->fs.handles != FS_HANDLES_NEVER,
+        .fenced = o->fs.handles == FS_HANDLES_FENCED,
         .files = d->files,
         .labels = o->fuse.security_label != FUSE_ASK_NEVER,
         .caps_add = d->policy.caps_add,
@@ -215,7 +215,13 @@ static bool make_fs(struct daemon *d, const struct sb_result *sb, GError **err)
     uint64_t most = d->nofile - reserved_fds(d);
     struct fs_config fc = {
         .policy = o->fs,
-        .tree = d->make_tree(o, sb, err),
+        .root_fd = sb->root_fd,
+        .proc_self_fd = sb->proc_self_fd,
+        .task_fd = MAX(sb->task_fd, 0),
+        .thread_fd = MAX(sb->thread_fd, 0),
+        .channel = sb->channel,
+        .channels = sb->channels,
+        .fenced = sb->landlock,
         .lock_thread_start = lock_thread_start,
         .statfs = d->statfs ? other_statfs : NULL,
         .user = d,
@@ -224,8 +230,6 @@ static bool make_fs(struct daemon *d, const struct sb_result *sb, GError **err)
         .gids = d->policy.gids,
     };
 
-    if (!fc.tree)
-        return false;
     fc.max_fds = fc.max_fds ? MIN(fc.max_fds, most) : most;
     d->fs = fs_new(&fc, err);
     if (!d->fs)
@@ -285,11 +289,31 @@ static void dev_thread_start(void *user)
     fs_thread_start();
 }
 
+static int dev_save(void *user, const GArray *taken, GByteArray *out)
+{
+    struct daemon *d = user;
+    return daemon_move_save(d->fuse, taken, out);
+}
+
+static int dev_load(void *user, const uint8_t *bytes, size_t len, GArray *taken)
+{
+    struct daemon *d = user;
+    return daemon_move_load(d->fuse, bytes, len, taken);
+}
+
 /* VIRTIO 1.2, 5.11.4: char tag[36], le32 num_request_queues. */
 static void make_dev(struct daemon *d)
 {
-    static const struct vu_dev_ops ops = {dev_handle,  dev_drain,        dev_reset,
-                                          dev_session, dev_thread_start, dev_hang_up};
+    static const struct vu_dev_ops ops = {
+        .handle = dev_handle,
+        .drain = dev_drain,
+        .reset = dev_reset,
+        .session = dev_session,
+        .thread_start = dev_thread_start,
+        .hang_up = dev_hang_up,
+        .save = dev_save,
+        .load = dev_load,
+    };
     const struct options *o = d->o;
     uint8_t config[OPT_TAG_MAX + sizeof(uint32_t)] = {0};
     uint32_t queues = GUINT32_TO_LE(o->num_request_queues);
@@ -425,14 +449,9 @@ static void close_inherited(const struct options *o)
     sb_close_inherited(keep, o->p9_listen->len + 1);
 }
 
-int daemon_run(const struct options *o, daemon_tree_fn *make_tree)
+int daemon_run(const struct options *o)
 {
-    struct daemon d = {.o = o,
-                       .make_tree = make_tree,
-                       .listen_fd = -1,
-                       .conn_fd = -1,
-                       .null_fd = -1,
-                       .keeper_fd = -1};
+    struct daemon d = {.o = o, .listen_fd = -1, .conn_fd = -1, .null_fd = -1, .keeper_fd = -1};
 
     d.files = g_ptr_array_new_with_free_func((GDestroyNotify)sock_files_free);
     GError *err = NULL;

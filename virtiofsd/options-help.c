@@ -10,6 +10,7 @@
 static const char *const features[] = {
     "posix-acl-negotiation-mode", /* --posix-acl and --security-label take never, auto, always */
     "security-label-negotiation-mode",
+    "migrate-precopy",
     "separate-options",
 };
 

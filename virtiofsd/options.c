@@ -237,6 +237,14 @@ static enum options_result check_maps(const struct options *o, GError **err)
     return OPTIONS_RUN;
 }
 
+static enum options_result check_move(const struct options *o, GError **err)
+{
+    if (o->fs.move == FS_MOVE_HANDLES && (o->fs.move_verify || o->fs.move_confirm))
+        return bad(err, "%s is about names: it cannot be used with --migration-mode=file-handles",
+                   o->fs.move_verify ? "--migration-verify-handles" : "--migration-confirm-paths");
+    return OPTIONS_RUN;
+}
+
 static enum options_result check_needed(const struct options *o, GError **err)
 {
     if (!o->shared_dir)
@@ -303,6 +311,8 @@ enum options_result options_parse(int argc, char **argv, struct options *out, GE
         r = check_needed(out, err);
     if (r == OPTIONS_RUN)
         r = check_maps(out, err);
+    if (r == OPTIONS_RUN)
+        r = check_move(out, err);
     if (r == OPTIONS_RUN)
         r = check_9p(out, err);
     if (r == OPTIONS_RUN)

@@ -39,6 +39,8 @@ enum fe_vu {
     VU_REM_MEM_REG = 38,
     VU_SET_STATUS = 39,
     VU_GET_STATUS = 40,
+    VU_SET_DEVICE_STATE_FD = 42,
+    VU_CHECK_DEVICE_STATE = 43,
     VU_GET_SHMEM_CONFIG = 44,
 };
 
@@ -46,12 +48,14 @@ enum fe_vu {
 #define VU_REPLY      0x4u
 #define VU_NEED_REPLY 0x8u
 
+#define VU_F_LOG_ALL   (1ULL << 26)
 #define VU_F_INDIRECT  (1ULL << 28)
 #define VU_F_EVENT_IDX (1ULL << 29)
 #define VU_F_PROTOCOL  (1ULL << 30)
 #define VU_F_VERSION_1 (1ULL << 32)
 
 #define VU_PF_MQ           (1ULL << 0)
+#define VU_PF_LOG_SHMFD    (1ULL << 1)
 #define VU_PF_REPLY_ACK    (1ULL << 3)
 #define VU_PF_BACKEND_REQ  (1ULL << 5)
 #define VU_PF_CONFIG       (1ULL << 9)
@@ -59,6 +63,7 @@ enum fe_vu {
 #define VU_PF_RESET_DEVICE (1ULL << 13)
 #define VU_PF_MEM_SLOTS    (1ULL << 15)
 #define VU_PF_STATUS       (1ULL << 16)
+#define VU_PF_DEVICE_STATE (1ULL << 19)
 #define VU_PF_SHMEM        (1ULL << 22)
 
 struct fe_vu_hdr {

@@ -25,11 +25,8 @@ static const struct {
     {"--dax-window=2M --tag=t", {NULL}},
     {"--dax-window=2M", {WINDOW}},
     /* KubeVirt's. */
-    {"--migration-on-error=guest-error --migration-mode=find-paths",
-     {"--migration-on-error has no effect yet", "--migration-mode has no effect yet"}},
-    {"--migration-verify-handles --migration-confirm-paths",
-     {"--migration-verify-handles has no effect yet",
-      "--migration-confirm-paths has no effect yet"}},
+    {"--migration-on-error=guest-error --migration-mode=find-paths", {NULL}},
+    {"--migration-verify-handles --migration-confirm-paths", {NULL}},
     /* LXD's: any number of 16 bits. */
     {"--thread-pool-size=1024", {NULL}},
     {"--thread-pool-size=1025", {"--thread-pool-size=1025: taken as 1024, the most there can be"}},

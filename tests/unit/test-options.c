@@ -390,7 +390,7 @@ static const struct {
     {"-o allow-direct-io", "-o allow-direct-io: no such word; see --help for the long options"},
 
     /* Options of other daemons. */
-    {"--migration-mode=x", "--migration-mode: \"x\" is not one of find-paths, file-handles"},
+    {"--migration-mode=x", "--migration-mode: \"x\" is not one of both, find-paths, file-handles"},
     {"--migration-on-error", "--migration-on-error: needs a value, one of abort, guest-error"},
     {"--daemonize", "--daemonize: this version does not have it (Going into the background: let a "
                     "service manager do it); leave the option out"},
@@ -468,6 +468,7 @@ static void test_information(void **state)
     assert_string_equal(caps, "{\n  \"type\": \"fs\",\n  \"features\": [\n"
                               "    \"posix-acl-negotiation-mode\",\n"
                               "    \"security-label-negotiation-mode\",\n"
+                              "    \"migrate-precopy\",\n"
                               "    \"separate-options\"\n  ]\n}\n");
     g_autofree char *again = printed("--xattr --print-capabilities --nosuch");
     assert_string_equal(again, caps);

@@ -6,11 +6,17 @@
 
 /* ---- read ---- */
 
+/* The tree's part of @file, NULL for none, and for one of which nothing is left but its handle. */
+static const struct tree_file *part_of(const struct fs_inode *inode, const struct fs_file *file)
+{
+    return file && file->f.node == &inode->node ? &file->f : NULL;
+}
+
 static int statx_of(struct fs_inode *inode, struct fs_file *file, int sync, unsigned mask,
                     struct statx *out)
 {
     struct tree *t = fs_tree(inode);
-    return t->ops->statx(t, &inode->node, file ? &file->f : NULL, sync, mask, out);
+    return t->ops->statx(t, &inode->node, part_of(inode, file), sync, mask, out);
 }
 
 int fs_getattr(struct fs *fs, struct fs_inode *inode, struct fs_file *file, struct fs_attr *out)
@@ -28,7 +34,7 @@ int fs_getstat(struct fs *fs, struct fs_inode *inode, struct fs_file *file, stru
     if (!t->ops->stat)
         return fs_getattr(fs, inode, file, out);
     *out = (struct fs_attr){0};
-    int rc = t->ops->stat(t, &inode->node, file ? &file->f : NULL, &out->st);
+    int rc = t->ops->stat(t, &inode->node, part_of(inode, file), &out->st);
     if (rc < 0)
         return rc;
     /* The number may have to be shown otherwise. */
@@ -143,6 +149,6 @@ int fs_setattr(struct fs *fs, struct fs_inode *inode, struct fs_file *file,
         return -EINVAL;
     int rc = G_UNLIKELY(fs->ids) ? map_owner(fs, &below) : 0;
     if (rc == 0)
-        rc = t->ops->setattr(t, &inode->node, file ? &file->f : NULL, &below);
+        rc = t->ops->setattr(t, &inode->node, part_of(inode, file), &below);
     return rc < 0 ? rc : fs_getattr(fs, inode, NULL, out);
 }

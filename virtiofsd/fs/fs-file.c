@@ -34,8 +34,9 @@ static uint64_t take_handle_locked(struct fs *fs, uint64_t fh)
     return (uint64_t)fs->next_file_gen++ << 32 | slot;
 }
 
-int fs_file_add(struct fs *fs, struct fs_inode *inode, const struct tree_file *opened, int flags,
-                uint64_t *fh)
+/* As a file of @node, which is @inode's or that of what is lost. */
+static int add(struct fs *fs, struct fs_inode *inode, struct tree_node *node,
+               const struct tree_file *opened, int flags, uint64_t *fh)
 {
     pthread_mutex_lock(&fs->files_lock);
     uint64_t id = take_handle_locked(fs, *fh);
@@ -43,7 +44,7 @@ int fs_file_add(struct fs *fs, struct fs_inode *inode, const struct tree_file *o
     if (id == 0) {
         int rc = *fh ? -EINVAL : -ENFILE;
         struct tree_file f = *opened;
-        fs_tree(inode)->ops->close(fs_tree(inode), &f);
+        node->mnt->tree->ops->close(node->mnt->tree, &f);
         fs_fds_give(fs);
         return rc;
     }
@@ -51,7 +52,7 @@ int fs_file_add(struct fs *fs, struct fs_inode *inode, const struct tree_file *o
     struct fs_file *f = fs_table_at(&fs->files, (uint32_t)id);
     f->inode = fs_inode_ref(inode);
     f->f = *opened;
-    f->f.node = &inode->node;
+    f->f.node = node;
     f->flags = flags & ~(O_CREAT | O_EXCL | O_TRUNC);
     f->close_speaks = opened->accmode != O_RDONLY && (fs_mount_kind(fs, inode) & FS_MAP_SLOW);
     if (G_UNLIKELY(f->close_speaks))
@@ -63,6 +64,18 @@ int fs_file_add(struct fs *fs, struct fs_inode *inode, const struct tree_file *o
                           memory_order_release);
     *fh = id;
     return 0;
+}
+
+int fs_file_add(struct fs *fs, struct fs_inode *inode, const struct tree_file *opened, int flags,
+                uint64_t *fh)
+{
+    return add(fs, inode, &inode->node, opened, flags, fh);
+}
+
+int fs_file_add_lost(struct fs *fs, struct fs_inode *inode, const struct tree_file *none, int flags,
+                     uint64_t *fh)
+{
+    return add(fs, inode, &fs_lost_node, none, flags, fh);
 }
 
 /* The last hold is gone. */

@@ -383,6 +383,19 @@ int fs_inode_intern_at(struct fs *fs, const struct fs_inode *near, struct tree_f
     return rc;
 }
 
+int fs_inode_enter_lost(struct fs *fs, const struct tree_found *found, uint64_t id,
+                        struct fs_inode **out)
+{
+    AUTO_LOCK(&fs->shared->table_lock);
+    if (!is_reserved_locked(fs, id))
+        return -EINVAL;
+    if (!room_locked(fs, false))
+        return -ENFILE;
+    *out = fill_locked(fs, NULL, &fs_lost_tree, found, (uint32_t)id, (uint32_t)(id >> 32));
+    fs_inode_unhash_locked(fs, *out); /* nothing will ever be found to be it */
+    return 0;
+}
+
 /* One try of fs_inode_intern(): 1 = *out is a candidate of which the tree is unsure. */
 static int intern_once(struct fs *fs, const struct fs_inode *near, const struct tree_found *found,
                        struct fs_inode **out, bool *isnew, bool *room)

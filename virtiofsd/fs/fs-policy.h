@@ -6,15 +6,30 @@
 #include <stdint.h>
 
 enum fs_cache { FS_CACHE_NEVER, FS_CACHE_METADATA, FS_CACHE_AUTO, FS_CACHE_ALWAYS };
+/* FENCED: as PREFER, but inodes are held by descriptors while there is room for them, and a broker
+ * signs and opens handles of those that are not. */
+enum fs_handles { FS_HANDLES_NEVER, FS_HANDLES_PREFER, FS_HANDLES_MANDATORY, FS_HANDLES_FENCED };
+
+/* How a guest's files are told to where it moves: by name and by handle, or by one of them. */
+enum fs_move { FS_MOVE_BOTH, FS_MOVE_PATHS, FS_MOVE_HANDLES };
+/* What becomes of the arriving guest when an open file is not found again. */
+enum fs_move_lost { FS_LOST_ABORT, FS_LOST_ERROR };
 
 struct fs_policy {
+    enum fs_handles handles;
     enum fs_cache cache;
     bool readonly;
     bool xattr;
+    bool allow_direct_io; /* O_DIRECT holds on the host too */
     bool announce_submounts;
+    bool preserve_noatime;     /* pass on O_NOATIME where the guest's file has it */
     uint64_t max_fds;          /* descriptors the guest may make us hold (inodes + files + locks) */
     uint64_t max_inodes;       /* inodes remembered at once; 0 = no bound but memory */
     unsigned max_lock_waiters; /* calls that wait for a lock at once */
     unsigned max_lock_ranges;  /* ranges of record locks at once, of all clients */
-    double lock_wait;          /* seconds that a lock is waited for; 0 = for ever */
+    enum fs_move move;
+    enum fs_move_lost move_lost;
+    bool move_verify;  /* what is found by name must have the same handle */
+    bool move_confirm; /* names are tried before they are told */
+    double lock_wait;  /* seconds that a lock is waited for; 0 = for ever */
 };

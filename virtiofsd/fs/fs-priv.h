@@ -106,7 +106,6 @@ struct fs_shared {
     struct fs_idle *idle; /* NULL where no inode can rest */
     dev_t dev;            /* of the root */
     struct tree *tree;    /* of the root */
-    char *cap_name;       /* of tree_core, or NULL */
 };
 
 struct fs_fetch;
@@ -195,6 +194,9 @@ int fs_inode_intern(struct fs *fs, const struct fs_inode *near, struct tree_foun
  * known, by another one. */
 int fs_inode_intern_at(struct fs *fs, const struct fs_inode *near, struct tree_found *found,
                        uint64_t id, struct fs_inode **out);
+/* As one of the tree of what is lost. The same errors. */
+int fs_inode_enter_lost(struct fs *fs, const struct tree_found *found, uint64_t id,
+                        struct fs_inode **out);
 /* Promise one more inode, held by a descriptor, to be asked before one is made on the host. 0 or
  * -ENFILE. What is promised counts for everybody, so neither do the bounds yield when several
  * queues make something at once, nor is anything made for which there is no room. */
@@ -287,8 +289,18 @@ static inline struct tree *fs_file_tree(const struct fs_file *file)
 int fs_file_add(struct fs *fs, struct fs_inode *inode, const struct tree_file *opened, int flags,
                 uint64_t *fh);
 
+/* The same as a file of the tree of what is lost, whatever @inode is. */
+int fs_file_add_lost(struct fs *fs, struct fs_inode *inode, const struct tree_file *none, int flags,
+                     uint64_t *fh);
+
 /* One more reference. */
 struct fs_file *fs_file_ref(struct fs_file *file);
+
+/* ---- fs-lost.c ---- */
+
+/* A tree of what is gone; and the node of open files of which nothing else is known. */
+extern struct tree fs_lost_tree;
+extern struct tree_node fs_lost_node;
 
 /* ---- fs-fetch.c ---- */
 

@@ -194,3 +194,49 @@ int fs_inode_restore(struct fs *fs, struct fs_inode *parent, const char *name, u
     atomic_fetch_add(&inode->nlookup, nlookup - 1);
     return 0;
 }
+
+/* Give the guest its lookups of @inode; the caller keeps a reference of its own. */
+static void give_lookups(struct fs *fs, struct fs_inode *inode, uint64_t nlookup)
+{
+    atomic_store(&inode->version, 0);
+    atomic_fetch_or(&inode->node.flags, INODE_OPENED);
+    if (nlookup == 0)
+        return;
+    fs_inode_remember(fs, fs_inode_ref(inode));
+    atomic_fetch_add(&inode->nlookup, nlookup - 1);
+}
+
+int fs_inode_restore_as(struct fs *fs, struct fs_inode *near, struct tree_found *found, uint64_t id,
+                        uint64_t nlookup, struct fs_inode **out)
+{
+    int rc = fs_inode_intern_at(fs, near, found, id, out);
+
+    if (rc < 0)
+        return rc;
+    give_lookups(fs, *out, nlookup);
+    fs_sweep(fs);
+    return 0;
+}
+
+int fs_inode_restore_lost(struct fs *fs, uint8_t type, uint64_t ino, uint64_t id, uint64_t nlookup,
+                          struct fs_inode **out)
+{
+    struct tree_found found = {.stx = {.stx_mode = (uint16_t)(type << 12), .stx_ino = ino},
+                               .fd = TREE_NO_FD};
+    int rc = fs_inode_enter_lost(fs, &found, id, out);
+
+    if (rc == 0)
+        give_lookups(fs, *out, nlookup);
+    return rc;
+}
+
+int fs_file_restore_lost(struct fs *fs, struct fs_inode *inode, int flags, uint64_t fh)
+{
+    const struct tree_file none = {
+        .fd = -1, .is_dir = fs_inode_is(inode, S_IFDIR), .accmode = flags & O_ACCMODE};
+    int rc = fs_fds_take(fs);
+
+    if (rc == 0)
+        rc = fs_file_add_lost(fs, inode, &none, flags, &fh);
+    return rc;
+}

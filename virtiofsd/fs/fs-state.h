@@ -9,6 +9,8 @@
 
 #include "virtiofsd/fs/fs.h"
 
+struct tree_found;
+
 /* An inode, the root apart. */
 struct fs_inode_state {
     uint64_t id;
@@ -45,5 +47,14 @@ int fs_files_reserve(struct fs *fs, const uint64_t *fhs, size_t n);
  * -EEXIST: the file is known by another; else as fs_lookup(). */
 int fs_inode_restore(struct fs *fs, struct fs_inode *parent, const char *name, uint64_t id,
                      uint64_t nlookup, struct fs_inode **out);
+/* The same of what the tree has @found (taken over); *out is a reference in any case. The guest may
+ * have something of it cached. */
+int fs_inode_restore_as(struct fs *fs, struct fs_inode *near, struct tree_found *found, uint64_t id,
+                        uint64_t nlookup, struct fs_inode **out);
+/* The same of a file of @type (S_IFMT >> 12) that there is no more: it answers ESTALE. */
+int fs_inode_restore_lost(struct fs *fs, uint8_t type, uint64_t ino, uint64_t id, uint64_t nlookup,
+                          struct fs_inode **out);
+/* A reserved handle of what is open no more: it answers EIO. */
+int fs_file_restore_lost(struct fs *fs, struct fs_inode *inode, int flags, uint64_t fh);
 /* Open @inode with fs_file_state.flags as the file of a reserved handle. -EINVAL: it is not. */
 int fs_file_restore(struct fs *fs, struct fs_inode *inode, int flags, uint64_t fh);

@@ -130,6 +130,27 @@ static void tell_mounted(const struct fuse_srv *srv, const struct fuse_init_in *
     log_debug("flags %#" G_GINT64_MODIFIER "x", srv->flags);
 }
 
+int fuse_srv_begin(struct fuse_srv *srv, const struct fuse_negotiated *n)
+{
+    srv->se = fuse_session_make(srv, n->minor);
+    if (!srv->se) {
+        log_guest(LOG_LVL_ERROR, "libfuse did not accept the session");
+        return -EIO;
+    }
+    srv->flags = n->flags;
+    srv->minor = n->minor;
+    srv->linux_guest = n->linux_guest;
+    /* Under auto only as long as a change shows; always promises nothing. */
+    if (srv->shared->cache == FS_CACHE_AUTO && (srv->flags & FUSE_CACHE_SYMLINKS) &&
+        !fs_links_enable(srv->fs, true))
+        srv->flags &= ~(uint64_t)FUSE_CACHE_SYMLINKS;
+    srv->flush = flush_needed(srv);
+    fs_acl_enable(srv->fs, srv->flags & FUSE_POSIX_ACL);
+    fs_writeback_enable(srv->fs, srv->flags & FUSE_WRITEBACK_CACHE);
+    fs_submounts_enable(srv->fs, srv->flags & FUSE_SUBMOUNTS);
+    return 0;
+}
+
 void fuse_do_init(struct fuse_rq *rq)
 {
     struct fuse_srv *srv = rq->srv;
@@ -163,9 +184,8 @@ void fuse_do_init(struct fuse_rq *rq)
         fuse_rq_reply_err(rq, -EPROTO);
         return;
     }
-    srv->se = fuse_session_make(srv, init.minor);
-    if (!srv->se) {
-        log_guest(LOG_LVL_ERROR, "libfuse did not accept the session");
+    const struct fuse_negotiated n = {init.minor, fuse_guest_is_linux(&init), granted};
+    if (fuse_srv_begin(srv, &n) < 0) {
         fuse_rq_reply_err(rq, -EIO);
         return;
     }
@@ -174,17 +194,6 @@ void fuse_do_init(struct fuse_rq *rq)
             "DAX: a guest kernel of FUSE 7.%u can hang when a mapped file is removed and "
             "then closed (docs/dax.md); Linux 6.12 does not",
             init.minor);
-    /* Under auto only as long as a change shows; always promises nothing. */
-    if (srv->shared->cache == FS_CACHE_AUTO && (granted & FUSE_CACHE_SYMLINKS) &&
-        !fs_links_enable(srv->fs, true))
-        granted &= ~(uint64_t)FUSE_CACHE_SYMLINKS;
-    srv->flags = granted;
-    srv->minor = init.minor;
-    srv->linux_guest = fuse_guest_is_linux(&init);
-    srv->flush = flush_needed(srv);
-    fs_acl_enable(srv->fs, granted & FUSE_POSIX_ACL);
-    fs_writeback_enable(srv->fs, granted & FUSE_WRITEBACK_CACHE);
-    fs_submounts_enable(srv->fs, granted & FUSE_SUBMOUNTS);
 
     out.max_readahead = init.max_readahead;
     out.flags = (uint32_t)srv->flags;

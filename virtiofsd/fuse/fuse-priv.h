@@ -234,6 +234,16 @@ bool fuse_guest_is_linux(const struct fuse_init_in *init);
 struct fs_inode *fuse_dir_get(struct fuse_srv *srv, uint64_t id, const char **name, int *err);
 
 /* fuse-init.c */
+
+/* What a guest and we have agreed on at INIT. */
+struct fuse_negotiated {
+    uint32_t minor; /* the guest's, of FUSE 7 */
+    bool linux_guest;
+    uint64_t flags; /* granted */
+};
+/* Begin a mount with that, on a server that was reset. 0 or -EIO. */
+int fuse_srv_begin(struct fuse_srv *srv, const struct fuse_negotiated *n);
+
 void fuse_do_init(struct fuse_rq *rq);
 void fuse_do_destroy(struct fuse_rq *rq);
 void fuse_srv_drop_session(struct fuse_srv *srv);

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 
 #include "virtiofsd/base/chain.h"
+#include "virtiofsd/fs/fs-move.h"
 #include "virtiofsd/fs/fs.h"
 #include "virtiofsd/fuse/fuse-policy.h"
 
@@ -42,6 +43,14 @@ void fuse_srv_reset(struct fuse_srv *srv);
 /* The front-end is gone, the guest perhaps not: what waits ends, and all else (the negotiation, the
  * guest's state in the core) stays until fuse_srv_reset(). No request may be in the handler. */
 void fuse_srv_hang_up(struct fuse_srv *srv);
+
+/* Append records of all that belongs to the guest (fs-move.h, and what was negotiated); forgets
+ * nothing. No request may be in the handler. 0 or -errno; -EOPNOTSUPP: it has a window. */
+int fuse_srv_save(struct fuse_srv *srv, GByteArray *out, struct fs_moved *did);
+/* Take up the guest of these records in place of what there is; after -errno reset() is due. */
+int fuse_srv_load(struct fuse_srv *srv, struct bytes stream, struct fs_moved *did);
+/* The record of what was negotiated, for who writes records of another kind of server. */
+void fuse_move_put(GByteArray *out, uint32_t minor, bool linux_guest, uint64_t flags);
 
 /* Make requests that wait (for a lock, for data) end with EINTR. */
 void fuse_srv_cancel(struct fuse_srv *srv);

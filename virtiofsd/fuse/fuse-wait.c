@@ -22,6 +22,8 @@ void fuse_wait_answer(const struct fuse_wait *w, int err, size_t payload)
         .len = (uint32_t)(sizeof(oh) + len), .error = err, .unique = w->unique};
 
     trace_tell_later(w->trace, err, len);
+    if (err == -EINTR && chain_again(w->chain))
+        return;
     iov_from_buf(w->chain->out, w->chain->out_cnt, 0, &oh, sizeof(oh));
     chain_complete(w->chain, oh.len);
 }

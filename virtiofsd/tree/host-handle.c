@@ -151,6 +151,11 @@ int host_handle_of_name(const struct host_mnt *mnt, int dir, const char *name,
     return keep_handle(&u, out);
 }
 
+bool host_handle_has(const struct host_mnt *mnt, const struct file_handle *h, uint64_t ino)
+{
+    return host_layout_known(mnt) && holds_number(h, layout_of(mnt), ino);
+}
+
 bool host_handle_equal(const struct file_handle *a, const struct file_handle *b)
 {
     return a->handle_bytes == b->handle_bytes && a->handle_type == b->handle_type &&

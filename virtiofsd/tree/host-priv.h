@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -29,14 +30,23 @@ struct host {
     uid_t uid;          /* ours */
     gid_t gid;
     unsigned serial; /* tells this tree from earlier ones in thread-local state */
+    char *cap_name;
     struct tree_node *root;
     struct host_broker *broker; /* who opens by handle for us, or NULL: we do */
     struct host_proofs *proofs; /* NULL without handles, or with a broker */
     atomic_uint dir_bufs;
+    char root_path[PATH_MAX]; /* what the kernel calls the root: host-place.c */
+};
+
+/* Which file system it is, as another process of ours sees it, too. */
+struct host_fsid {
+    uint64_t type, id; /* statfs(2) */
+    bool known;
 };
 
 struct host_mnt {
-    struct tree_mnt mnt; /* first */
+    struct tree_mnt mnt;   /* first */
+    struct host_fsid fsid; /* host-place.c: of one thread at a time */
     _Atomic int fd; /* real descriptor inside the mount for open_by_handle_at(), -1 = not yet */
     _Atomic uint64_t broker; /* its number there, 0 = not yet known */
     _Atomic uint64_t layout; /* struct host_layout: where a handle holds the inode number */
@@ -86,12 +96,6 @@ int host_statx_at(int fd, const char *name, struct statx *stx);
 static inline int host_open_errno(void)
 {
     return errno == EMFILE ? -ENFILE : -errno;
-}
-
-/* open(2) flags of the guest as the operator allows them. */
-static inline int host_open_flags(const struct host *h, int flags)
-{
-    return h->preserve_noatime ? flags : flags & ~O_NOATIME;
 }
 
 /* Make the working directory of this thread /proc/self/fd, so that calls that know only paths
@@ -171,6 +175,8 @@ void host_layout_learn(struct host *h, struct tree_node *node, int fd);
 /* Open by handle with the caller's own @flags, which have O_PATH unless host_proved(). Returns
  * a descriptor, not counted, of the file that was looked up and no other, or -errno. */
 int host_handle_open(struct host *h, struct tree_node *node, int flags);
+/* Whether the number inside the handle is @ino; false where it is not known where that is. */
+bool host_handle_has(const struct host_mnt *mnt, const struct file_handle *h, uint64_t ino);
 bool host_handle_equal(const struct file_handle *a, const struct file_handle *b);
 
 /* ---- host-proof.c: whether a handle leads to the file that was looked up ---- */
@@ -205,6 +211,15 @@ int host_create(struct tree *t, const struct fs_cred *cred, struct tree_node *di
 int host_found_fd(struct host *h, int fd, struct tree_found *out);
 /* The same with its attributes at hand. */
 int host_found_stx(struct host *h, int fd, const struct statx *stx, struct tree_found *out);
+
+/* Whether a directory, found in what way ever, lies below the root or is it. */
+bool host_is_inside(struct host *h, int fd, const struct statx *stx);
+
+/* ---- host-place.c ---- */
+
+int host_where(struct tree *t, struct tree_node *node, unsigned want, struct tree_place *out);
+int host_locate(struct tree *t, struct tree_node *dir, unsigned how, struct tree_place *place,
+                struct tree_found *out);
 
 /* ---- host-attr.c ---- */
 
@@ -296,7 +311,7 @@ int host_caps_remove(struct host *h, const struct tree_node *node, int fd);
  * then nothing may be changed. */
 static inline int host_caps_drop(struct host *h, const struct tree_node *node, int fd)
 {
-    return G_LIKELY(!h->tree.core.cap_name) ? 0 : host_caps_remove(h, node, fd);
+    return G_LIKELY(!h->cap_name) ? 0 : host_caps_remove(h, node, fd);
 }
 
 /* ---- host-label.c ---- */

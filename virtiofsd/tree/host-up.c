@@ -223,6 +223,11 @@ static int check_below_root(struct host *h, int fd, const struct statx *stx)
     return same_place(&here, &c.root) ? 0 : far_below_root(&c, root_fd, at, &here);
 }
 
+bool host_is_inside(struct host *h, int fd, const struct statx *stx)
+{
+    return check_below_root(h, fd, stx) == 0;
+}
+
 static bool on_roots_mount(const struct host *h, const struct statx *stx)
 {
     return h->root_is_mount && (stx->stx_mask & STATX_MNT_ID) &&

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * A tree of files: what the core (virtiofsd/fs/) has below its verbs (fs_config.tree).
+ * A tree of files: what the core (virtiofsd/fs/) has below its verbs.
  *
  * The core keeps what a guest holds: ids, lookups, open files, owners of locks, who asks, policies,
  * bounds. A tree knows files: what lies under a name, attributes, data. One table of verbs is all
@@ -16,6 +16,7 @@
 
 #include "virtiofsd/tree/tree-types.h"
 
+#include <linux/limits.h>
 #include <stdatomic.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -67,8 +68,9 @@ struct tree_node {
     _Atomic uint8_t lookup_hint; /* the core's */
 };
 
-#define TREE_NO_FD (-1)
-#define TREE_BATCH 16
+#define TREE_NO_FD      (-1)
+#define TREE_HANDLE_MAX 128
+#define TREE_BATCH      16
 
 static inline int tree_node_fd(const struct tree_node *node)
 {
@@ -126,6 +128,28 @@ struct tree_dirent {
     const char *name;
 };
 typedef bool tree_dirent_fn(void *user, const struct tree_dirent *d);
+
+/* Where a file is, for another process to find it: by its name below some directory, by a handle,
+ * or by both; and what must be true of what is found. */
+struct tree_place {
+    uint64_t fs_type, fs_id; /* of its file system: statfs(2) */
+    uint64_t ino;
+    int64_t btime_ns; /* 0 = the file system has none */
+    uint8_t type;     /* S_IFMT >> 12 */
+    bool has_path;
+    int handle_type;
+    unsigned handle_len; /* 0 = none */
+    uint8_t handle[TREE_HANDLE_MAX];
+    char path[PATH_MAX];
+};
+
+enum {
+    TREE_PLACE_PATH = 1 << 0,
+    TREE_PLACE_HANDLE = 1 << 1,
+    TREE_PLACE_TRUST =
+        1 << 2, /* handles need not be shown to be of the tree, but for directories */
+    TREE_PLACE_VERIFY = 1 << 3, /* what is found by the path must have the handle */
+};
 
 /* Somebody who waits for fetch(). The tree calls done() once, from any thread and holding no lock,
  * unless cancel() came before: 0, or the -errno that the verb is to end with. It does so within a
@@ -279,6 +303,17 @@ struct tree_ops {
     /* A new access ACL of a file whose group the guest's process is not in: set-group-id goes. */
     int (*kill_sgid)(struct tree *t, struct tree_node *node);
 
+    /* ---- moving a guest; none: it cannot be moved ---- */
+
+    /* What of TREE_PLACE_* in @want there is of @node. To be asked of the root first, and by one
+     * thread at a time. 0 or -errno. */
+    int (*where)(struct tree *t, struct tree_node *node, unsigned want, struct tree_place *out);
+    /* Find it again, @dir being the directory that the path is below: what is found is what was
+     * told, or will be shown to be before it is opened. @how: TREE_PLACE_*. -ESTALE: it is not
+     * there; it changes @place. */
+    int (*locate)(struct tree *t, struct tree_node *dir, unsigned how, struct tree_place *place,
+                  struct tree_found *out);
+
     /* ---- locks; none: ENOLCK ---- */
 
     /* A description of @node that can hold open-file-description locks of that type. */
@@ -286,12 +321,9 @@ struct tree_ops {
     int (*flock)(struct tree *t, struct tree_file *file, int op); /* may wait */
 };
 
-/* What a tree asks of the core, which sets it before it calls a verb. */
+/* What a tree asks of the core. */
 struct tree_core {
     void *user;
-    /* The tree's name of security.capability where that is another one: then its kernel does not
-     * remove it from a changed file, so the tree does. Else NULL. */
-    const char *cap_name;
     /* @node is another file than was looked up: no new name will be found to be it. */
     void (*gone)(void *user, struct tree_node *node);
     /* Whether there may be one more descriptor of a node: 0 or -ENFILE; and there is one. */
@@ -305,7 +337,6 @@ struct tree_core {
 struct tree {
     const struct tree_ops *ops;
     struct tree_core core;
-    struct tree_found root; /* the first node of all, complete; the core takes it over */
-    bool rests;             /* rest() can be had */
+    bool rests;        /* rest() can be had */
     bool rests_costly; /* but it and the way back cost much: late, and for several nodes at once */
 };
