@@ -388,6 +388,34 @@ static void killed_and_started_again(void **state)
 
 #define TEST(t) cmocka_unit_test_teardown(t, wire_cleanup)
 
+/* Where the hard limit is below what is usual the log says so, once, and the share is served; who
+ * asked for less, or for the limit as it is, is told nothing. */
+static void few_descriptors(void **state)
+{
+    static const char *const limited[] = {"prlimit", "--nofile=4096:4096", "setpriv",
+                                          "--bounding-set=-sys_resource", NULL};
+    static const struct {
+        const char *options[2];
+        bool warned;
+    } rows[] = {{{NULL}, true}, {{"--rlimit-nofile=4096"}, false}, {{"--rlimit-nofile=0"}, false}};
+    struct wire *w = *state;
+
+    if (geteuid() != 0 || getenv("MESON_EXE_WRAPPER") ||
+        system("prlimit --version && setpriv --version") != 0) /* NOLINT: words of our own */
+        skip();
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        w->before = limited;
+        wire_spawn(w, rows[i].options);
+        one_session(w);
+        w->before = NULL;
+        if (fe_daemon_log_count(&w->d, "the hard limit of open descriptors is 4096") !=
+                rows[i].warned ||
+            fe_daemon_log_count(&w->d, " WARN ") != rows[i].warned)
+            fail_msg("%s: %s", rows[i].options[0], fe_daemon_log(&w->d));
+        ends(w, 0, NULL);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -411,6 +439,7 @@ int main(void)
         TEST(knocks_for_ever),
         TEST(sigterm),
         TEST(killed_and_started_again),
+        TEST(few_descriptors),
     };
     return cmocka_run_group_tests_name("wire-start", tests, wire_make, wire_teardown);
 }
