@@ -3,6 +3,7 @@
  * else. It ends when the daemon does: its channels hang up, and the kernel kills it besides. */
 /* #syscalls:broker close exit_group getpid recvmsg rt_sigaction rt_sigprocmask sendmsg
  * #syscalls:early chdir clone getppid getrandom prctl prlimit64 setsockopt socketpair */
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <malloc.h>
@@ -53,10 +54,10 @@ static unsigned take_fds(struct msghdr *m, int fds[BROKER_BATCH])
     return n;
 }
 
-/* Returns whether somebody is there to read it. */
-static bool send_reply(int channel, struct broker_reply *r, size_t len, int fd)
+/* 0 or errno. */
+static int send_once(int channel, const struct broker_reply *r, size_t len, int fd)
 {
-    struct iovec iov = {r, len};
+    struct iovec iov = {(void *)r, len};
     union {
         struct cmsghdr head;
         char room[CMSG_SPACE(sizeof(int))];
@@ -72,7 +73,20 @@ static bool send_reply(int channel, struct broker_reply *r, size_t len, int fd)
     do
         n = sendmsg(channel, &m, MSG_NOSIGNAL);
     while (n < 0 && errno == EINTR);
-    return n >= 0;
+    return n < 0 ? errno : 0;
+}
+
+/* Returns whether somebody is there to read it. A descriptor may not go (how many are in flight is
+ * counted for all processes of the user): then the daemon hears that, and waits for none. */
+static bool send_reply(int channel, struct broker_reply *r, size_t len, int fd)
+{
+    int error = send_once(channel, r, len, fd);
+
+    if (fd >= 0 && sb_error_passes(error)) {
+        r->error = ENFILE;
+        error = send_once(channel, r, len, -1);
+    }
+    return error == 0 || sb_error_passes(error);
 }
 
 /* Answer one message. An empty one and a hang-up look alike: the answer tells. */
@@ -90,7 +104,7 @@ static bool serve_one(struct broker *b, int channel)
 
     ssize_t n = recvmsg(channel, &m, MSG_CMSG_CLOEXEC);
     if (n < 0)
-        return errno == EINTR;
+        return sb_error_passes(errno);
     unsigned nfds = take_fds(&m, fds);
     size_t said = (size_t)n + (m.msg_flags & MSG_TRUNC ? 1 : 0);
     unsigned came = m.msg_flags & MSG_CTRUNC ? BROKER_BATCH + 1 : nfds;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/types.h>
 
@@ -14,6 +15,14 @@ bool sb_fail(GError **err, int code, const char *fmt, ...) G_GNUC_PRINTF(3, 4);
 /* The same for what namespace mode cannot do without: with the likely cause, and the modes that do
  * without it (--sandbox=chroot needs root: not with @user_ns). */
 bool sb_fail_namespace(GError **err, int code, bool user_ns, const char *what);
+
+/* Whether a call on a socket failed with a @code after which it may do better: the other end is
+ * there. (ETOOMANYREFS: descriptors in flight are counted for all processes of a user.) */
+static inline bool sb_error_passes(int code)
+{
+    return code == EINTR || code == EAGAIN || code == ENOMEM || code == ENOBUFS ||
+           code == ETOOMANYREFS;
+}
 
 /* First number in a file such as a sysctl; @fallback when it cannot be read. */
 long sb_read_number(const char *path, long fallback);

@@ -36,7 +36,8 @@ struct sb_statfs {
     int sock;
     pthread_mutex_t lock; /* of the rest; nobody waits while he holds it */
     pthread_cond_t changed;
-    uint64_t serial;    /* of the last question */
+    uint64_t serial;    /* of the last question, */
+    int64_t sent_ms;    /* and when that was */
     struct answer last; /* answers come in the order of the questions */
     bool reading;       /* one of those who wait, for all of them */
     bool hangs;         /* somebody waited in vain, and no answer came since */
@@ -70,12 +71,15 @@ static G_NORETURN void answer_all(int dir_fd, int sock)
 {
     struct answer a = {0};
 
-    while (read(sock, &a.serial, sizeof(a.serial)) == sizeof(a.serial)) {
-        a.error = fstatvfs(dir_fd, &a.st) == 0 ? 0 : errno;
-        if (write(sock, &a, sizeof(a)) != sizeof(a))
-            break;
+    for (;;) {
+        ssize_t n = read(sock, &a.serial, sizeof(a.serial));
+        if (n == sizeof(a.serial)) {
+            a.error = fstatvfs(dir_fd, &a.st) == 0 ? 0 : errno;
+            n = write(sock, &a, sizeof(a));
+        }
+        if (n == 0 || (n < 0 && !sb_error_passes(errno)))
+            _exit(0);
     }
-    _exit(0);
 }
 
 /* A grandchild, so that nobody has to wait for it. */
@@ -147,7 +151,7 @@ static void take_locked(struct sb_statfs *s)
         s->last = a;
         s->hangs = false;
     }
-    s->gone |= n >= 0 || (errno != EAGAIN && errno != EINTR);
+    s->gone |= n >= 0 || !sb_error_passes(errno);
 }
 
 /* Wait for something to change, until @end at most. */
@@ -169,30 +173,33 @@ static void wait_locked(struct sb_statfs *s, int64_t end)
     pthread_cond_broadcast(&s->changed); /* also for another to read on */
 }
 
-/* -ETIMEDOUT at once while it is known to hang: whoever waits may be a queue's thread. */
-static int send_locked(struct sb_statfs *s, uint64_t serial)
+/* -ETIMEDOUT at once while it is known to hang: whoever waits may be a queue's thread. It is asked
+ * all the same now and then, since a question or its answer can have been lost. */
+static int send_locked(struct sb_statfs *s, int64_t now)
 {
     if (!s->reading)
         take_locked(s);
     if (s->gone)
         return -EIO;
-    if (s->hangs)
+    if (s->hangs && now < s->sent_ms + ANSWER_MS)
         return -ETIMEDOUT;
-    if (send(s->sock, &serial, sizeof(serial), MSG_NOSIGNAL | MSG_DONTWAIT) == sizeof(serial))
-        return 0;
-    return errno == EAGAIN ? -ETIMEDOUT : -EIO;
+    uint64_t serial = s->serial + 1;
+    if (send(s->sock, &serial, sizeof(serial), MSG_NOSIGNAL | MSG_DONTWAIT) != sizeof(serial))
+        return errno == EAGAIN ? -ETIMEDOUT : -EIO;
+    s->serial = serial;
+    s->sent_ms = now;
+    return s->hangs ? -ETIMEDOUT : 0;
 }
 
 int sb_statfs_ask(struct sb_statfs *s, struct statvfs *out)
 {
-    int64_t end = now_ms() + ANSWER_MS;
+    int64_t now = now_ms(), end = now + ANSWER_MS;
 
     AUTO_LOCK(&s->lock);
-    uint64_t serial = s->serial + 1;
-    int rc = send_locked(s, serial);
+    int rc = send_locked(s, now);
     if (rc < 0)
         return rc;
-    s->serial = serial;
+    uint64_t serial = s->serial;
     while (s->last.serial < serial && !s->gone && now_ms() < end)
         wait_locked(s, end);
     if (s->last.serial < serial) {

@@ -39,6 +39,7 @@
  * chain_complete(). */
 struct daemon {
     const struct options *o;
+    daemon_tree_fn *make_tree;
     int listen_fd; /* -1 once handed over */
     int conn_fd;
     char *where;      /* the socket, as the log calls it */
@@ -152,8 +153,8 @@ static bool enter_sandbox(struct daemon *d, struct sb_result *out, GError **err)
     struct sb_config sc = {
         .policy = o->sandbox,
         .shared_dir = o->shared_dir,
-        .file_handles = o->fs.handles != FS_HANDLES_NEVER,
-        .fenced = o->fs.handles == FS_HANDLES_FENCED,
+        .file_handles = o->host.handles != HOST_HANDLES_NEVER,
+        .fenced = o->host.handles == HOST_HANDLES_FENCED,
         .files = d->files,
         .labels = o->fuse.security_label != FUSE_ASK_NEVER,
         .caps_add = d->policy.caps_add,
@@ -215,13 +216,7 @@ static bool make_fs(struct daemon *d, const struct sb_result *sb, GError **err)
     uint64_t most = d->nofile - reserved_fds(d);
     struct fs_config fc = {
         .policy = o->fs,
-        .root_fd = sb->root_fd,
-        .proc_self_fd = sb->proc_self_fd,
-        .task_fd = MAX(sb->task_fd, 0),
-        .thread_fd = MAX(sb->thread_fd, 0),
-        .channel = sb->channel,
-        .channels = sb->channels,
-        .fenced = sb->landlock,
+        .tree = d->make_tree(o, sb, err),
         .lock_thread_start = lock_thread_start,
         .statfs = d->statfs ? other_statfs : NULL,
         .user = d,
@@ -230,6 +225,8 @@ static bool make_fs(struct daemon *d, const struct sb_result *sb, GError **err)
         .gids = d->policy.gids,
     };
 
+    if (!fc.tree)
+        return false;
     fc.max_fds = fc.max_fds ? MIN(fc.max_fds, most) : most;
     d->fs = fs_new(&fc, err);
     if (!d->fs)
@@ -449,9 +446,14 @@ static void close_inherited(const struct options *o)
     sb_close_inherited(keep, o->p9_listen->len + 1);
 }
 
-int daemon_run(const struct options *o)
+int daemon_run(const struct options *o, daemon_tree_fn *make_tree)
 {
-    struct daemon d = {.o = o, .listen_fd = -1, .conn_fd = -1, .null_fd = -1, .keeper_fd = -1};
+    struct daemon d = {.o = o,
+                       .make_tree = make_tree,
+                       .listen_fd = -1,
+                       .conn_fd = -1,
+                       .null_fd = -1,
+                       .keeper_fd = -1};
 
     d.files = g_ptr_array_new_with_free_func((GDestroyNotify)sock_files_free);
     GError *err = NULL;

@@ -15,6 +15,9 @@ KEYS = {'kind', 'field', 'arg', 'min', 'max', 'most', 'power-of-2', 'zero-too', 
         'old-words', 'bare', 'letter', 'alias', 'alias-value', 'default', 'default-value', 'default-text',
         'complete', 'help', 'man'}
 FLAGS = ('once', 'power-of-2', 'old-name', 'zero-too')
+# What the parser (options-value.c) writes to a field of each kind.
+TYPES = {'switch': ('bool',), 'word': ('unsigned',), 'number': ('unsigned', 'int', 'uint64_t'), 'size': ('uint64_t',),
+         'seconds': ('double',), 'string': ('char *',), 'texts': ('GPtrArray *',), 'id-map': ('struct sb_idmaps',)}
 WITHOUT_FIELD = ('alias', 'old-list', 'nothing', 'absent', 'help', 'version', 'capabilities')
 HELP_WIDTH = 78
 UNITS = {'K': 10, 'M': 20, 'G': 30, 'T': 40}
@@ -154,6 +157,13 @@ def c_row(row, words):
     yield '    },'
 
 
+def c_check(row):
+    """A field of another type would be written beyond, or in part."""
+    types = ', '.join(f'{t}: 1' for t in TYPES[row.kind])
+    yield (f'_Static_assert(_Generic(((struct options *)0)->{row.field}, {types}, default: 0), '
+           f'"{row.shown}: a field of another type");')
+
+
 def make_c(groups):
     rows = [row for group in groups for row in group.rows]
     yield '/* Made by gen-options.py from options.ini. */'
@@ -172,6 +182,9 @@ def make_c(groups):
     yield '};'
     yield f'const unsigned opt_table_len = {len(rows)};'
     yield f'_Static_assert({len(rows)} <= OPT_MAX, "struct options counts too few");'
+    for row in rows:
+        if row.field:
+            yield from c_check(row)
     yield 'const struct options opt_defaults = {'
     for row in rows:
         value = default_value(row)

@@ -14,6 +14,7 @@
 #include "virtiofsd/base/log.h"
 #include "virtiofsd/fs/fs-policy.h"
 #include "virtiofsd/fuse/fuse-policy.h"
+#include "virtiofsd/tree/host-policy.h"
 
 enum opt_protocol { OPT_PROTOCOL_VIRTIOFS, OPT_PROTOCOL_9P, OPT_PROTOCOL_BOTH };
 
@@ -29,6 +30,7 @@ enum opt_protocol { OPT_PROTOCOL_VIRTIOFS, OPT_PROTOCOL_9P, OPT_PROTOCOL_BOTH };
 
 struct options {
     struct fs_policy fs;
+    struct host_policy host;
     struct fuse_policy fuse; /* owns the lists of patterns */
     struct p9_policy p9;
     struct dax_policy dax;

@@ -23,10 +23,20 @@ void fuzz_jail(char *dir, size_t size)
     fs_thread_start();
 }
 
+struct tree *fuzz_tree(const char *share, const struct host_policy *policy, GError **err)
+{
+    struct host_config hc = {
+        .policy = *policy,
+        .root_fd = open(share, O_PATH | O_DIRECTORY | O_CLOEXEC),
+        .proc_self_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC),
+    };
+
+    return host_new(&hc, err);
+}
+
 struct fs *fuzz_core(const char *share)
 {
-    struct fs_config fc = {.handles = FS_HANDLES_NEVER,
-                           .cache = FS_CACHE_AUTO,
+    struct fs_config fc = {.cache = FS_CACHE_AUTO,
                            .xattr = true,
                            .max_fds = 256,
                            .max_lock_waiters = 4,
@@ -36,9 +46,8 @@ struct fs *fuzz_core(const char *share)
     if (mkdir(share, 0755) != 0)
         exit(77);
     fuse_tree_reset(share, 0);
-    fc.root_fd = open(share, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    fc.proc_self_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    struct fs *fs = fs_new(&fc, &err);
+    fc.tree = fuzz_tree(share, &(struct host_policy){.handles = HOST_HANDLES_NEVER}, &err);
+    struct fs *fs = fc.tree ? fs_new(&fc, &err) : NULL;
     if (!fs) {
         fprintf(stderr, "%s\n", err->message);
         exit(77);

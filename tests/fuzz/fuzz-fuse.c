@@ -53,32 +53,32 @@ struct record {
 
 /* The servers under test: as by default, and two that differ from it in as much as possible. */
 static const struct setup {
+    struct host_policy host;
     struct fs_config fs;
     struct fuse_srv_config srv;
     const char *xattrmap, *uids, *gids; /* NULL: none */
     unsigned more;                      /* files in the share */
     bool window;                        /* of which the front-end refuses a part */
 } setups[] = {
-    {{.handles = FS_HANDLES_PREFER, .cache = FS_CACHE_AUTO, .xattr = true, .max_fds = 256},
+    {{HOST_HANDLES_PREFER},
+     {.cache = FS_CACHE_AUTO, .xattr = true, .max_fds = 256},
      {.readdirplus = true, .posix_acl = FUSE_ASK_AUTO, .negative_timeout = 1}},
-    {{.handles = FS_HANDLES_NEVER,
-      .cache = FS_CACHE_ALWAYS,
-      .xattr = true,
-      .allow_direct_io = true,
-      .preserve_noatime = true,
-      .max_fds = 16,
-      .max_inodes = 12},
+    {{HOST_HANDLES_NEVER, .allow_direct_io = true, .preserve_noatime = true},
+     {.cache = FS_CACHE_ALWAYS, .xattr = true, .max_fds = 16, .max_inodes = 12},
      {.readdirplus = true, .writeback = true}},
-    {{.handles = FS_HANDLES_PREFER, .cache = FS_CACHE_NEVER, .readonly = true, .max_fds = 64},
+    {{HOST_HANDLES_PREFER},
+     {.cache = FS_CACHE_NEVER, .readonly = true, .max_fds = 64},
      {.allow_mmap = true}},
-    {{.handles = FS_HANDLES_PREFER, .cache = FS_CACHE_METADATA, .xattr = true, .max_fds = 48},
+    {{HOST_HANDLES_PREFER},
+     {.cache = FS_CACHE_METADATA, .xattr = true, .max_fds = 48},
      {.readdirplus = true, .posix_acl = FUSE_ASK_AUTO},
      ":prefix:all:trusted.:user.virtiofs.::unsupported:all:user.no.:::bad:server::user.b.:"
      ":ok:all:::",
      "map:1000:5000:10",
      "squash-guest:0:7:2000",
      MORE},
-    {{.handles = FS_HANDLES_PREFER, .cache = FS_CACHE_AUTO, .xattr = true, .max_fds = 256},
+    {{HOST_HANDLES_PREFER},
+     {.cache = FS_CACHE_AUTO, .xattr = true, .max_fds = 256},
      {.readdirplus = true, .writeback = true},
      .window = true},
 };
@@ -134,8 +134,6 @@ static bool make_server(struct server *s, const struct setup *setup)
     if (mkdir(s->share, 0755) != 0)
         return false;
     fuse_tree_reset(s->share, s->more);
-    fc.root_fd = open(s->share, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    fc.proc_self_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
     fc.announce_submounts = true;
     fc.max_lock_waiters = 4;
     fc.max_lock_ranges = 1000;
@@ -144,7 +142,8 @@ static bool make_server(struct server *s, const struct setup *setup)
     fc.gids = ids_of(setup->gids);
     if (err)
         g_error("%s", err->message);
-    s->fs = fs_new(&fc, &err);
+    fc.tree = fuzz_tree(s->share, &setup->host, &err);
+    s->fs = fc.tree ? fs_new(&fc, &err) : NULL;
     if (!s->fs) {
         fprintf(stderr, "%s\n", err->message);
         return false;

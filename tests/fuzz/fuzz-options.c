@@ -43,7 +43,7 @@ static void check(const struct options *o)
         o->max_request_queues > 255 || o->vu.max_queue_size < 2 ||
         (o->vu.max_queue_size & (o->vu.max_queue_size - 1)))
         abort();
-    if (o->fs.cache > FS_CACHE_ALWAYS || o->fs.handles > FS_HANDLES_FENCED ||
+    if (o->fs.cache > FS_CACHE_ALWAYS || o->host.handles > HOST_HANDLES_FENCED ||
         o->sandbox.mode > SB_NONE || o->sandbox.seccomp > SB_ACTION_TRAP)
         abort();
     if (!(o->fuse.timeout >= 0) || !(o->fuse.negative_timeout >= 0) || !o->notes)

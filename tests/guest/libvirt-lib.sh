@@ -1,106 +1,35 @@
 # shellcheck shell=bash
-# A libvirtd of a test's own, with nothing of the host's: the test runs once more in mount, process and cgroup
-# namespaces, where all that was there is read-only, tmpfs lies over what libvirt and QEMU write to, and the test's
-# data is on a tmpfs, too. No systemd, no dbus, no network. Nothing is bound but read-only files of our own.
-# Sourced after lib.sh. A test calls `libvirt_world "$0" "$@"` after setup, which returns in the world alone, with $T
-# there; then libvirt_start.
+# A libvirtd of a test's own, in a world of its own (see world-lib.sh). Sourced after lib.sh. A test calls libvirt_ready and
+# setup, then `world "$0" "$@"`, and in there libvirt_start.
 
-# lacks WHAT PACKAGE: a skip, but in continuous integration, where all is installed, a failure.
-lacks() {
-    [ "${CI:-}" != true ] || { echo "not ok - no $1 (Debian package $2)"; exit 1; }
-    skip "no $1 (Debian package $2)"
-}
-# libvirt_tools PACKAGE PROGRAM…: they are there.
-libvirt_tools() {
-    local package=$1 p
-    shift
-    for p in "$@"; do type -P "$p" >/dev/null || [ -e "$p" ] || [ -x "/usr/sbin/$p" ] || lacks "$p" "$package"; done
-}
+# shellcheck source=tests/guest/world-lib.sh
+. "$GUEST/world-lib.sh"
+# What libvirt and QEMU write to.
+WORLD_TMPFS=(/run /etc/libvirt /var/lib/libvirt /var/cache/libvirt /var/log/libvirt /dev/shm)
+WORLD_OF=libvirt-daemon
+# Of the daemons that it starts with a domain libvirt cares for in the groups of cpu and cpuset alone.
+WORLD_GROUPS=cpu
+WORLD_SUITE=${LIBVIRT:-}
 
 # libvirt_ready: what is needed is there, or is made.
 libvirt_ready() {
-    libvirt_tools attr setfattr getfattr
-    libvirt_tools util-linux unshare flock
+    local f
+    tools_of attr setfattr getfattr
+    tools_of util-linux unshare flock
+    for f in subuid subgid; do [ -f /etc/$f ] || lacks "file /etc/$f" passwd; done
     if [ "${LIBVIRT:-}" = sid ]; then
-        "$GUEST/libvirt-root" || exit
-        export LC_ALL=C # it has no other
+        "$GUEST/sid-root" || exit
         return
     fi
-    libvirt_tools libvirt-daemon libvirtd
-    libvirt_tools libvirt-daemon-driver-qemu /usr/lib/x86_64-linux-gnu/libvirt/connection-driver/libvirt_driver_qemu.so
-    libvirt_tools libvirt-clients virsh
-    libvirt_tools qemu-system-x86 qemu-system-x86_64
+    tools_of libvirt-daemon libvirtd
+    tools_of libvirt-daemon-driver-qemu /usr/lib/x86_64-linux-gnu/libvirt/connection-driver/libvirt_driver_qemu.so
+    tools_of libvirt-clients virsh
+    tools_of qemu-system-x86 qemu-system-x86_64
 }
-
-# ---- the world ----
-
-# libvirt_world PROGRAM ARGUMENT…: the outer half waits for the inner one, and ends with its code.
-libvirt_world() {
-    local d code cgroup
-    if [ -n "${LIBVIRT_WORLD:-}" ]; then
-        T=$LIBVIRT_WORLD
-        world_build || { echo "not ok - no world for libvirt"; exit 1; }
-        trap world_end EXIT
-        return
-    fi
-    for d in subuid subgid; do [ -f /etc/$d ] || lacks "file /etc/$d" passwd; done
-    for d in "${WORLD_TMPFS[@]}"; do
-        [ -d "$d" ] || lacks "folder $d" libvirt-daemon
-    done
-    mkdir "$T/world"
-    export LIBVIRT_CACHE=${LIBVIRT_CACHE:-$TOP/.cache/libvirt}
-    cgroup=$(world_cgroup)
-    LIBVIRT_WORLD=$T/world WORLD_CGROUP=$cgroup WORLD_TEST=$T bash -c '
-        [ -z "$WORLD_CGROUP" ] || echo $$ >"$WORLD_CGROUP/cgroup.procs"
-        exec unshare --mount --pid --fork --kill-child --mount-proc --cgroup "$@"' x "$@"
-    code=$?
-    # Groups of nobody, each only after those in it.
-    [ -z "$cgroup" ] || await_host "the groups to be empty" 10 eval \
-        "find '$cgroup' -depth -type d -exec rmdir {} + && [ ! -e '$cgroup' ]"
-    exit "$code"
-}
-# What libvirt and QEMU write to.
-WORLD_TMPFS=(/run /etc/libvirt /var/lib/libvirt /var/cache/libvirt /var/log/libvirt /dev/shm)
-
-# A group of our own in a hierarchy that libvirt can use, so that two tests do not meet; nothing where there is none. Of
-# the daemons that it starts with a domain libvirt cares for in those of cpu and cpuset alone.
-world_cgroup() {
-    local dir
-    dir=$(readlink -e /sys/fs/cgroup/cpu) || return # cpu,cpuacct elsewhere
-    mkdir "$dir/${T##*/}" 2>/dev/null && echo "$dir/${T##*/}"
-}
-
-# In the new namespaces: the order matters. Nothing that is mounted here reaches the host, all of the host's is
-# read-only, and only then something is made.
-world_build() {
-    local point d
-    mount --make-rprivate / || return
-    while read -r _ _ _ _ point _; do
-        printf -v point %b "${point//\\/\\0}"
-        case $point in
-        /proc | /proc/* | /dev/pts) ;; # new, and no files
-        *) mount -o remount,bind,ro "$point" 2>/dev/null || world_readonly "$point" || return ;;
-        esac
-    done < <(cat /proc/self/mountinfo)
-    mount -t tmpfs -o mode=755 none "$T" || return
-    ! touch "$WORLD_TEST/initramfs" "$TOP/no" /etc/no 2>/dev/null || return
-    for d in "${WORLD_TMPFS[@]}"; do mount -t tmpfs -o mode=755 none "$d" || return; done
-    umount -R -l /sys/fs/cgroup 2>/dev/null # libvirt believes the table of mounts, also of what is covered
-    mount -t tmpfs none /sys/fs/cgroup || return
-    if [ -n "$WORLD_CGROUP" ]; then
-        d=${WORLD_CGROUP%/*}
-        mkdir "$d" && mount -t cgroup -o "${d##*/}" none "$d" || return
-    fi
-    world_users || return
-    # sid's programs from here on. Nothing in there can be written to.
-    [ "${LIBVIRT:-}" != sid ] || { mount --bind "$LIBVIRT_CACHE/root/usr" /usr && mount -o remount,bind,ro /usr; }
-}
-# What lies under another mount cannot be reached, and so not be written to.
-world_readonly() { findmnt -rn -o OPTIONS --target "$1" | grep -qE '(^|,)ro(,|$)'; }
 
 SESSION=virtiofs-tester
 # The user that Debian's libvirt is built for, which libvirt-daemon-system makes, in files of our own.
-world_users() {
+world_more() {
     local f
     cp /etc/passwd /etc/group "$T"
     grep -q '^libvirt-qemu:' "$T/passwd" || echo 'libvirt-qemu:x:64055:64055::/var/lib/libvirt:/bin/false' >>"$T/passwd"
@@ -110,16 +39,7 @@ world_users() {
     echo "$SESSION:x:1999:" >>"$T/group"
     for f in subuid subgid; do echo "$SESSION:200000:65536" >"$T/$f"; done
     for f in passwd group subuid subgid; do mount --bind "$T/$f" /etc/$f && mount -o remount,bind,ro /etc/$f || return; done
-}
-
-# Everything that runs in here ends with its first process, which we are, and the files with their tmpfs: what the logs say
-# is wanted only after a failure.
-world_end() {
-    local f
-    [ "$FAILED" -gt 0 ] || return 0
-    for f in "$T"/*.log "$T"/*ctl/console /var/log/libvirt/qemu/*.log "$T"/user/.cache/libvirt/qemu/log/*.log; do
-        [ ! -s "$f" ] || { echo "# $f"; tail -n 12 "$f" | cut -c 1-300 | sed 's/^/#   /'; }
-    done
+    WORLD_LOGS=(/var/log/libvirt/qemu "$T/user/.cache/libvirt/qemu/log")
 }
 
 # ---- libvirtd ----

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
 # libvirt starts the daemon: its XML, the arguments that come of it, and what the daemon then does. Debian 12's libvirtd,
 # the system's kind, and its QEMU, started by this test in a world of its own (see libvirt-lib.sh), without KVM.
-#   LIBVIRT=sid  libvirt and QEMU of Debian sid (see libvirt-root), and what only those know; VIRTIOFSD must run there:
+#   LIBVIRT=sid  libvirt and QEMU of Debian sid (see sid-root), and what only those know; VIRTIOFSD must run there:
 #                one that was built with -Dprefer_static=true
 GUEST_KERNEL=${GUEST_KERNEL:-x86_64-6.1}
 . "$(dirname "$0")/lib.sh"
 . "$GUEST/libvirt-lib.sh"
-if [ -z "${LIBVIRT_WORLD:-}" ]; then
+if [ -z "${WORLD_INSIDE:-}" ]; then
     libvirt_ready
     setup setfattr getfattr locker flock
     chmod 755 "$T" # another user's libvirtd looks in
 fi
-libvirt_world "$0" "$@"
+world "$0" "$@"
 descriptions "40-virtiofsd.json=$VIRTIOFSD"
 guest_shell "$T/ctl"
 libvirt_start

@@ -96,5 +96,5 @@ END
 hear a held || not_ok "the guest takes the lock"
 check "the host cannot have it" test "$(flock -n "$T/share/lock" echo got)" = ""
 guest_kill a
-check "after the guest's death it can" flock -w 5 "$T/share/lock" true
+check "after the guest's death it can" flock -w 30 "$T/share/lock" true
 finish

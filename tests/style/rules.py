@@ -29,7 +29,7 @@ MAY_INCLUDE = [
      [BASE, 'virtiofsd/options.h', 'virtiofsd/daemon*.h', 'virtiofsd/fs/fs.h',
       'virtiofsd/fs/fs-xattrmap.h', 'virtiofsd/fs/fs-idmap.h', 'virtiofsd/fuse/fuse-srv.h', 'vhost-user/vu-dev.h', 'vhost-user/vu-sock.h',
       'vhost-user/vu-backend.h', 'dax/dax-*.h', 'virtiofsd/9p/p9-srv.h', 'virtiofsd/9p/p9-sock.h',
-      'virtiofsd/9p/p9-listen.h', 'sandbox/sandbox.h']),
+      'virtiofsd/9p/p9-listen.h', 'virtiofsd/tree/host.h', 'sandbox/sandbox.h']),
     # The fake front-end speaks the protocols by itself: sharing the daemon's code would hide its
     # mistakes.
     ('tests/lib/*', ['tests/lib/*.h']),
@@ -37,7 +37,7 @@ MAY_INCLUDE = [
     ('tests/bench/*', ['tests/*.h']),
     ('tests/guest/*', ['tests/*.h']),
     ('tests/*', ['tests/*.h', BASE, 'virtiofsd/fs/*.h', 'virtiofsd/tree/*.h', 'virtiofsd/fuse/*.h', 'vhost-user/*.h',
-                 'sandbox/*.h', 'dax/*.h', 'virtiofsd/9p/*.h', 'virtiofsd/options*.h']),
+                 'sandbox/*.h', 'dax/*.h', 'virtiofsd/9p/*.h', 'virtiofsd/options*.h', 'virtiofsd/daemon*.h']),
 ]
 
 # Headers of libraries that only some folders may include.

@@ -30,7 +30,7 @@ int reopen(struct open_tree *o, int flags)
     return rc;
 }
 
-void start(struct open_tree *o, const struct fs_config *cfg, int flags)
+void start(struct open_tree *o, const struct share_config *cfg, int flags)
 {
     tree_open(&o->t, cfg);
     o->i = tree_look(&o->t, o->t.root, "f");

@@ -17,7 +17,7 @@ struct open_tree {
 /* The tree with an empty "f", no core over it yet. */
 void prepare(struct open_tree *o);
 /* Start the core, and open the file with @flags. */
-void start(struct open_tree *o, const struct fs_config *cfg, int flags);
+void start(struct open_tree *o, const struct share_config *cfg, int flags);
 /* Close the handle there is, and open the file again. 0 or -errno: there is none then. */
 int reopen(struct open_tree *o, int flags);
 /* Everything away; checks that the file's descriptors are closed. */

@@ -12,14 +12,15 @@
 #include <unistd.h>
 
 #include "tests/lib/remove.h"
+#include "tests/unit/tree-over.h"
 
 const struct fs_cred cred_root = {.uid = 0, .gid = 0};
 const struct fs_cred cred_user = {.uid = USER_ID, .gid = USER_ID, .strict = true};
 
-struct fs_config tree_config(void)
+struct share_config tree_config(void)
 {
-    return (struct fs_config){
-        .handles = FS_HANDLES_NEVER,
+    return (struct share_config){
+        .host.policy.handles = HOST_HANDLES_NEVER,
         .cache = FS_CACHE_AUTO,
         .xattr = true,
         .announce_submounts = true,
@@ -56,19 +57,20 @@ void tree_make_tmpfs(struct share *t)
     assert_ok(mount("none", t->dir, "tmpfs", 0, "mode=0755"));
 }
 
-void tree_open(struct share *t, const struct fs_config *cfg)
+void tree_open(struct share *t, const struct share_config *cfg)
 {
     static bool started;
-    struct fs_config c = *cfg;
+    struct share_config c = *cfg;
     GError *err = NULL;
 
     if (!started) {
         fs_thread_start();
         started = true;
     }
-    c.root_fd = open(t->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    c.proc_self_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    t->fs = fs_new(&c, &err);
+    c.host.root_fd = open(t->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    c.host.proc_self_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    c.tree = TREE_OVER(host_new(&c.host, &err));
+    t->fs = c.tree ? fs_new(&c.core, &err) : NULL;
     if (!t->fs)
         fail_msg("%s", err->message);
     t->root = fs_inode_get(t->fs, FS_ROOT_ID);
@@ -91,7 +93,7 @@ void tree_remove(struct share *t)
 
 void tree_start(struct share *t)
 {
-    struct fs_config cfg = tree_config();
+    struct share_config cfg = tree_config();
     tree_make(t);
     tree_open(t, &cfg);
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "virtiofsd/fs/fs.h"
+#include "virtiofsd/tree/host.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,13 +18,22 @@ struct share {
     struct fs_inode *root;
 };
 
+/* What the core and the host's tree are made with. */
+struct share_config {
+    union {
+        struct fs_config core;
+        struct fs_config;
+    };
+    struct host_config host;
+};
+
 /* What most tests want; change it before tree_open(). */
-struct fs_config tree_config(void);
+struct share_config tree_config(void);
 /* Make an empty directory: below /tmp, or as a tmpfs of its own (needs root). */
 void tree_make(struct share *t);
 void tree_make_tmpfs(struct share *t);
 /* Start the core over it. */
-void tree_open(struct share *t, const struct fs_config *cfg);
+void tree_open(struct share *t, const struct share_config *cfg);
 /* Stop the core; checks that nothing is left over. */
 void tree_close(struct share *t);
 void tree_remove(struct share *t);

@@ -66,7 +66,7 @@ static void test_statfs_elsewhere(void **state)
     struct share t;
     struct statvfs st;
     int rc = 0;
-    struct fs_config cfg = tree_config();
+    struct share_config cfg = tree_config();
     cfg.statfs = numbers;
     cfg.user = &rc;
     tree_make(&t);
@@ -306,7 +306,7 @@ static void test_xattr_not_followed(void **state)
 static void test_xattr_off(void **state)
 {
     struct share t;
-    struct fs_config cfg = tree_config();
+    struct share_config cfg = tree_config();
     char buf[8];
     cfg.xattr = false;
     tree_make(&t);

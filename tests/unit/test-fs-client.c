@@ -42,7 +42,7 @@ static void test_no_write_cache(void **state)
 {
     struct share t;
     struct fs_opened o;
-    struct fs_config cfg = tree_config();
+    struct share_config cfg = tree_config();
     char buf[8];
     struct iovec out = {buf, sizeof(buf)}, in = {(char *)"b", 1};
     tree_make(&t);

@@ -228,9 +228,9 @@ static int unprivileged(void)
     struct share t;
     struct stat st;
     struct fs_cred own = {.uid = USER_ID, .gid = USER_ID}, other = {.uid = 7, .gid = 7};
-    struct fs_config cfg = tree_config();
+    struct share_config cfg = tree_config();
 
-    cfg.handles = FS_HANDLES_PREFER; /* degrades */
+    cfg.host.policy.handles = HOST_HANDLES_PREFER; /* degrades */
     if (setgroups(0, NULL) != 0 || setresgid(USER_ID, USER_ID, USER_ID) != 0 ||
         setresuid(USER_ID, USER_ID, USER_ID) != 0)
         return 1;

@@ -91,7 +91,7 @@ static void check_all(const struct seen *s, unsigned count, bool plus)
 static void test_many(void **state)
 {
     struct share t;
-    struct fs_config cfg = tree_config();
+    struct share_config cfg = tree_config();
     static const size_t budgets[] = {4096, 65536, 1 << 20, 200};
     uint64_t fh;
     cfg.max_fds = 15000;
@@ -176,7 +176,7 @@ static void test_without_buffers(void **state)
 {
     enum { DIRS = 1100 };
     struct share t;
-    struct fs_config cfg = tree_config();
+    struct share_config cfg = tree_config();
     uint64_t fh[DIRS];
     struct fs_file *f[DIRS];
     static struct seen s[DIRS];
@@ -290,7 +290,7 @@ static bool take_m(void *user, const struct fs_dirent *d, struct fs_entry *entry
 static void test_first_directories(void **state)
 {
     struct share t;
-    struct fs_config cfg = tree_config();
+    struct share_config cfg = tree_config();
     struct fs_attr top, a;
     struct fs_entry e, up;
     struct fs_opened o;

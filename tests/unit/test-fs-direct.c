@@ -55,9 +55,9 @@ static bool knows_flags(void)
 static void test_direct(void **state)
 {
     struct open_tree o;
-    struct fs_config cfg = tree_config();
+    struct share_config cfg = tree_config();
     static char want[8 * BLOCK];
-    cfg.allow_direct_io = true;
+    cfg.host.policy.allow_direct_io = true;
     prepare(&o);
     start(&o, &cfg, O_RDWR);
     if (reopen(&o, O_RDWR | O_DIRECT) == -EINVAL) {
@@ -107,8 +107,8 @@ static void test_direct(void **state)
 static void test_direct_later(void **state)
 {
     struct open_tree o;
-    struct fs_config cfg = tree_config();
-    cfg.allow_direct_io = true;
+    struct share_config cfg = tree_config();
+    cfg.host.policy.allow_direct_io = true;
     prepare(&o);
     start(&o, &cfg, O_RDWR);
     assert_int_equal(put_mem(&o, 0, BLOCK, 0, 0), BLOCK);
@@ -117,7 +117,7 @@ static void test_direct_later(void **state)
     assert_int_equal(fds_with(&o, O_DIRECT), fds_with(&o, 0) - 1);
     stop(&o);
 
-    cfg.allow_direct_io = false;
+    cfg.host.policy.allow_direct_io = false;
     prepare(&o);
     start(&o, &cfg, O_RDWR | O_DIRECT);
     assert_int_equal(put_mem(&o, 0, BLOCK, 0, FS_IO_DIRECT), BLOCK);
@@ -130,11 +130,11 @@ static void test_direct_later(void **state)
 static void test_direct_refused(void **state)
 {
     struct open_tree o;
-    struct fs_config cfg = tree_config();
+    struct share_config cfg = tree_config();
     struct fs_entry e;
     struct fs_opened made;
     need_root();
-    cfg.allow_direct_io = true;
+    cfg.host.policy.allow_direct_io = true;
     memset(&o, 0, sizeof(o));
     tree_make_tmpfs(&o.t);
     o.mem = aligned_alloc(BLOCK, (size_t)8 * BLOCK);
@@ -171,9 +171,9 @@ static bool read_moves_atime(struct open_tree *o, unsigned how)
 static void test_noatime(void **state)
 {
     struct open_tree o;
-    struct fs_config cfg = tree_config();
+    struct share_config cfg = tree_config();
     static const int flags[] = {O_RDONLY, O_RDWR | O_NOATIME};
-    cfg.preserve_noatime = true;
+    cfg.host.policy.preserve_noatime = true;
     for (unsigned n = 0; n < 2; n++) {
         prepare(&o);
         tree_write(&o.t, "f", "x");
@@ -190,7 +190,7 @@ static void test_noatime(void **state)
         assert_int_equal(fds_with(&o, O_NOATIME), 1);
         stop(&o);
     }
-    cfg.preserve_noatime = false;
+    cfg.host.policy.preserve_noatime = false;
     prepare(&o);
     start(&o, &cfg, O_RDWR | O_NOATIME);
     assert_int_equal(put(&o, "x", 0, FS_IO_NOATIME), 1);
@@ -206,8 +206,8 @@ static void test_noatime(void **state)
 static void test_bound(void **state)
 {
     struct open_tree o;
-    struct fs_config cfg = tree_config();
-    cfg.allow_direct_io = cfg.preserve_noatime = true;
+    struct share_config cfg = tree_config();
+    cfg.host.policy.allow_direct_io = cfg.host.policy.preserve_noatime = true;
     for (unsigned max = 3; max < 12; max++) {
         cfg.max_fds = max;
         prepare(&o);

@@ -14,10 +14,10 @@
 
 #define FILES 200
 
-static struct fs_config small_config(enum fs_handles handles)
+static struct share_config small_config(enum host_handles handles)
 {
-    struct fs_config cfg = tree_config();
-    cfg.handles = handles;
+    struct share_config cfg = tree_config();
+    cfg.host.policy.handles = handles;
     cfg.max_fds = 40; /* so at most 10 descriptors are kept for inodes */
     return cfg;
 }
@@ -55,7 +55,7 @@ static void check_content(struct share *t, uint64_t id, unsigned n)
 static void many_inodes(struct share *t)
 {
     uint64_t ids[FILES];
-    struct fs_config cfg = small_config(FS_HANDLES_MANDATORY);
+    struct share_config cfg = small_config(HOST_HANDLES_MANDATORY);
     tree_open(t, &cfg);
     fill(t, FILES);
     unsigned fds = count_fds();
@@ -89,8 +89,8 @@ static void by_name(struct share *t)
 {
     uint64_t ids[FILES];
     struct fs_attr a;
-    struct fs_config cfg = tree_config();
-    cfg.handles = FS_HANDLES_MANDATORY;
+    struct share_config cfg = tree_config();
+    cfg.host.policy.handles = HOST_HANDLES_MANDATORY;
     tree_open(t, &cfg);
     fill(t, FILES);
     unsigned fds = count_fds();
@@ -148,7 +148,7 @@ static void test_many_tmpfs(void **state)
 static bool reuse_once(struct share *t, unsigned wait_us)
 {
     uint64_t ids[FILES], inos[FILES], again;
-    struct fs_config cfg = small_config(FS_HANDLES_MANDATORY);
+    struct share_config cfg = small_config(HOST_HANDLES_MANDATORY);
     unsigned reused = 0;
 
     tree_open(t, &cfg);
@@ -313,11 +313,11 @@ static void never_acts(struct share *t, struct fs_inode *i)
 static bool passed_on_once(mode_t mode)
 {
     struct share t;
-    struct fs_config cfg = tree_config();
+    struct share_config cfg = tree_config();
     struct fs_entry e;
     struct stat st;
 
-    cfg.handles = FS_HANDLES_MANDATORY;
+    cfg.host.policy.handles = HOST_HANDLES_MANDATORY;
     tree_make(&t);
     tree_open(&t, &cfg);
     tree_write(&t, "teacher", "");
@@ -367,9 +367,9 @@ static void test_number_passed_on(void **state)
 static void test_proved_once(void **state)
 {
     struct share t;
-    struct fs_config cfg = tree_config();
+    struct share_config cfg = tree_config();
     need_root();
-    cfg.handles = FS_HANDLES_MANDATORY;
+    cfg.host.policy.handles = HOST_HANDLES_MANDATORY;
     tree_make(&t);
     tree_open(&t, &cfg);
     fill(&t, 2);
@@ -392,7 +392,7 @@ static void test_proved_once(void **state)
 static void test_enfile(void **state)
 {
     struct share t;
-    struct fs_config cfg = small_config(FS_HANDLES_NEVER);
+    struct share_config cfg = small_config(HOST_HANDLES_NEVER);
     struct fs_entry e;
     struct fs_opened o;
     unsigned n, files;
@@ -434,7 +434,7 @@ static void test_enfile(void **state)
 static void test_open_files_take_all(void **state)
 {
     struct share t;
-    struct fs_config cfg = small_config(FS_HANDLES_PREFER);
+    struct share_config cfg = small_config(HOST_HANDLES_PREFER);
     struct fs_opened o;
     uint64_t ids[100];
     int rc = 0;
@@ -464,7 +464,7 @@ static void test_open_files_take_all(void **state)
 static void test_submount(void **state)
 {
     struct share t, sub;
-    struct fs_config cfg = small_config(FS_HANDLES_PREFER);
+    struct share_config cfg = small_config(HOST_HANDLES_PREFER);
     struct fs_entry e;
     uint64_t ids[FILES];
 
@@ -503,20 +503,22 @@ static void test_submount(void **state)
 
 static void test_mandatory_refused(void **state)
 {
-    struct fs_config cfg = tree_config();
+    struct share_config cfg = tree_config();
     GError *err = NULL;
 
-    cfg.handles = FS_HANDLES_MANDATORY;
-    cfg.root_fd = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC); /* procfs has none */
-    cfg.proc_self_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    assert_null(fs_new(&cfg, &err));
+    cfg.host.policy.handles = HOST_HANDLES_MANDATORY;
+    cfg.host.root_fd = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC); /* procfs has none */
+    cfg.host.proc_self_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    assert_null(host_new(&cfg.host, &err));
     assert_non_null(strstr(err->message, "--inode-file-handles"));
     g_clear_error(&err);
 
-    cfg.handles = FS_HANDLES_PREFER;
-    cfg.root_fd = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    cfg.proc_self_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    struct fs *fs = fs_new(&cfg, &err);
+    cfg.host.policy.handles = HOST_HANDLES_PREFER;
+    cfg.host.root_fd = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    cfg.host.proc_self_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    cfg.tree = host_new(&cfg.host, &err);
+    assert_non_null(cfg.tree);
+    struct fs *fs = fs_new(&cfg.core, &err);
     assert_non_null(fs);
     fs_free(fs);
 }

@@ -60,8 +60,8 @@ static uint64_t make_large(struct share *t, uint64_t *fh)
 
 static void start(struct share *t)
 {
-    struct fs_config cfg = tree_config();
-    cfg.handles = FS_HANDLES_MANDATORY;
+    struct share_config cfg = tree_config();
+    cfg.host.policy.handles = HOST_HANDLES_MANDATORY;
     tree_make_tmpfs(t);
     tree_open(t, &cfg);
     tree_write(t, "teacher", "");

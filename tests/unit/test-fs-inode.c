@@ -176,7 +176,7 @@ static void test_replaced(void **state)
 static void test_max_inodes(void **state)
 {
     struct share t;
-    struct fs_config cfg = tree_config();
+    struct share_config cfg = tree_config();
     cfg.max_inodes = 10;
     tree_make(&t);
     tree_open(&t, &cfg);
@@ -258,12 +258,12 @@ static void *hammer(void *arg)
     return NULL;
 }
 
-static void run_hammer(enum fs_handles handles, uint64_t max_fds)
+static void run_hammer(enum host_handles handles, uint64_t max_fds)
 {
     struct share t;
-    struct fs_config cfg = tree_config();
+    struct share_config cfg = tree_config();
     pthread_t th[HAMMER_THREADS];
-    cfg.handles = handles;
+    cfg.host.policy.handles = handles;
     cfg.max_fds = max_fds;
     tree_make(&t);
     for (unsigned n = 0; n < HAMMER_FILES; n++) {
@@ -288,14 +288,14 @@ static void run_hammer(enum fs_handles handles, uint64_t max_fds)
 
 static void test_hammer(void **state)
 {
-    run_hammer(FS_HANDLES_NEVER, 1000);
+    run_hammer(HOST_HANDLES_NEVER, 1000);
 }
 
 /* A limit so small that descriptors are closed and opened all the time. */
 static void test_hammer_handles(void **state)
 {
     need_root();
-    run_hammer(FS_HANDLES_PREFER, 14);
+    run_hammer(HOST_HANDLES_PREFER, 14);
 }
 
 #define ROOM 1 /* for fewer than there are threads */
@@ -340,7 +340,7 @@ static void *crowd(void *arg)
 static void test_room_is_shared(void **state)
 {
     struct share t;
-    struct fs_config cfg = tree_config();
+    struct share_config cfg = tree_config();
     pthread_t th[HAMMER_THREADS];
     struct fs_entry e[ROOM + 1];
     unsigned n;

@@ -61,7 +61,7 @@ static struct fs_xattrmap *map;
 /* The double of what is in proc: task 34 of process 12, and the link that says so. */
 static void start_with(struct fake *k, const char *rules, bool proc)
 {
-    struct fs_config cfg = tree_config();
+    struct share_config cfg = tree_config();
     char path[128];
 
     memset(k, 0, sizeof(*k));
@@ -75,8 +75,8 @@ static void start_with(struct fake *k, const char *rules, bool proc)
     close(at);
     snprintf(path, sizeof(path), "%s/self", k->dir);
     assert_ok(symlink("12/task/34", path));
-    cfg.thread_fd = open(proc ? "/proc/thread-self" : path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-    cfg.task_fd = open(proc ? "/proc/self/task" : k->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    cfg.host.thread_fd = open(proc ? "/proc/thread-self" : path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    cfg.host.task_fd = open(proc ? "/proc/self/task" : k->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
     map = rules ? fs_xattrmap_parse(rules, NULL) : NULL;
     cfg.xattrmap = map;
     tree_make(&k->t);

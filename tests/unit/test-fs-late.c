@@ -218,6 +218,57 @@ static void test_lacks(void **state)
     tree_stop(&t);
 }
 
+/* Whether the guest may keep what it has of a file that it opens once more. */
+static bool kept(struct share *t, const char *name)
+{
+    struct fs_opened o[2];
+
+    for (unsigned i = 0; i < 2; i++) {
+        struct fs_inode *inode = tree_look(t, t->root, name);
+        bool dir = S_ISDIR(fs_inode_type(inode));
+        assert_ok(dir ? fs_opendir(t->fs, inode, &o[i])
+                      : fs_open(t->fs, inode, O_RDONLY, 0, &o[i]));
+        fs_inode_put(t->fs, inode);
+    }
+    assert_false(o[0].keep_cache);
+    assert_ok(fs_release(t->fs, o[0].fh));
+    assert_ok(fs_release(t->fs, o[1].fh));
+    return o[1].keep_cache;
+}
+
+/* One more change within what a time stamp can tell apart would not show in it: nothing is kept
+ * then. Stamps are of two seconds (FAT), one (ext2 and 3, ext4 with small inodes), 10 ms (exFAT) or
+ * less. */
+static void test_coarse_stamps(void **state)
+{
+    static const struct {
+        int64_t ago_ms;
+        long nsec; /* of the stamp; -1: as it comes */
+        bool kept;
+    } rows[] = {
+        {0, -1, false},          {200, -1, true},        {1000, 0, false},       {5000, 0, true},
+        {1500, 500000000, true}, {1000, 20000000, true}, {3600 * 1000, 0, true},
+    };
+    struct share_config cfg = tree_config();
+    struct timespec now;
+
+    cfg.cache = FS_CACHE_AUTO;
+    for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
+        struct share t;
+        clock_gettime(CLOCK_REALTIME, &now);
+        int64_t then = now.tv_sec * 1000000000LL + now.tv_nsec - rows[i].ago_ms * 1000000;
+        tree_mem_changed = (struct timespec){then / 1000000000, then % 1000000000 | 1};
+        if (rows[i].nsec >= 0)
+            tree_mem_changed.tv_nsec = rows[i].nsec;
+        tree_make(&t);
+        tree_open(&t, &cfg);
+        assert_int_equal(kept(&t, "now"), rows[i].kept);
+        assert_int_equal(kept(&t, "dir"), rows[i].kept);
+        tree_stop(&t);
+    }
+    tree_mem_changed = (struct timespec){.tv_sec = 1000000000};
+}
+
 /* ---- late data ---- */
 
 static void test_late(void **state)
@@ -448,11 +499,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names),         cmocka_unit_test(test_lookups),
-        cmocka_unit_test(test_lacks),         cmocka_unit_test(test_late),
-        cmocka_unit_test(test_not_to_be_had), cmocka_unit_test(test_after_release),
-        cmocka_unit_test(test_cancel),        cmocka_unit_test(test_reset),
-        cmocka_unit_test(test_map),           cmocka_unit_test(test_end_of_mount),
-        cmocka_unit_test(test_race),
+        cmocka_unit_test(test_lacks),         cmocka_unit_test(test_coarse_stamps),
+        cmocka_unit_test(test_late),          cmocka_unit_test(test_not_to_be_had),
+        cmocka_unit_test(test_after_release), cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_reset),         cmocka_unit_test(test_map),
+        cmocka_unit_test(test_end_of_mount),  cmocka_unit_test(test_race),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

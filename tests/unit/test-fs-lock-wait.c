@@ -239,7 +239,7 @@ static void test_deadlock(void **state)
 static void test_deadline(void **state)
 {
     struct share t;
-    struct fs_config cfg = tree_config();
+    struct share_config cfg = tree_config();
     static struct result r[80];
     struct timespec from, to;
     cfg.max_lock_waiters = G_N_ELEMENTS(r);
@@ -267,7 +267,7 @@ static void test_deadline(void **state)
 static void test_crowd(void **state)
 {
     struct share t;
-    struct fs_config cfg = tree_config();
+    struct share_config cfg = tree_config();
     static struct result r[200];
     struct flock fl = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     cfg.max_lock_waiters = G_N_ELEMENTS(r);
@@ -334,7 +334,7 @@ static void test_interrupt(void **state)
 static void test_busy_owner(void **state)
 {
     struct share t;
-    struct fs_config cfg = tree_config();
+    struct share_config cfg = tree_config();
     cfg.max_lock_ranges = 3;
     cfg.max_lock_waiters = 8;
     tree_make(&t);

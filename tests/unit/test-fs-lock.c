@@ -103,7 +103,7 @@ static void test_forgotten(void **state)
 static void test_bound(void **state)
 {
     struct share t;
-    struct fs_config cfg = tree_config();
+    struct share_config cfg = tree_config();
     struct fs_attr a;
     int rc = 0;
     uint64_t n = 0;
@@ -178,7 +178,7 @@ static void test_host(void **state)
 static void test_ranges_bound(void **state)
 {
     struct share t;
-    struct fs_config cfg = tree_config();
+    struct share_config cfg = tree_config();
     cfg.max_lock_ranges = 10;
     tree_make(&t);
     tree_open(&t, &cfg);

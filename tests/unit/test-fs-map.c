@@ -61,7 +61,7 @@ static void test_kinds(void **state)
 static void test_readonly_share(void **state)
 {
     struct share t;
-    struct fs_config cfg = tree_config();
+    struct share_config cfg = tree_config();
 
     tree_make(&t);
     tree_write(&t, "file", "x");
@@ -162,7 +162,7 @@ static int overlay_child(void)
         g_strdup_printf("lowerdir=%s/low,upperdir=%s/up,workdir=%s/work", t.dir, t.dir, t.dir);
     if (mount("overlay", tree_path(&t, "all"), "overlay", 0, o) != 0)
         return 77;
-    struct fs_config cfg = tree_config();
+    struct share_config cfg = tree_config();
     tree_open(&t, &cfg);
     struct fs_inode *all = tree_look(&t, t.root, "all"), *file = tree_look(&t, all, "file");
     unsigned kind = fs_map_kind(t.fs, file, NULL);

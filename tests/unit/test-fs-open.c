@@ -171,7 +171,7 @@ static void test_keep_cache_modes(void **state)
 {
     for (enum fs_cache c = FS_CACHE_NEVER; c <= FS_CACHE_ALWAYS; c++) {
         struct share t;
-        struct fs_config cfg = tree_config();
+        struct share_config cfg = tree_config();
         cfg.cache = c;
         tree_make(&t);
         tree_open(&t, &cfg);
@@ -234,7 +234,7 @@ static void test_create(void **state)
 static void test_readonly(void **state)
 {
     struct share t;
-    struct fs_config cfg = tree_config();
+    struct share_config cfg = tree_config();
     struct fs_entry e;
     struct fs_opened o;
     struct fs_attr a;
@@ -287,7 +287,7 @@ static void test_readonly(void **state)
 static void test_writeback(void **state)
 {
     struct share t;
-    struct fs_config cfg = tree_config();
+    struct share_config cfg = tree_config();
     struct fs_opened o;
     char buf[8] = "";
     struct iovec iov = {buf, sizeof(buf)};

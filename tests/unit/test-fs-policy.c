@@ -15,7 +15,7 @@ static struct fs_idmap *uids, *gids;
 
 static void start(struct share *t, const char *const *uid, const char *const *gid)
 {
-    struct fs_config cfg = tree_config();
+    struct share_config cfg = tree_config();
     uids = uid ? fs_idmap_new() : NULL;
     gids = gid ? fs_idmap_new() : NULL;
     for (; uid && *uid; uid++)

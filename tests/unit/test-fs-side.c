@@ -104,7 +104,7 @@ static void test_append(void **state)
     if (no_flags())
         skip();
     static const int flags[] = {O_RDWR, O_WRONLY, O_RDWR | O_APPEND, O_WRONLY | O_APPEND};
-    struct fs_config cfg = tree_config();
+    struct share_config cfg = tree_config();
     for (unsigned n = 0; n < 4; n++) {
         struct open_tree o;
         begin(&o);
@@ -120,7 +120,7 @@ static void test_append(void **state)
 static void test_append_by_descriptor(void **state)
 {
     static const uint32_t magic[] = {0x794c7630, 0x65735546, 0};
-    struct fs_config cfg = tree_config();
+    struct share_config cfg = tree_config();
     for (unsigned n = 0; n < 3; n++) {
         struct open_tree o;
         begin(&o);
@@ -142,7 +142,7 @@ static void test_append_by_descriptor(void **state)
 static void test_append_delayed(void **state)
 {
     struct open_tree o;
-    struct fs_config cfg = tree_config();
+    struct share_config cfg = tree_config();
     begin(&o);
     tree_write(&o.t, "f", "data");
     start(&o, &cfg, O_RDONLY);
@@ -162,7 +162,7 @@ static void test_sync(void **state)
     if (no_flags())
         skip();
     struct open_tree o;
-    struct fs_config cfg = tree_config();
+    struct share_config cfg = tree_config();
     begin(&o);
     start(&o, &cfg, O_RDWR);
     assert_int_equal(put(&o, "a", 0, 0), 1);
@@ -182,7 +182,7 @@ static void test_sync(void **state)
 static void test_sync_without_flags(void **state)
 {
     struct open_tree o;
-    struct fs_config cfg = tree_config();
+    struct share_config cfg = tree_config();
     begin(&o);
     kernel.no_flags = true;
     start(&o, &cfg, O_RDWR);
@@ -202,7 +202,7 @@ static void test_sync_without_flags(void **state)
 static void test_sync_ranges(void **state)
 {
     struct open_tree o;
-    struct fs_config cfg = tree_config();
+    struct share_config cfg = tree_config();
     begin(&o);
     start(&o, &cfg, O_RDWR | O_DSYNC);
     assert_int_equal(put(&o, "abcd", 0, 0), 4);
@@ -235,7 +235,7 @@ static bool append_only(struct open_tree *o, bool on)
 static void test_append_only(void **state)
 {
     struct open_tree o;
-    struct fs_config cfg = tree_config();
+    struct share_config cfg = tree_config();
     need_root();
     for (int delayed = 0; delayed < 2; delayed++) {
         begin(&o);

@@ -142,7 +142,7 @@ static void test_lists(void **state)
 static void test_there_and_back(void **state)
 {
     struct share t;
-    struct fs_config cfg = tree_config();
+    struct share_config cfg = tree_config();
     uint64_t id[10], fh[4];
     char name[2] = "9";
 
@@ -207,7 +207,7 @@ static void test_there_and_back(void **state)
 static void test_hostile(void **state)
 {
     struct share t;
-    struct fs_config cfg = tree_config();
+    struct share_config cfg = tree_config();
     struct fs_inode *none = NULL;
     const uint64_t ids[] = {ID(10, 3), ID(20, 9)};
 
@@ -260,7 +260,7 @@ static void test_hostile(void **state)
 static void test_any_order(void **state)
 {
     struct share t;
-    struct fs_config cfg = tree_config();
+    struct share_config cfg = tree_config();
     struct fs_inode *none = NULL;
     uint64_t down[40];
 

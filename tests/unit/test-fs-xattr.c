@@ -20,7 +20,7 @@ static struct fs_xattrmap *xattrmap;
 
 static void start(struct share *t, const char *map)
 {
-    struct fs_config cfg = tree_config();
+    struct share_config cfg = tree_config();
     xattrmap = map ? fs_xattrmap_parse(map, NULL) : NULL;
     assert_true(!map || xattrmap);
     cfg.xattrmap = xattrmap;

@@ -63,6 +63,63 @@ static void test_late(void **state)
     host_broker_free(b);
 }
 
+/* ---- short of memory ---- */
+
+static int send_error, recv_error; /* of the next call */
+
+ssize_t __real_sendmsg(int fd, const struct msghdr *m, int flags);
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *m, int flags);
+ssize_t __real_recvmsg(int fd, struct msghdr *m, int flags);
+ssize_t __wrap_recvmsg(int fd, struct msghdr *m, int flags);
+
+static ssize_t failed(int *error)
+{
+    errno = *error;
+    *error = 0;
+    return -1;
+}
+
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *m, int flags)
+{
+    return send_error ? failed(&send_error) : __real_sendmsg(fd, m, flags);
+}
+
+ssize_t __wrap_recvmsg(int fd, struct msghdr *m, int flags)
+{
+    return recv_error ? failed(&recv_error) : __real_recvmsg(fd, m, flags);
+}
+
+/* One question fails, the next gets through. */
+static void test_short_of_memory(void **state)
+{
+    static const int errors[] = {ENOMEM, ENOBUFS, ETOOMANYREFS};
+    struct host_broker *b = start(1);
+    uint64_t mount = 0;
+    uint32_t seq = 0;
+
+    for (unsigned i = 0; i < 3; i++) {
+        send_error = errors[i];
+        seq++;
+        assert_int_equal(host_broker_mount(b, 0, &mount), -EIO);
+        assert_false(host_broker_gone(b));
+        answer(++seq, 0, 20 + i);
+        assert_int_equal(host_broker_mount(b, 0, &mount), 0);
+        assert_int_equal(mount, 20 + i);
+    }
+    recv_error = ENOMEM; /* the reply stays, and is not taken for that of the next */
+    answer(++seq, 0, 30);
+    assert_int_equal(host_broker_mount(b, 0, &mount), -EIO);
+    assert_false(host_broker_gone(b));
+    answer(++seq, 0, 31);
+    assert_int_equal(host_broker_mount(b, 0, &mount), 0);
+    assert_int_equal(mount, 31);
+    send_error = EPIPE;
+    assert_int_equal(host_broker_mount(b, 0, &mount), -EIO);
+    assert_true(host_broker_gone(b));
+    close(theirs[0]);
+    host_broker_free(b);
+}
+
 static void test_gone(void **state)
 {
     struct host_broker *b = start(2);
@@ -185,9 +242,8 @@ static void test_crowd(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_late),
-        cmocka_unit_test(test_gone),
-        cmocka_unit_test(test_nonsense),
+        cmocka_unit_test(test_late),  cmocka_unit_test(test_short_of_memory),
+        cmocka_unit_test(test_gone),  cmocka_unit_test(test_nonsense),
         cmocka_unit_test(test_crowd),
     };
     return cmocka_run_group_tests_name("host-broker", tests, NULL, NULL);

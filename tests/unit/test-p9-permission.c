@@ -353,15 +353,15 @@ static const struct row {
     {P9_TAUTH, "auth", file, take_file, auth, -ENOENT},
 };
 
-static enum fs_handles handles = FS_HANDLES_NEVER; /* of the next start() */
+static enum host_handles handles = HOST_HANDLES_NEVER; /* of the next start() */
 
 static void start(struct p9_mem *m)
 {
     struct p9_config cfg = p9_mem_config();
-    struct fs_config core = tree_config();
+    struct share_config core = tree_config();
     need_root();
     cfg.squash_uid = cfg.squash_gid = USER_ID;
-    core.handles = handles;
+    core.host.policy.handles = handles;
     tree_make(&m->tree);
     tree_open(&m->tree, &core);
     fs_acl_enable(m->tree.fs, true);
@@ -424,9 +424,9 @@ static void test_table(void **state)
 static void test_table_by_handles(void **state)
 {
     (void)state;
-    handles = FS_HANDLES_PREFER;
+    handles = HOST_HANDLES_PREFER;
     run_all();
-    handles = FS_HANDLES_NEVER;
+    handles = HOST_HANDLES_NEVER;
 }
 
 /* Where we cannot be another user, mode and ACL are looked at in the moment before. */

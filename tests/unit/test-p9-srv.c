@@ -374,7 +374,7 @@ static void test_xattr(void **state)
 static void test_readonly(void **state)
 {
     struct p9_mem m;
-    struct fs_config fc = tree_config();
+    struct share_config fc = tree_config();
     struct p9_config cfg = p9_mem_config();
     fc.readonly = true;
     tree_make(&m.tree);

@@ -1,9 +1,6 @@
-/* SPDX-License-Identifier: BSD-3-Clause
- * The host's directory, all of whose reads, copies and mappings are late. Linked with
- * --wrap=host_new it takes the place of the other one, so that its tests are of this, too. Now and
- * then what was fetched is gone again before it is read. */
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tests/unit/tree-over.h"
 #include "tests/unit/tree-wait.h"
-#include "virtiofsd/tree/host.h"
 
 #include <stdatomic.h>
 
@@ -50,16 +47,8 @@ static void free_late(struct tree *t)
     host_ops->free(t);
 }
 
-struct tree *__real_host_new(const struct host_config *cfg, const struct tree_core *core,
-                             struct tree_found *root, GError **err);
-struct tree *__wrap_host_new(const struct host_config *cfg, const struct tree_core *core,
-                             struct tree_found *root, GError **err);
-
-struct tree *__wrap_host_new(const struct host_config *cfg, const struct tree_core *core,
-                             struct tree_found *root, GError **err)
+struct tree *tree_late_over(struct tree *t)
 {
-    struct tree *t = __real_host_new(cfg, core, root, err);
-
     if (!t)
         return NULL;
     host_ops = t->ops;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tests/unit/tree-mem.h"
 
-#include "virtiofsd/tree/host.h"
+#include "tests/unit/tree-over.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -34,10 +34,12 @@ static struct mem_file files[] = {
 struct mem {
     struct tree tree; /* first */
     struct tree_waits *waits;
-    int fds[4]; /* that the host's tree would keep: others lean on them */
+    struct tree *host; /* others lean on its descriptors */
 };
 
 static struct tree_waits *newest;
+
+struct timespec tree_mem_changed = {.tv_sec = 1000000000};
 
 struct tree_waits *tree_mem_waits(void)
 {
@@ -75,8 +77,10 @@ static void describe(unsigned i, struct statx *stx)
                     : f->target      ? strlen(f->target)
                                      : 4096,
         .stx_blocks = TREE_MEM_SIZE / 512 + 1,
-        .stx_mtime = {.tv_sec = 1000000000},
-        .stx_ctime = {.tv_sec = 1000000000},
+        .stx_mtime = {.tv_sec = tree_mem_changed.tv_sec,
+                      .tv_nsec = (uint32_t)tree_mem_changed.tv_nsec},
+        .stx_ctime = {.tv_sec = tree_mem_changed.tv_sec,
+                      .tv_nsec = (uint32_t)tree_mem_changed.tv_nsec},
         .stx_dev_minor = i == MOUNTED ? 4243 : 4242,
     };
 }
@@ -108,9 +112,8 @@ static void free_tree(struct tree *t)
 {
     struct mem *m = (struct mem *)t;
 
-    for (unsigned i = 0; i < G_N_ELEMENTS(m->fds); i++)
-        if (m->fds[i] > 0)
-            close(m->fds[i]);
+    m->host->ops->drop(m->host, m->host->root.fd, m->host->root.own);
+    m->host->ops->free(m->host);
     tree_waits_free(m->waits);
     newest = NULL;
     g_free(t);
@@ -161,10 +164,16 @@ static ssize_t read_link(struct tree *t, struct tree_node *node, char *buf, size
     return (ssize_t)len;
 }
 
+/* No more than is asked for, as some file systems do it. */
 static int stat_node(struct tree *t, struct tree_node *node, const struct tree_file *file, int sync,
                      unsigned mask, struct statx *out)
 {
     describe(index_of(node), out);
+    out->stx_mask &= mask;
+    if (!(mask & STATX_TYPE))
+        out->stx_mode &= (uint16_t)~S_IFMT;
+    if (!(mask & STATX_MODE))
+        out->stx_mode &= S_IFMT;
     return 0;
 }
 
@@ -259,19 +268,17 @@ static const struct tree_ops ops = {
     .readdir = read_dir,
 };
 
-struct tree *__wrap_host_new(const struct host_config *cfg, const struct tree_core *core,
-                             struct tree_found *root, GError **err);
-
-struct tree *__wrap_host_new(const struct host_config *cfg, const struct tree_core *core,
-                             struct tree_found *root, GError **err)
+struct tree *tree_mem_over(struct tree *host)
 {
+    if (!host)
+        return NULL;
     struct mem *m = g_new0(struct mem, 1);
 
     *m = (struct mem){
-        .tree = {.ops = &ops, .core = *core},
+        .tree = {.ops = &ops},
         .waits = newest = tree_waits_new(),
-        .fds = {cfg->root_fd, cfg->proc_self_fd, cfg->task_fd, cfg->thread_fd},
+        .host = host,
     };
-    found(0, true, root);
+    found(0, true, &m->tree.root);
     return &m->tree;
 }

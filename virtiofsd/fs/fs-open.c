@@ -6,8 +6,10 @@
 #include <time.h>
 
 /* Time stamps come from a clock that may lag this much: a file changed that lately can change
- * again and keep its stamps. */
-#define COARSE_NS 10000000LL
+ * again and keep its stamps. So it can in the time that its file system cannot tell apart. */
+#define COARSE_NS  10000000LL
+#define EXFAT_NS   10000000LL   /* of its stamps */
+#define SECONDS_NS 2000000000LL /* of stamps without a fraction: FAT; one of ext2, and others */
 
 /* Which open(2) flags of the guest its descriptor gets, and when. The values are those of the
  * guest's architecture, which is ours. O_APPEND, O_SYNC, O_DSYNC and O_DIRECT are not here: each
@@ -15,7 +17,7 @@
 int fs_open_flags(const struct fs *fs, int flags)
 {
     int acc = flags & O_ACCMODE;
-    int out = flags & O_TRUNC;
+    int out = flags & (O_TRUNC | O_NOATIME); /* the latter where the tree allows it */
 
     if (acc == O_ACCMODE || (flags & O_CREAT))
         return -EINVAL;
@@ -23,8 +25,6 @@ int fs_open_flags(const struct fs *fs, int flags)
         return -EROFS;
     if (fs->writeback && acc == O_WRONLY)
         acc = O_RDWR; /* the guest reads pages to fill them */
-    if (fs->cfg.preserve_noatime)
-        out |= flags & O_NOATIME;
     return out | acc;
 }
 
@@ -55,13 +55,21 @@ static uint64_t sum(int64_t mtime, int64_t ctime, int64_t size)
     return h ? h : 1;
 }
 
+/* For how long after @ctime, which no utimensat(2) sets, the next change might not show. */
+static int64_t unsure_ns(int64_t ctime)
+{
+    if (G_LIKELY(ctime % EXFAT_NS != 0))
+        return COARSE_NS;
+    return COARSE_NS + (ctime % 1000000000 != 0 ? EXFAT_NS : SECONDS_NS);
+}
+
 /* The same; 0 when the stamps are so young that the next change might not show in them. */
 static uint64_t digest(int64_t mtime, int64_t ctime, int64_t size)
 {
     struct timespec now;
 
     clock_gettime(CLOCK_REALTIME_COARSE, &now); /* late by a few ms: only more are too young */
-    if (MAX(mtime, ctime) >= ns_of(now.tv_sec, now.tv_nsec) - COARSE_NS)
+    if (MAX(mtime, ctime) >= ns_of(now.tv_sec, now.tv_nsec) - unsure_ns(ctime))
         return 0;
     return sum(mtime, ctime, size);
 }

@@ -6,9 +6,6 @@
 #include <stdint.h>
 
 enum fs_cache { FS_CACHE_NEVER, FS_CACHE_METADATA, FS_CACHE_AUTO, FS_CACHE_ALWAYS };
-/* FENCED: as PREFER, but inodes are held by descriptors while there is room for them, and a broker
- * signs and opens handles of those that are not. */
-enum fs_handles { FS_HANDLES_NEVER, FS_HANDLES_PREFER, FS_HANDLES_MANDATORY, FS_HANDLES_FENCED };
 
 /* How a guest's files are told to where it moves: by name and by handle, or by one of them. */
 enum fs_move { FS_MOVE_BOTH, FS_MOVE_PATHS, FS_MOVE_HANDLES };
@@ -16,13 +13,10 @@ enum fs_move { FS_MOVE_BOTH, FS_MOVE_PATHS, FS_MOVE_HANDLES };
 enum fs_move_lost { FS_LOST_ABORT, FS_LOST_ERROR };
 
 struct fs_policy {
-    enum fs_handles handles;
     enum fs_cache cache;
     bool readonly;
     bool xattr;
-    bool allow_direct_io; /* O_DIRECT holds on the host too */
     bool announce_submounts;
-    bool preserve_noatime;     /* pass on O_NOATIME where the guest's file has it */
     uint64_t max_fds;          /* descriptors the guest may make us hold (inodes + files + locks) */
     uint64_t max_inodes;       /* inodes remembered at once; 0 = no bound but memory */
     unsigned max_lock_waiters; /* calls that wait for a lock at once */

@@ -106,6 +106,7 @@ struct fs_shared {
     struct fs_idle *idle; /* NULL where no inode can rest */
     dev_t dev;            /* of the root */
     struct tree *tree;    /* of the root */
+    char *cap_name;       /* of tree_core, or NULL */
 };
 
 struct fs_fetch;

@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The context: start, reset, end; and the small things that all verbs share. */
-/* #syscalls close */
 #include "virtiofsd/fs/fs.h"
 
 #include "virtiofsd/base/errno-text.h"
 #include "virtiofsd/fs/fs-idmap.h"
 #include "virtiofsd/fs/fs-priv.h"
-#include "virtiofsd/tree/host.h"
 
 #include <sys/sysmacros.h>
-#include <unistd.h>
 
 #define SOFT_INODE_FDS 4096u
 #define SOFT_COSTLY    65536u /* where it costs more to do without */
@@ -145,74 +142,41 @@ static void tree_file_fd_give(void *user)
 
 /* ---- start and end ---- */
 
-/* The tree of the host, by what the configuration gives. */
-static struct tree *make_host(struct fs *fs, struct tree_found *root, GError **err)
+static int open_root(struct fs *fs, GError **err)
 {
-    const struct fs_config *cfg = &fs->cfg;
-    g_autofree char *cap_name = fs_xattr_cap_name(fs);
-    struct host_config host = {
-        .root_fd = cfg->root_fd,
-        .proc_self_fd = cfg->proc_self_fd,
-        .task_fd = cfg->task_fd,
-        .thread_fd = cfg->thread_fd,
-        .handles = cfg->handles != FS_HANDLES_NEVER,
-        .handles_must = cfg->handles == FS_HANDLES_MANDATORY,
-        .brokered = cfg->handles == FS_HANDLES_FENCED,
-        .channel = cfg->channel,
-        .channels = cfg->channels,
-        .fenced = cfg->fenced,
-        .allow_direct_io = cfg->allow_direct_io,
-        .preserve_noatime = cfg->preserve_noatime,
-        .cap_name = cap_name,
-    };
-    struct tree_core core = {
+    struct tree *t = fs->shared->tree;
+    struct tree_found *root = &t->root;
+
+    fs->shared->dev = makedev(root->stx.stx_dev_major, root->stx.stx_dev_minor);
+    fs->rests = t->rests;
+    fs->inode_fds_soft = t->rests_costly ? MIN(MAX(fs->cfg.max_fds / 2, 1), SOFT_COSTLY)
+                                         : MIN(MAX(fs->cfg.max_fds / 4, 1), SOFT_INODE_FDS);
+    int rc = t->rests ? fs_idle_init(fs) : 0;
+    if (rc == 0)
+        rc = fs_inodes_add_root(fs, root);
+    else
+        t->ops->drop(t, root->fd, root->own);
+    if (rc < 0)
+        g_set_error(err, G_FILE_ERROR, g_file_error_from_errno(-rc), "shared directory: %s",
+                    errno_text(-rc));
+    return rc;
+}
+
+static void take_tree(struct fs *fs)
+{
+    struct tree *t = fs->cfg.tree;
+
+    fs->shared->tree = t;
+    fs->shared->cap_name = fs_xattr_cap_name(fs);
+    t->core = (struct tree_core){
         .user = fs,
+        .cap_name = fs->shared->cap_name,
         .gone = tree_gone,
         .node_fd_room = tree_node_fd_room,
         .node_fd_added = tree_node_fd_added,
         .file_fd_take = tree_file_fd_take,
         .file_fd_give = tree_file_fd_give,
     };
-
-    return host_new(&host, &core, root, err);
-}
-
-/* What a tree would have taken over. */
-static void close_given(const struct fs_config *cfg)
-{
-    const int fds[] = {cfg->root_fd, cfg->proc_self_fd};
-
-    for (unsigned i = 0; i < G_N_ELEMENTS(fds); i++)
-        if (fds[i] >= 0)
-            close(fds[i]);
-    for (unsigned i = 0; i < cfg->channels; i++)
-        close(cfg->channel[i]);
-    if (cfg->task_fd > 0)
-        close(cfg->task_fd);
-    if (cfg->thread_fd > 0)
-        close(cfg->thread_fd);
-}
-
-static int open_root(struct fs *fs, GError **err)
-{
-    struct tree_found root;
-    struct tree *t = make_host(fs, &root, err);
-    if (!t)
-        return -EIO;
-    fs->shared->tree = t;
-    fs->shared->dev = makedev(root.stx.stx_dev_major, root.stx.stx_dev_minor);
-    fs->rests = t->rests;
-    fs->inode_fds_soft = t->rests_costly ? MIN(MAX(fs->cfg.max_fds / 2, 1), SOFT_COSTLY)
-                                         : MIN(MAX(fs->cfg.max_fds / 4, 1), SOFT_INODE_FDS);
-    int rc = t->rests ? fs_idle_init(fs) : 0;
-    if (rc == 0)
-        rc = fs_inodes_add_root(fs, &root);
-    else
-        t->ops->drop(t, root.fd, root.own);
-    if (rc < 0)
-        g_set_error(err, G_FILE_ERROR, g_file_error_from_errno(-rc), "shared directory: %s",
-                    errno_text(-rc));
-    return rc;
 }
 
 struct fs *fs_new(const struct fs_config *cfg, GError **err)
@@ -228,11 +192,12 @@ struct fs *fs_new(const struct fs_config *cfg, GError **err)
     pthread_mutex_init(&fs->shared->table_lock, NULL);
     pthread_mutex_init(&fs->files_lock, NULL);
     fs_fetches_init(fs);
+    take_tree(fs);
 
     if (fs_locks_init(fs->shared, cfg) < 0 || fs_inodes_init(fs) < 0 || fs_files_init(fs) < 0) {
         g_set_error(err, G_FILE_ERROR, G_FILE_ERROR_NOMEM,
                     "no address space for the inode table: raise the limit (ulimit -v)");
-        close_given(cfg);
+        cfg->tree->ops->drop(cfg->tree, cfg->tree->root.fd, cfg->tree->root.own);
         fs_free(fs);
         return NULL;
     }
@@ -318,8 +283,8 @@ static void free_shared(struct fs *fs)
     fs_idle_fini(fs);
     fs_locks_fini(fs->shared);
     fs_inodes_fini(fs);
-    if (t)
-        t->ops->free(t);
+    t->ops->free(t);
+    g_free(fs->shared->cap_name);
     pthread_mutex_destroy(&fs->shared->table_lock);
     g_free(fs->shared);
 }

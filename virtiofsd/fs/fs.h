@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * The file-system core: a host directory as inodes, names and open files. It knows no protocol;
+ * The file-system core: a tree of files as inodes, names and open files. It knows no protocol;
  * FUSE and 9P call the same verbs.
  *
  * Conventions: 0 or -errno (ssize_t: bytes or -errno); out-parameters are set on success only;
@@ -30,6 +30,7 @@ struct fs_file;
 struct statx;
 struct fs_idmap;
 struct fs_xattrmap;
+struct tree;
 
 /* ---- configuration ---- */
 
@@ -38,14 +39,7 @@ struct fs_config {
         struct fs_policy policy;
         struct fs_policy;
     };
-    int root_fd;      /* O_PATH descriptor of the shared directory; taken over */
-    int proc_self_fd; /* O_PATH descriptor of /proc/self/fd; taken over */
-    /* O_PATH descriptors of /proc/self/task and of the link /proc/thread-self: where labels can be
-     * made with the inode. Taken over; 0 = none. */
-    int task_fd, thread_fd;
-    const int *channel; /* to the broker (base/broker.h); the descriptors are taken over */
-    unsigned channels;  /* 0: there is none, which leaves FENCED without handles */
-    bool fenced;        /* the kernel lets us list no directory outside of the share (landlock) */
+    struct tree *tree; /* what is served (tree/tree.h); taken over, on failure too */
     /* Called by each thread that has to do with waiting for locks, first of all; may be NULL. */
     void (*lock_thread_start)(void *user);
     /* The numbers of fs_statfs(), whatever the inode: 0 or -errno. NULL: of the inode's own file
@@ -57,7 +51,7 @@ struct fs_config {
     const struct fs_idmap *uids, *gids;
 };
 
-/* Make the core over cfg->root_fd. Returns NULL with @err set to one line that says what to do. */
+/* Make the core over cfg->tree. Returns NULL with @err set to one line that says what to do. */
 struct fs *fs_new(const struct fs_config *cfg, GError **err);
 void fs_free(struct fs *fs);
 /* As it was made with. Constant. */

@@ -205,6 +205,8 @@ int host_create(struct tree *t, const struct fs_cred *cred, struct tree_node *di
                 mode_t mode, int flags, int asked, struct tree_found *found, struct tree_file *out)
 {
     struct host *h = host_of(t);
+
+    flags = host_open_flags(h, flags);
     int made = flags & ~O_TRUNC;
     int fd = name ? create_labelled(h, cred, dir, name, made, mode)
                   : create_at(h, cred, dir, ".", made | O_TMPFILE, mode);

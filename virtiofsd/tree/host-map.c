@@ -121,7 +121,7 @@ int host_map_store(struct tree *t, struct tree_node *node, unsigned how)
 {
     struct host *h = host_of(t);
 
-    if (G_LIKELY(!h->cap_name && !(how & FS_WRITE_KILL_SUIDGID)))
+    if (G_LIKELY(!h->tree.core.cap_name && !(how & FS_WRITE_KILL_SUIDGID)))
         return 0;
     int fd = host_fd(h, node);
     int rc = fd < 0 ? fd : host_caps_drop(h, node, fd);

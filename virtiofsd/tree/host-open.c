@@ -107,7 +107,8 @@ int host_open(struct tree *t, struct tree_node *node, int flags, int asked, unsi
     struct host *h = host_of(t);
     int ref;
 
-    if (G_UNLIKELY(h->cap_name) && (flags & O_TRUNC) &&
+    flags = host_open_flags(h, flags);
+    if (G_UNLIKELY(h->tree.core.cap_name) && (flags & O_TRUNC) &&
         ((ref = host_fd(h, node)) < 0 || (ref = host_caps_drop(h, node, ref)) < 0))
         return ref;
     bool dropped = (how & FS_OPEN_KILL_SUIDGID) && (flags & O_TRUNC) && host_fsetid_drop();

@@ -30,7 +30,6 @@ struct host {
     uid_t uid;          /* ours */
     gid_t gid;
     unsigned serial; /* tells this tree from earlier ones in thread-local state */
-    char *cap_name;
     struct tree_node *root;
     struct host_broker *broker; /* who opens by handle for us, or NULL: we do */
     struct host_proofs *proofs; /* NULL without handles, or with a broker */
@@ -96,6 +95,12 @@ int host_statx_at(int fd, const char *name, struct statx *stx);
 static inline int host_open_errno(void)
 {
     return errno == EMFILE ? -ENFILE : -errno;
+}
+
+/* open(2) flags of the guest as the operator allows them. */
+static inline int host_open_flags(const struct host *h, int flags)
+{
+    return h->preserve_noatime ? flags : flags & ~O_NOATIME;
 }
 
 /* Make the working directory of this thread /proc/self/fd, so that calls that know only paths
@@ -311,7 +316,7 @@ int host_caps_remove(struct host *h, const struct tree_node *node, int fd);
  * then nothing may be changed. */
 static inline int host_caps_drop(struct host *h, const struct tree_node *node, int fd)
 {
-    return G_LIKELY(!h->cap_name) ? 0 : host_caps_remove(h, node, fd);
+    return G_LIKELY(!h->tree.core.cap_name) ? 0 : host_caps_remove(h, node, fd);
 }
 
 /* ---- host-label.c ---- */

@@ -174,9 +174,9 @@ int host_caps_remove(struct host *h, const struct tree_node *node, int fd)
     if (rc < 0)
         return rc;
     const char *path = host_fd_name(num, fd);
-    if (call_remove(h, path, h->cap_name) == 0 || errno == ENODATA || errno == EOPNOTSUPP)
+    if (call_remove(h, path, h->tree.core.cap_name) == 0 || errno == ENODATA || errno == EOPNOTSUPP)
         return 0;
     rc = -errno;
     /* Where we may not remove any, that is no reason against a change of a file that has none. */
-    return call_get(h, path, h->cap_name, NULL, 0) < 0 && errno == ENODATA ? 0 : rc;
+    return call_get(h, path, h->tree.core.cap_name, NULL, 0) < 0 && errno == ENODATA ? 0 : rc;
 }

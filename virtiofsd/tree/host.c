@@ -40,7 +40,6 @@ static void host_free(struct tree *t)
     close_if(h->proc_self_fd, -1);
     close_if(h->task_fd, 0);
     close_if(h->thread_fd, 0);
-    g_free(h->cap_name);
     g_free(h);
 }
 
@@ -97,9 +96,10 @@ static const struct tree_ops host_ops = {
     .flock = host_flock,
 };
 
-static int start(struct host *h, const struct host_config *cfg, struct tree_found *root,
-                 GError **err)
+static int start(struct host *h, const struct host_config *cfg, GError **err)
 {
+    struct tree_found *root = &h->tree.root;
+    enum host_handles handles = cfg->policy.handles;
     int root_fd = cfg->root_fd;
 
     *root = (struct tree_found){.complete = true, .fd = root_fd};
@@ -109,7 +109,7 @@ static int start(struct host *h, const struct host_config *cfg, struct tree_foun
         rc = -ENOTDIR;
     if (rc == 0) {
         h->root_is_mount = (root->stx.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
-        rc = cfg->handles ? host_handles_init(h, root_fd, err) : 0;
+        rc = handles != HOST_HANDLES_NEVER ? host_handles_init(h, root_fd, err) : 0;
         if (rc < 0)
             return rc; /* which has said why */
         h->tree.rests = h->handles;
@@ -122,29 +122,27 @@ static int start(struct host *h, const struct host_config *cfg, struct tree_foun
     return rc;
 }
 
-struct tree *host_new(const struct host_config *cfg, const struct tree_core *core,
-                      struct tree_found *root, GError **err)
+struct tree *host_new(const struct host_config *cfg, GError **err)
 {
     static atomic_uint serial;
     struct host *h = g_new0(struct host, 1);
 
     *h = (struct host){
-        .tree = {.ops = &host_ops, .core = *core},
+        .tree.ops = &host_ops,
         .proc_self_fd = cfg->proc_self_fd,
         .task_fd = cfg->task_fd,
         .thread_fd = cfg->thread_fd,
-        .handles_must = cfg->handles_must,
-        .brokered = cfg->brokered,
+        .handles_must = cfg->policy.handles == HOST_HANDLES_MANDATORY,
+        .brokered = cfg->policy.handles == HOST_HANDLES_FENCED,
         .broker = cfg->channels ? host_broker_new(cfg->channel, cfg->channels) : NULL,
         .fenced = cfg->fenced,
-        .allow_direct_io = cfg->allow_direct_io,
-        .preserve_noatime = cfg->preserve_noatime,
+        .allow_direct_io = cfg->policy.allow_direct_io,
+        .preserve_noatime = cfg->policy.preserve_noatime,
         .uid = geteuid(),
         .gid = getegid(),
         .serial = atomic_fetch_add(&serial, 1) + 1,
-        .cap_name = g_strdup(cfg->cap_name),
     };
-    if (start(h, cfg, root, err) == 0)
+    if (start(h, cfg, err) == 0)
         return &h->tree;
     close_if(cfg->root_fd, -1);
     host_free(&h->tree);

@@ -60,8 +60,8 @@ enum {
     FS_WRITE_APPEND = 1 << 2,       /* at the end, wherever the offset is */
     FS_WRITE_SYNC = 1 << 3,         /* durable before it returns, with all attributes */
     FS_WRITE_DSYNC = 1 << 4,        /* the same with those that are needed to find the data */
-    FS_IO_DIRECT = 1 << 5,          /* past the host's page cache, if fs_config allows it */
-    FS_IO_NOATIME = 1 << 6, /* leaves the time of access, if fs_config and the owner allow */
+    FS_IO_DIRECT = 1 << 5,          /* past the host's page cache, if the tree allows it */
+    FS_IO_NOATIME = 1 << 6,         /* leaves the time of access, if tree and owner allow */
 };
 
 enum {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * A tree of files: what the core (virtiofsd/fs/) has below its verbs.
+ * A tree of files: what the core (virtiofsd/fs/) has below its verbs (fs_config.tree).
  *
  * The core keeps what a guest holds: ids, lookups, open files, owners of locks, who asks, policies,
  * bounds. A tree knows files: what lies under a name, attributes, data. One table of verbs is all
@@ -321,9 +321,12 @@ struct tree_ops {
     int (*flock)(struct tree *t, struct tree_file *file, int op); /* may wait */
 };
 
-/* What a tree asks of the core. */
+/* What a tree asks of the core, which sets it before it calls a verb. */
 struct tree_core {
     void *user;
+    /* The tree's name of security.capability where that is another one: then its kernel does not
+     * remove it from a changed file, so the tree does. Else NULL. */
+    const char *cap_name;
     /* @node is another file than was looked up: no new name will be found to be it. */
     void (*gone)(void *user, struct tree_node *node);
     /* Whether there may be one more descriptor of a node: 0 or -ENFILE; and there is one. */
@@ -337,6 +340,7 @@ struct tree_core {
 struct tree {
     const struct tree_ops *ops;
     struct tree_core core;
-    bool rests;        /* rest() can be had */
+    struct tree_found root; /* the first node of all, complete; the core takes it over */
+    bool rests;             /* rest() can be had */
     bool rests_costly; /* but it and the way back cost much: late, and for several nodes at once */
 };
