@@ -215,6 +215,19 @@ static int check_begin(struct vu_dev *dev, const struct vu_wire_state *w)
     return dev->state.done_fd < 0 || dev->state.stop_fd < 0 ? -EMFILE : 0;
 }
 
+/* What is said of a transfer that goes on is left alone: it is its thread's. */
+static int start(struct vu_dev *dev, const struct vu_wire_state *w, int fd)
+{
+    struct vu_state *s = &dev->state;
+
+    s->save = w->direction == VU_STATE_SAVE;
+    s->fd = fd;
+    int rc = -pthread_create(&s->thread, NULL, transfer, dev);
+    if (rc < 0)
+        s->fd = -1;
+    return rc;
+}
+
 /* The fd is taken over. */
 static int begin(struct vu_dev *dev, const struct vu_wire_state *w, int fd)
 {
@@ -223,13 +236,9 @@ static int begin(struct vu_dev *dev, const struct vu_wire_state *w, int fd)
 
     if (rc == 0)
         rc = check_fd(dev, fd);
-    if (rc == 0) {
-        s->save = w->direction == VU_STATE_SAVE;
-        s->fd = fd;
-        rc = -pthread_create(&s->thread, NULL, transfer, dev);
-    }
+    if (rc == 0)
+        rc = start(dev, w, fd);
     if (rc < 0) {
-        s->fd = -1;
         aside_close(fd);
         return rc;
     }

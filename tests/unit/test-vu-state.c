@@ -125,6 +125,33 @@ static void test_peer_that_stops_reading(void **state)
     close(fds[1]);
 }
 
+/* A second begin is refused, and the first transfer goes on to its end. */
+static void test_second_begin(void **state)
+{
+    struct peer *p = *state;
+    int fds[2];
+    static char text[65536];
+    size_t all = 0;
+    mover.flood = 4 << 20;
+    peer_up(p, LOGGING);
+    peer_ring_stop(p, 1);
+    assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+    assert_int_equal(begin_state(p, VU_STATE_SAVE, 0, fds[1]), VU_STATE_NO_FD);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(read(fds[0], text, 1), 1); /* it has begun */
+        all++;
+        assert_int_equal(begin_state(p, VU_STATE_SAVE, 0, fds[1]), VU_STATE_NO_FD | 1);
+        assert_int_equal(begin_state(p, VU_STATE_LOAD, 0, fds[0]), VU_STATE_NO_FD | 1);
+    }
+    close(fds[1]);
+    for (ssize_t n; (n = read(fds[0], text, sizeof(text))) > 0;)
+        all += (size_t)n;
+    assert_true(all >= mover.flood);
+    assert_int_equal(peer_ask_u64(p, VU_CHECK_DEVICE_STATE), 0);
+    peer_stop(p);
+    close(fds[0]);
+}
+
 static void test_reset_ends_a_transfer(void **state)
 {
     struct peer *p = *state;
@@ -270,6 +297,7 @@ int main(void)
         T(test_save_and_go_on),
         T(test_load_first_of_all),
         T(test_peer_that_stops_reading),
+        T(test_second_begin),
         T(test_reset_ends_a_transfer),
         T(test_no_state_without_its_log),
         T(test_waiting_goes_on_here),
