@@ -106,8 +106,8 @@ void tree_stop(struct share *t)
 
 const char *tree_path(const struct share *t, const char *name)
 {
-    static char path[4][512];
-    static unsigned next;
+    static _Thread_local char path[4][512];
+    static _Thread_local unsigned next;
     char *p = path[next++ % 4];
     snprintf(p, sizeof(path[0]), "%s/%s", t->dir, name);
     return p;
