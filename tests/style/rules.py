@@ -21,7 +21,8 @@ MAY_INCLUDE = [
     ('dax/dax-vu.c', [BASE, 'dax/*.h', 'vhost-user/vu-backend.h']),
     ('dax/*', [BASE, 'dax/*.h']),
     ('virtiofsd/fuse/*',
-     [BASE, 'virtiofsd/fs/fs.h', 'virtiofsd/fs/fs-move.h', 'dax/dax-window.h', 'virtiofsd/fuse/*.h']),
+     [BASE, 'virtiofsd/fs/fs.h', 'virtiofsd/fs/fs-move.h', 'dax/dax-window.h', 'virtiofsd/fuse/*.h',
+      'virtiofsd/fuse/fuse-table.def']),
     ('virtiofsd/9p/*', [BASE, 'virtiofsd/fs/fs.h', 'virtiofsd/9p/*.h']),
     # The policies of all parts are what options set.
     ('virtiofsd/options*', [BASE, 'virtiofsd/options*.h', '*-policy.h']),
@@ -42,7 +43,7 @@ MAY_INCLUDE = [
 
 # Headers of libraries that only some folders may include.
 LIBRARY_ONLY_IN = [
-    ('fuse*.h', ['virtiofsd/fuse/*', 'tests/*']),
+    ('fuse*.h', ['virtiofsd/fuse/fuse-session.h']),
     ('linux/fuse.h', ['virtiofsd/fuse/*', 'tests/*']),
     ('linux/virtio*', ['vhost-user/*', 'tests/*']),
     ('linux/vhost*', ['vhost-user/*', 'tests/*']),

@@ -1,52 +1,107 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * What libfuse's callbacks need of libfuse, and it does not give them: answers straight into guest
- * memory, after which fuse_reply_none() only ends its request object (see fuse-session.c for why
- * its other replies are not used), and arguments that it leaves out. */
+ * What libfuse calls when it has taken a request apart. The operation answers straight into guest
+ * memory, after which fuse_reply_none() only ends libfuse's request object (see fuse-session.c for
+ * why its other replies are not used). */
+#include "virtiofsd/fuse/fuse-session.h"
+
 #include "virtiofsd/fuse/fuse-priv.h"
 
-#include <string.h>
-
-void fuse_answer_err(fuse_req_t req, int err)
+static void call(fuse_req_t req, const struct fuse_arg *arg)
 {
-    fuse_rq_reply_err(fuse_rq_current(), err);
+    struct fuse_rq *rq = fuse_rq_current();
+
+    rq->arg = arg;
+    rq->op->handle(rq);
+    rq->arg = NULL;
     fuse_reply_none(req);
 }
 
-void fuse_answer_buf(fuse_req_t req, const void *buf, size_t len)
+#define CALL(req, ...) call(req, &(struct fuse_arg){__VA_ARGS__})
+
+static void by_node(fuse_req_t req, fuse_ino_t node)
 {
-    fuse_rq_reply_buf(fuse_rq_current(), buf, len);
-    fuse_reply_none(req);
+    CALL(req, .fh = 0);
 }
 
-void fuse_answer_entry(fuse_req_t req, int err, const char *name, struct fs_entry *e)
+static void by_name(fuse_req_t req, fuse_ino_t node, const char *name)
 {
-    fuse_rq_reply_entry(fuse_rq_current(), err, name, e);
-    fuse_reply_none(req);
+    CALL(req, .name = name);
 }
 
-void fuse_answer_create(fuse_req_t req, int err, const char *name, struct fs_entry *e,
-                        const struct fs_opened *o)
+static void on_mknod(fuse_req_t req, fuse_ino_t node, const char *name, mode_t mode, dev_t rdev)
 {
-    if (err) {
-        fuse_answer_err(req, err);
-        return;
-    }
-    fuse_rq_reply_create(fuse_rq_current(), name, e, o);
-    fuse_reply_none(req);
+    CALL(req, .name = name, .mode = mode, .umask = fuse_req_ctx(req)->umask, .rdev = rdev);
 }
 
-void fuse_answer_attr(fuse_req_t req, int err, struct fs_inode *inode, const struct fs_attr *a)
+static void on_mkdir(fuse_req_t req, fuse_ino_t node, const char *name, mode_t mode)
 {
-    fuse_rq_reply_attr(fuse_rq_current(), err, inode, a);
-    fuse_reply_none(req);
+    CALL(req, .name = name, .mode = mode, .umask = fuse_req_ctx(req)->umask);
 }
 
-mode_t fuse_callback_umask(fuse_req_t req)
+static void on_symlink(fuse_req_t req, const char *target, fuse_ino_t node, const char *name)
 {
-    return fuse_req_ctx(req)->umask;
+    CALL(req, .name = name, .name2 = target);
 }
 
-void fuse_callback_args(void *arg, size_t size)
+static void on_rename(fuse_req_t req, fuse_ino_t node, const char *name, fuse_ino_t newparent,
+                      const char *newname, unsigned flags)
 {
-    memcpy(arg, fuse_rq_current()->body, size);
+    CALL(req, .name = name, .node2 = newparent, .name2 = newname, .flags = flags);
 }
+
+static void on_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t node, const char *name)
+{
+    CALL(req, .node2 = ino, .name = name);
+}
+
+static void on_fsync(fuse_req_t req, fuse_ino_t node, int datasync, struct fuse_file_info *fi)
+{
+    CALL(req, .fh = fi->fh, .num = datasync);
+}
+
+static void on_lseek(fuse_req_t req, fuse_ino_t node, off_t off, int whence,
+                     struct fuse_file_info *fi)
+{
+    CALL(req, .fh = fi->fh, .off = off, .num = whence);
+}
+
+static void on_fallocate(fuse_req_t req, fuse_ino_t node, int mode, off_t off, off_t len,
+                         struct fuse_file_info *fi)
+{
+    CALL(req, .fh = fi->fh, .off = off, .len = len, .num = mode);
+}
+
+static void on_getxattr(fuse_req_t req, fuse_ino_t node, const char *name, size_t size)
+{
+    CALL(req, .name = name, .size = size);
+}
+
+static void on_listxattr(fuse_req_t req, fuse_ino_t node, size_t size)
+{
+    CALL(req, .size = size);
+}
+
+static void on_access(fuse_req_t req, fuse_ino_t node, int mask)
+{
+    CALL(req, .num = mask);
+}
+
+const struct fuse_lowlevel_ops fuse_callbacks = {
+    .readlink = by_node,
+    .symlink = on_symlink,
+    .mknod = on_mknod,
+    .mkdir = on_mkdir,
+    .unlink = by_name,
+    .rmdir = by_name,
+    .rename = on_rename, /* and RENAME2 */
+    .link = on_link,
+    .statfs = by_node,
+    .fsync = on_fsync,
+    .fsyncdir = on_fsync,
+    .getxattr = on_getxattr,
+    .listxattr = on_listxattr,
+    .removexattr = by_name,
+    .access = on_access,
+    .fallocate = on_fallocate,
+    .lseek = on_lseek,
+};

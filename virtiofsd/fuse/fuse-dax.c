@@ -4,6 +4,7 @@
 #include "virtiofsd/fuse/fuse-priv.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -123,7 +124,7 @@ static uint64_t changed_file(const struct fuse_rq *rq)
 {
     struct fuse_copy_file_range_in copy;
 
-    if (rq->in->opcode != FUSE_COPY_FILE_RANGE && rq->in->opcode != FUSE_COPY_FILE_RANGE_64)
+    if (!(rq->op->flags & FUSE_OP_OTHER))
         return rq->in->nodeid;
     memcpy(&copy, rq->body, sizeof(copy));
     return copy.nodeid_out;

@@ -91,42 +91,6 @@ void fuse_do_write(struct fuse_rq *rq)
     }
 }
 
-void fuse_do_copy_range(struct fuse_rq *rq)
-{
-    struct fuse_copy_file_range_in arg;
-    struct fs *fs = rq->srv->fs;
-
-    memcpy(&arg, rq->body, sizeof(arg));
-    if (arg.flags != 0) { /* none is defined */
-        fuse_rq_reply_err(rq, -EINVAL);
-        return;
-    }
-    struct fs_file *in = fs_file_get(fs, arg.fh_in, NULL);
-    struct fs_file *out = fs_file_get(fs, arg.fh_out, NULL);
-    ssize_t done = -EBADF;
-    size_t len = MIN(arg.len, (uint64_t)(UINT32_MAX & ~0xfffu));
-    if (in && out)
-        done = fs_copy_range(fs, in, (off_t)arg.off_in, out, (off_t)arg.off_out, len, 0,
-                             fuse_kill_of(rq));
-    if (done == FS_LATER)
-        fuse_copy_later(rq, &arg, in, out, len);
-    if (in)
-        fs_file_put(fs, in);
-    if (out)
-        fs_file_put(fs, out);
-    if (done == FS_LATER)
-        return;
-    if (done < 0) {
-        fuse_rq_reply_err(rq, (int)done);
-    } else if (rq->in->opcode == FUSE_COPY_FILE_RANGE) {
-        struct fuse_write_out reply = {.size = (uint32_t)done};
-        fuse_rq_reply_buf(rq, &reply, sizeof(reply));
-    } else {
-        struct fuse_copy_file_range_out reply = {.bytes_copied = (uint64_t)done};
-        fuse_rq_reply_buf(rq, &reply, sizeof(reply));
-    }
-}
-
 void fuse_do_syncfs(struct fuse_rq *rq)
 {
     struct fs_inode *inode = fs_inode_get(rq->srv->fs, rq->in->nodeid);

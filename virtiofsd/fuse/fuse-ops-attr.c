@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * libfuse callbacks on attributes and symbolic link targets. */
+ * Attributes and targets of symbolic links. */
 #include "virtiofsd/fuse/fuse-priv.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
 
-/* The wire's valid bits, read from the request itself: libfuse filters out those it does not know.
- */
 static void read_setattr(const struct fuse_setattr_in *in, struct fs_setattr *out)
 {
     static const struct {
@@ -37,34 +35,33 @@ static void read_setattr(const struct fuse_setattr_in *in, struct fs_setattr *ou
         out->valid |= in->valid & bits[i].wire ? bits[i].ours : 0;
 }
 
-void fuse_op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *unused, int to_set,
-                     struct fuse_file_info *fi)
+/* Beside libfuse, which leaves out the valid bits that it does not know. */
+void fuse_do_setattr(struct fuse_rq *rq)
 {
-    struct fs *fs = srv_of(req)->fs;
+    struct fs *fs = rq->srv->fs;
     struct fuse_setattr_in in;
     struct fs_setattr set;
     struct fs_attr attr;
-    struct fs_inode *inode = fs_inode_get(fs, ino);
+    struct fs_inode *inode = fs_inode_get(fs, rq->in->nodeid);
 
     if (!inode) {
-        fuse_answer_err(req, -ENOENT);
+        fuse_rq_reply_err(rq, -ENOENT);
         return;
     }
-    fuse_callback_args(&in, sizeof(in));
+    memcpy(&in, rq->body, sizeof(in));
     read_setattr(&in, &set);
-    struct fs_file *file = fi ? fs_file_get(fs, fi->fh, inode) : NULL;
+    struct fs_file *file = in.valid & FATTR_FH ? fs_file_get(fs, in.fh, inode) : NULL;
     int err = fs_setattr(fs, inode, file, &set, &attr);
     if (file)
         fs_file_put(fs, file);
-    fuse_answer_attr(req, err, inode, &attr);
+    fuse_rq_reply_attr(rq, err, inode, &attr);
     fs_inode_put(fs, inode);
 }
 
-void fuse_op_readlink(fuse_req_t req, fuse_ino_t ino)
+void fuse_do_readlink(struct fuse_rq *rq)
 {
-    struct fs *fs = srv_of(req)->fs;
-    struct fuse_rq *rq = fuse_rq_current();
-    struct fs_inode *inode = fs_inode_get(fs, ino);
+    struct fs *fs = rq->srv->fs;
+    struct fs_inode *inode = fs_inode_get(fs, rq->in->nodeid);
     ssize_t n = -ENOENT;
 
     if (inode) {
@@ -72,16 +69,16 @@ void fuse_op_readlink(fuse_req_t req, fuse_ino_t ino)
         fs_inode_put(fs, inode);
     }
     if (n < 0)
-        fuse_answer_err(req, (int)n);
+        fuse_rq_reply_err(rq, (int)n);
     else
-        fuse_answer_buf(req, rq->scratch, (size_t)n);
+        fuse_rq_reply_buf(rq, rq->scratch, (size_t)n);
 }
 
-void fuse_op_statfs(fuse_req_t req, fuse_ino_t ino)
+void fuse_do_statfs(struct fuse_rq *rq)
 {
-    struct fs *fs = srv_of(req)->fs;
+    struct fs *fs = rq->srv->fs;
     struct statvfs st;
-    struct fs_inode *inode = fs_inode_get(fs, ino);
+    struct fs_inode *inode = fs_inode_get(fs, rq->in->nodeid);
     int err = -ENOENT;
 
     if (inode) {
@@ -89,7 +86,7 @@ void fuse_op_statfs(fuse_req_t req, fuse_ino_t ino)
         fs_inode_put(fs, inode);
     }
     if (err) {
-        fuse_answer_err(req, err);
+        fuse_rq_reply_err(rq, err);
         return;
     }
     struct fuse_statfs_out out = {.st = {.blocks = st.f_blocks,
@@ -100,20 +97,19 @@ void fuse_op_statfs(fuse_req_t req, fuse_ino_t ino)
                                          .bsize = (uint32_t)st.f_bsize,
                                          .namelen = (uint32_t)st.f_namemax,
                                          .frsize = (uint32_t)st.f_frsize}};
-    fuse_answer_buf(req, &out, sizeof(out));
+    fuse_rq_reply_buf(rq, &out, sizeof(out));
 }
 
-void fuse_op_access(fuse_req_t req, fuse_ino_t ino, int mask)
+void fuse_do_access(struct fuse_rq *rq)
 {
-    struct fs *fs = srv_of(req)->fs;
-    struct fuse_rq *rq = fuse_rq_current();
+    struct fs *fs = rq->srv->fs;
     const struct fs_cred *cred = fuse_rq_cred(rq, 0);
-    struct fs_inode *inode = fs_inode_get(fs, ino);
+    struct fs_inode *inode = fs_inode_get(fs, rq->in->nodeid);
     int err = !cred ? -EINVAL : !inode ? -ENOENT : 0;
 
     if (err == 0)
-        err = fs_access(fs, fuse_guest_checked(rq) ? NULL : cred, inode, mask);
+        err = fs_access(fs, fuse_guest_checked(rq) ? NULL : cred, inode, rq->arg->num);
     if (inode)
         fs_inode_put(fs, inode);
-    fuse_answer_err(req, err);
+    fuse_rq_reply_err(rq, err);
 }

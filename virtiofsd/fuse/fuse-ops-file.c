@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * libfuse callbacks on open files and directories. */
+ * Open files and directories. */
 #include "virtiofsd/fuse/fuse-priv.h"
 
 #include <errno.h>
@@ -7,46 +7,45 @@
 #include <string.h>
 
 /* fsync and fsyncdir. */
-void fuse_op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+void fuse_do_fsync(struct fuse_rq *rq)
 {
-    struct fs *fs = srv_of(req)->fs;
-    struct fs_file *file = fs_file_get(fs, fi->fh, NULL);
+    struct fs *fs = rq->srv->fs;
+    struct fs_file *file = fs_file_get(fs, rq->arg->fh, NULL);
     int err = -EBADF;
 
     if (file) {
-        err = fs_fsync(fs, file, datasync != 0);
+        err = fs_fsync(fs, file, rq->arg->num != 0);
         fs_file_put(fs, file);
     }
-    fuse_answer_err(req, err);
+    fuse_rq_reply_err(rq, err);
 }
 
-void fuse_op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi)
+void fuse_do_lseek(struct fuse_rq *rq)
 {
-    struct fs *fs = srv_of(req)->fs;
-    struct fs_file *file = fs_file_get(fs, fi->fh, NULL);
+    struct fs *fs = rq->srv->fs;
+    struct fs_file *file = fs_file_get(fs, rq->arg->fh, NULL);
     off_t pos = -EBADF;
 
     if (file) {
-        pos = fs_lseek(fs, file, off, whence);
+        pos = fs_lseek(fs, file, rq->arg->off, rq->arg->num);
         fs_file_put(fs, file);
     }
     struct fuse_lseek_out out = {.offset = (uint64_t)pos};
     if (pos < 0)
-        fuse_answer_err(req, (int)pos);
+        fuse_rq_reply_err(rq, (int)pos);
     else
-        fuse_answer_buf(req, &out, sizeof(out));
+        fuse_rq_reply_buf(rq, &out, sizeof(out));
 }
 
-void fuse_op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
-                       struct fuse_file_info *fi)
+void fuse_do_fallocate(struct fuse_rq *rq)
 {
-    struct fs *fs = srv_of(req)->fs;
-    struct fs_file *file = fs_file_get(fs, fi->fh, NULL);
+    struct fs *fs = rq->srv->fs;
+    struct fs_file *file = fs_file_get(fs, rq->arg->fh, NULL);
     int err = -EBADF;
 
     if (file) {
-        err = fs_fallocate(fs, file, mode, off, len, fuse_kill_of(fuse_rq_current()));
+        err = fs_fallocate(fs, file, rq->arg->num, rq->arg->off, rq->arg->len, fuse_kill_of(rq));
         fs_file_put(fs, file);
     }
-    fuse_answer_err(req, err);
+    fuse_rq_reply_err(rq, err);
 }

@@ -1,94 +1,100 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * libfuse callbacks that make and remove names. Names are checked by the core. */
+ * Making and removing names. Names are checked by the core. */
 #include "virtiofsd/fuse/fuse-priv.h"
 
 #include <errno.h>
 #include <string.h>
 
-/* What mknod, mkdir, symlink and create have in common: a parent, and who asks. */
+/* What mknod, mkdir, symlink and create have in common: a directory, a name in it, and who asks. */
 struct make {
     struct fs_inode *dir;
+    const char *name;
     const struct fs_cred *cred;
 };
 
 /* Returns false when the answer was given: the request cannot be done. */
-static bool make_begin(fuse_req_t req, fuse_ino_t parent, const char **name, mode_t umask_,
-                       struct make *m)
+static bool make_begin(struct fuse_rq *rq, const char *name, mode_t umask_, struct make *m)
 {
     int err = -EINVAL;
 
-    m->cred = fuse_rq_cred(fuse_rq_current(), umask_);
-    m->dir = m->cred ? fuse_dir_get(srv_of(req), parent, name, &err) : NULL;
+    m->name = name;
+    m->cred = fuse_rq_cred(rq, umask_);
+    m->dir = m->cred ? fuse_dir_get(rq->srv, rq->in->nodeid, &m->name, &err) : NULL;
     if (!m->dir)
-        fuse_answer_err(req, err);
+        fuse_rq_reply_err(rq, err);
     return m->dir != NULL;
 }
 
-static void make_end(fuse_req_t req, struct make *m, int err, const char *name, struct fs_entry *e)
+static void make_end(struct fuse_rq *rq, struct make *m, int err, struct fs_entry *e)
 {
-    fs_inode_put(srv_of(req)->fs, m->dir);
-    fuse_answer_entry(req, err, name, e);
+    fs_inode_put(rq->srv->fs, m->dir);
+    fuse_rq_reply_entry(rq, err, m->name, e);
 }
 
-void fuse_op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
+void fuse_do_mknod(struct fuse_rq *rq)
+{
+    const struct fuse_arg *a = rq->arg;
+    struct make m;
+    struct fs_entry e;
+
+    if (!make_begin(rq, a->name, a->umask, &m))
+        return;
+    int err = fs_mknod(rq->srv->fs, m.cred, m.dir, m.name, a->mode, a->rdev, &e);
+    make_end(rq, &m, err, &e);
+}
+
+void fuse_do_mkdir(struct fuse_rq *rq)
+{
+    const struct fuse_arg *a = rq->arg;
+    struct make m;
+    struct fs_entry e;
+
+    if (!make_begin(rq, a->name, a->umask, &m))
+        return;
+    int err = fs_mkdir(rq->srv->fs, m.cred, m.dir, m.name, a->mode, &e);
+    make_end(rq, &m, err, &e);
+}
+
+void fuse_do_symlink(struct fuse_rq *rq)
 {
     struct make m;
     struct fs_entry e;
 
-    if (!make_begin(req, parent, &name, fuse_callback_umask(req), &m))
+    if (!make_begin(rq, rq->arg->name, 0, &m))
         return;
-    int err = fs_mknod(srv_of(req)->fs, m.cred, m.dir, name, mode, rdev, &e);
-    make_end(req, &m, err, name, &e);
+    int err = fs_symlink(rq->srv->fs, m.cred, m.dir, m.name, rq->arg->name2, &e);
+    make_end(rq, &m, err, &e);
 }
 
-void fuse_op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+/* Beside libfuse, which leaves out umask and open_flags. */
+void fuse_do_create(struct fuse_rq *rq)
 {
-    struct make m;
-    struct fs_entry e;
-
-    if (!make_begin(req, parent, &name, fuse_callback_umask(req), &m))
-        return;
-    int err = fs_mkdir(srv_of(req)->fs, m.cred, m.dir, name, mode, &e);
-    make_end(req, &m, err, name, &e);
-}
-
-void fuse_op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
-{
-    struct make m;
-    struct fs_entry e;
-
-    if (!make_begin(req, parent, &name, 0, &m))
-        return;
-    int err = fs_symlink(srv_of(req)->fs, m.cred, m.dir, name, target, &e);
-    make_end(req, &m, err, name, &e);
-}
-
-void fuse_op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
-                    struct fuse_file_info *fi)
-{
-    struct fuse_srv *srv = srv_of(req);
+    struct fuse_srv *srv = rq->srv;
     struct fuse_create_in arg;
     struct fs_opened opened;
     struct fs_entry e;
     struct make m;
 
-    fuse_callback_args(&arg, sizeof(arg));
-
-    if (!make_begin(req, parent, &name, arg.umask, &m))
+    memcpy(&arg, rq->body, sizeof(arg));
+    if (!make_begin(rq, (const char *)rq->body + sizeof(arg), arg.umask, &m))
         return;
-    unsigned how = fuse_open_how(srv, arg.open_flags);
-    int err = fs_create(srv->fs, m.cred, m.dir, name, mode, fi->flags, how, &e, &opened);
+    int err = fs_create(srv->fs, m.cred, m.dir, m.name, arg.mode, (int)arg.flags,
+                        fuse_open_how(srv, arg.open_flags), &e, &opened);
     fs_inode_put(srv->fs, m.dir);
-    fuse_answer_create(req, err, name, &e, &opened);
+    if (err)
+        fuse_rq_reply_err(rq, err);
+    else
+        fuse_rq_reply_create(rq, m.name, &e, &opened);
 }
 
-void fuse_op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
+void fuse_do_link(struct fuse_rq *rq)
 {
-    struct fs *fs = srv_of(req)->fs;
+    struct fs *fs = rq->srv->fs;
+    const char *name = rq->arg->name;
     struct fs_entry e;
     int err;
-    struct fs_inode *inode = fs_inode_get(fs, ino);
-    struct fs_inode *dir = fuse_dir_get(srv_of(req), parent, &name, &err);
+    struct fs_inode *inode = fs_inode_get(fs, rq->arg->node2);
+    struct fs_inode *dir = fuse_dir_get(rq->srv, rq->in->nodeid, &name, &err);
 
     if (err == 0)
         err = inode ? fs_link(fs, inode, dir, name, &e) : -ENOENT;
@@ -97,48 +103,50 @@ void fuse_op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char 
         fs_inode_put(fs, inode);
     if (dir)
         fs_inode_put(fs, dir);
-    fuse_answer_entry(req, err, name, &e);
+    fuse_rq_reply_entry(rq, err, name, &e);
 }
 
-static void remove_name(fuse_req_t req, fuse_ino_t parent, const char *name,
+static void remove_name(struct fuse_rq *rq,
                         int (*verb)(struct fs *, struct fs_inode *, const char *))
 {
-    struct fs *fs = srv_of(req)->fs;
+    struct fs *fs = rq->srv->fs;
+    const char *name = rq->arg->name;
     int err;
-    struct fs_inode *dir = fuse_dir_get(srv_of(req), parent, &name, &err);
+    struct fs_inode *dir = fuse_dir_get(rq->srv, rq->in->nodeid, &name, &err);
 
     if (dir) {
         err = verb(fs, dir, name);
         fs_inode_put(fs, dir);
     }
-    fuse_answer_err(req, err);
+    fuse_rq_reply_err(rq, err);
 }
 
-void fuse_op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+void fuse_do_unlink(struct fuse_rq *rq)
 {
-    remove_name(req, parent, name, fs_unlink);
+    remove_name(rq, fs_unlink);
 }
 
-void fuse_op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+void fuse_do_rmdir(struct fuse_rq *rq)
 {
-    remove_name(req, parent, name, fs_rmdir);
+    remove_name(rq, fs_rmdir);
 }
 
-void fuse_op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
-                    const char *newname, unsigned flags)
+/* RENAME and RENAME2. */
+void fuse_do_rename(struct fuse_rq *rq)
 {
-    struct fs *fs = srv_of(req)->fs;
+    struct fs *fs = rq->srv->fs;
+    const char *name = rq->arg->name, *newname = rq->arg->name2;
     int err, err_to;
-    struct fs_inode *from = fuse_dir_get(srv_of(req), parent, &name, &err);
-    struct fs_inode *to = fuse_dir_get(srv_of(req), newparent, &newname, &err_to);
-    const struct fs_cred *cred = fuse_rq_cred(fuse_rq_current(), 0);
+    struct fs_inode *from = fuse_dir_get(rq->srv, rq->in->nodeid, &name, &err);
+    struct fs_inode *to = fuse_dir_get(rq->srv, rq->arg->node2, &newname, &err_to);
+    const struct fs_cred *cred = fuse_rq_cred(rq, 0);
 
     err = !cred ? -EINVAL : err ? err : err_to;
     if (err == 0)
-        err = fs_rename(fs, cred, from, name, to, newname, flags);
+        err = fs_rename(fs, cred, from, name, to, newname, rq->arg->flags);
     if (from)
         fs_inode_put(fs, from);
     if (to)
         fs_inode_put(fs, to);
-    fuse_answer_err(req, err);
+    fuse_rq_reply_err(rq, err);
 }

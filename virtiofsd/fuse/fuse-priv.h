@@ -2,8 +2,6 @@
  * What the files of fuse/ share. */
 #pragma once
 
-#define FUSE_USE_VERSION 314
-#include <fuse3/fuse_lowlevel.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -24,6 +22,8 @@
 #define FUSE_INTERRUPTS 16
 #define FUSE_LISTINGS   1024  /* whose age is known; a power of two */
 #define FUSE_LISTED     65536 /* children of which it is known where they were listed; the same */
+
+struct fuse_session;
 
 struct fuse_srv {
     struct fuse_srv_config cfg;
@@ -55,14 +55,30 @@ struct fuse_srv {
     } dax;
 };
 
+/* What libfuse reads from a request with FUSE_OP_DECODE, besides the node in the header; 0 where
+ * the operation has no such thing. */
+struct fuse_arg {
+    const char *name;
+    const char *name2; /* of RENAME: the new one; of SYMLINK: the target */
+    uint64_t node2;    /* of RENAME: the new directory; of LINK: the inode */
+    uint64_t fh;
+    mode_t mode, umask;
+    dev_t rdev;
+    size_t size;
+    off_t off, len;
+    int num;        /* of ACCESS: mask; of FSYNC: data only; of LSEEK: whence; of FALLOCATE: mode */
+    unsigned flags; /* of RENAME2 */
+};
+
 /* One request being handled; there is one such object per thread, reused. */
 struct fuse_rq {
     struct fuse_srv *srv;
     struct chain *chain;
     const struct fuse_op *op;
-    struct fuse_in_header *in; /* private copy; the body follows it in buf */
-    uint8_t *body;             /* behind the header */
-    size_t body_len;           /* less the extensions */
+    struct fuse_in_header *in;  /* private copy; the body follows it in buf */
+    uint8_t *body;              /* behind the header */
+    size_t body_len;            /* less the extensions */
+    const struct fuse_arg *arg; /* while it is handled */
     bool replied;
     struct trace trace;
     struct fs_cred cred; /* filled on demand by fuse_rq_cred() */
@@ -90,6 +106,8 @@ enum {
     /* Of fixed size: what is behind that is not looked at, and the header may count less than there
      * is. Never where extensions are announced. */
     FUSE_OP_SURPLUS = 1 << 13,
+    FUSE_OP_DECODE = 1 << 14, /* libfuse takes it apart: struct fuse_arg */
+    FUSE_OP_OTHER = 1 << 15,  /* the file that changes is nodeid_out of a fuse_copy_file_range_in */
 };
 
 /* Which operations look at user and group in the header, and what -1 means there (fuse-ids.c).
@@ -103,24 +121,24 @@ enum fuse_op_ids {
     IDS_RIGHTS,    /* whether set-id bits go; -1: they do, as for who lacks CAP_FSETID */
 };
 
-/* One row per opcode: fuse-table.c. */
+/* One row per opcode: fuse-table.def. */
 struct fuse_op {
     const char *name;
     uint16_t fixed;   /* bytes of the fixed part behind the header */
     uint16_t strings; /* NUL-terminated strings behind it */
-    uint16_t flags;   /* FUSE_OP_* */
+    uint32_t flags;   /* FUSE_OP_* */
     uint16_t reply;   /* bytes of the answer's payload that must fit before anything is done */
     uint16_t shown;   /* offset of the 32 bits of the fixed part that the log shows, plus 1, or 0 */
     enum fuse_op_ids ids;
-    /* Our own handler; NULL: libfuse dispatches it. */
     void (*handle)(struct fuse_rq *rq);
-    struct {
-        size_t slot; /* in struct fuse_lowlevel_ops */
-        void (*callback)(void);
-    } libfuse;
 };
 
 extern const struct fuse_op fuse_ops[FUSE_WIRE_OPS];
+
+/* The functions that do them: fuse_do_lookup() and so on. Each answers once. */
+#define OP(n, fixed, strings, flags, reply, ids, do_, ...) void fuse_do_##do_(struct fuse_rq *rq);
+#include "virtiofsd/fuse/fuse-table.def"
+#undef OP
 
 /* fuse-trace.c: begin what the log says of the request. srv.lock is held. */
 void fuse_trace_begin(struct fuse_rq *rq);
@@ -178,26 +196,8 @@ void fuse_listing_opened(struct fuse_srv *srv, uint64_t id);
 /* FOPEN_* flags by cache policy. */
 uint32_t fuse_open_flags(const struct fuse_srv *srv, bool dir, const struct fs_opened *o);
 
-/* The server behind libfuse's request, which is the current one. */
-static inline struct fuse_srv *srv_of(fuse_req_t req)
-{
-    return fuse_rq_current()->srv;
-}
-
-/* fuse-callback.c. The umask of MKNOD and MKDIR. */
-mode_t fuse_callback_umask(fuse_req_t req);
-/* The fixed part of the current request again, for what libfuse does not pass on. */
-void fuse_callback_args(void *arg, size_t size);
-/* Answers of libfuse's callbacks. Each answers the current request and ends @req.
- * @err is 0 or -errno; with an error the rest is not looked at. */
-void fuse_answer_err(fuse_req_t req, int err);
-void fuse_answer_buf(fuse_req_t req, const void *buf, size_t len);
-void fuse_answer_entry(fuse_req_t req, int err, const char *name, struct fs_entry *e);
-void fuse_answer_create(fuse_req_t req, int err, const char *name, struct fs_entry *e,
-                        const struct fs_opened *o);
-void fuse_answer_attr(fuse_req_t req, int err, struct fs_inode *inode, const struct fs_attr *a);
-
-/* fuse-reply.c: the same without libfuse. What the guest did not get is given back. */
+/* fuse-reply.c: answers with something that was found or opened, unless @err. What the guest did
+ * not get is given back. */
 void fuse_rq_reply_entry(struct fuse_rq *rq, int err, const char *name, struct fs_entry *e);
 void fuse_rq_reply_open(struct fuse_rq *rq, bool dir, int err, const struct fs_opened *o);
 void fuse_rq_reply_attr(struct fuse_rq *rq, int err, struct fs_inode *inode,
@@ -234,7 +234,6 @@ bool fuse_guest_is_linux(const struct fuse_init_in *init);
 struct fs_inode *fuse_dir_get(struct fuse_srv *srv, uint64_t id, const char **name, int *err);
 
 /* fuse-init.c */
-
 /* What a guest and we have agreed on at INIT. */
 struct fuse_negotiated {
     uint32_t minor; /* the guest's, of FUSE 7 */
@@ -244,28 +243,7 @@ struct fuse_negotiated {
 /* Begin a mount with that, on a server that was reset. 0 or -EIO. */
 int fuse_srv_begin(struct fuse_srv *srv, const struct fuse_negotiated *n);
 
-void fuse_do_init(struct fuse_rq *rq);
-void fuse_do_destroy(struct fuse_rq *rq);
 void fuse_srv_drop_session(struct fuse_srv *srv);
-
-/* fuse-fast.c */
-void fuse_do_lookup(struct fuse_rq *rq);
-void fuse_do_getattr(struct fuse_rq *rq);
-void fuse_do_open(struct fuse_rq *rq);
-void fuse_do_opendir(struct fuse_rq *rq);
-void fuse_do_flush(struct fuse_rq *rq);
-void fuse_do_release(struct fuse_rq *rq);
-
-/* fuse-direct.c */
-void fuse_do_read(struct fuse_rq *rq);
-void fuse_do_write(struct fuse_rq *rq);
-void fuse_do_forget(struct fuse_rq *rq);
-void fuse_do_batch_forget(struct fuse_rq *rq);
-void fuse_do_ignore(struct fuse_rq *rq);
-void fuse_do_syncfs(struct fuse_rq *rq);
-void fuse_do_copy_range(struct fuse_rq *rq);
-void fuse_do_tmpfile(struct fuse_rq *rq);
-void fuse_do_statx(struct fuse_rq *rq);
 
 /* fuse-wait.c: what is left of a request while it waits, to answer it without the thread's buffer.
  */
@@ -282,24 +260,11 @@ struct fuse_wait fuse_wait_begin(struct fuse_rq *rq);
 void fuse_wait_answer(const struct fuse_wait *w, int err, size_t payload);
 /* After a wait with the id @unique has begun. */
 void fuse_wait_interrupt_if_told(struct fuse_srv *srv, uint64_t unique);
-void fuse_do_interrupt(struct fuse_rq *rq);
-/* What fs_read() and fs_copy_range() could not do at once (FS_LATER). */
+/* What fs_read() could not do at once (FS_LATER). */
 void fuse_read_later(struct fuse_rq *rq, struct fs_file *file, const struct iovec *iov,
                      unsigned cnt, off_t off, unsigned how);
-void fuse_copy_later(struct fuse_rq *rq, const struct fuse_copy_file_range_in *arg,
-                     struct fs_file *in, struct fs_file *out, size_t len);
-
-/* fuse-lock.c */
-void fuse_do_getlk(struct fuse_rq *rq);
-void fuse_do_setlk(struct fuse_rq *rq);
-void fuse_do_setlkw(struct fuse_rq *rq);
-
-/* fuse-dir.c */
-void fuse_do_readdir(struct fuse_rq *rq);
 
 /* fuse-dax.c */
-void fuse_do_setupmapping(struct fuse_rq *rq);
-void fuse_do_removemapping(struct fuse_rq *rq);
 /* INIT: forget the earlier mount's mappings and find out what can be had. Returns the flags to
  * grant of those that the guest is @capable of. */
 uint64_t fuse_dax_init(struct fuse_srv *srv, uint64_t capable);
@@ -327,35 +292,3 @@ bool fuse_dax_takes(struct fuse_srv *srv, struct fs_inode *inode, const char *na
 /* Parts of it, for tests: FS_MAP_* and names. */
 bool fuse_dax_kind_fits(const struct fuse_srv *srv, unsigned kind);
 bool fuse_dax_name_fits(const struct fuse_dax_config *cfg, const char *name);
-
-/* fuse-ops-attr.c: called by libfuse. */
-void fuse_op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *unused, int to_set,
-                     struct fuse_file_info *fi);
-void fuse_op_readlink(fuse_req_t req, fuse_ino_t ino);
-void fuse_op_statfs(fuse_req_t req, fuse_ino_t ino);
-void fuse_op_access(fuse_req_t req, fuse_ino_t ino, int mask);
-
-/* fuse-ops-file.c: called by libfuse. */
-void fuse_op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
-void fuse_op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
-                   struct fuse_file_info *fi);
-void fuse_op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
-                       struct fuse_file_info *fi);
-
-/* fuse-ops-name.c: called by libfuse. */
-void fuse_op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev);
-void fuse_op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode);
-void fuse_op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name);
-void fuse_op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
-                    struct fuse_file_info *fi);
-void fuse_op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name);
-void fuse_op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
-void fuse_op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
-void fuse_op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
-                    const char *newname, unsigned flags);
-
-/* fuse-xattr.c */
-void fuse_do_setxattr(struct fuse_rq *rq);
-void fuse_op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
-void fuse_op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
-void fuse_op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);

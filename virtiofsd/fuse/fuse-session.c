@@ -8,14 +8,14 @@
  * says: its answer to the INIT of our own making, which it must have seen before it dispatches
  * anything. */
 /* #syscalls close fcntl */
-#include "virtiofsd/fuse/fuse-priv.h"
+#include "virtiofsd/fuse/fuse-session.h"
 
 #include <fcntl.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "virtiofsd/base/log.h"
+#include "virtiofsd/fuse/fuse-priv.h"
 
 static void session_log(enum fuse_log_level level, const char *fmt, va_list ap)
 {
@@ -59,17 +59,12 @@ static void feed_init(struct fuse_session *se, uint32_t minor)
 
 struct fuse_session *fuse_session_make(struct fuse_srv *srv, uint32_t minor)
 {
-    struct fuse_lowlevel_ops ops = {0};
     char name[] = "virtiofsd";
     char *argv[] = {name, NULL};
     struct fuse_args args = FUSE_ARGS_INIT(1, argv);
 
     fuse_set_log_func(session_log);
-    for (unsigned i = 0; i < FUSE_WIRE_OPS; i++)
-        if (fuse_ops[i].libfuse.callback)
-            memcpy((char *)&ops + fuse_ops[i].libfuse.slot, &fuse_ops[i].libfuse.callback,
-                   sizeof(fuse_ops[i].libfuse.callback));
-    struct fuse_session *se = fuse_session_new(&args, &ops, sizeof(ops), srv);
+    struct fuse_session *se = fuse_session_new(&args, &fuse_callbacks, sizeof(fuse_callbacks), srv);
     fuse_opt_free_args(&args);
     if (!se)
         return NULL;

@@ -71,7 +71,7 @@ static bool rq_begin(struct fuse_rq *rq, struct fuse_srv *srv, struct chain *c)
 
 static void dispatch(struct fuse_rq *rq)
 {
-    if (rq->op->handle) {
+    if (G_LIKELY(!(rq->op->flags & FUSE_OP_DECODE))) {
         rq->op->handle(rq);
         return;
     }

@@ -37,59 +37,59 @@ void fuse_do_setxattr(struct fuse_rq *rq)
 }
 
 /* A value or list: size 0 asks for its length only. */
-static void reply_xattr(fuse_req_t req, ssize_t n, size_t size)
+static void reply_xattr(struct fuse_rq *rq, ssize_t n)
 {
     struct fuse_getxattr_out out = {.size = (uint32_t)MAX(n, 0)};
 
     if (n < 0)
-        fuse_answer_err(req, (int)n);
-    else if (size == 0)
-        fuse_answer_buf(req, &out, sizeof(out));
+        fuse_rq_reply_err(rq, (int)n);
+    else if (rq->arg->size == 0)
+        fuse_rq_reply_buf(rq, &out, sizeof(out));
     else
-        fuse_answer_buf(req, fuse_rq_current()->scratch, (size_t)n);
+        fuse_rq_reply_buf(rq, rq->scratch, (size_t)n);
 }
 
 /* The guest's size, less what has no room in the answer. */
-static size_t xattr_room(size_t size)
+static size_t xattr_room(const struct fuse_rq *rq)
 {
-    return MIN(MIN(size, (size_t)FUSE_SCRATCH), fuse_rq_space(fuse_rq_current()));
+    return MIN(MIN(rq->arg->size, (size_t)FUSE_SCRATCH), fuse_rq_space(rq));
 }
 
-void fuse_op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+void fuse_do_getxattr(struct fuse_rq *rq)
 {
-    struct fs *fs = srv_of(req)->fs;
-    struct fs_inode *inode = fs_inode_get(fs, ino);
+    struct fs *fs = rq->srv->fs;
+    struct fs_inode *inode = fs_inode_get(fs, rq->in->nodeid);
     ssize_t n = -ENOENT;
 
     if (inode) {
-        n = fs_getxattr(fs, inode, name, fuse_rq_current()->scratch, xattr_room(size));
+        n = fs_getxattr(fs, inode, rq->arg->name, rq->scratch, xattr_room(rq));
         fs_inode_put(fs, inode);
     }
-    reply_xattr(req, n, size);
+    reply_xattr(rq, n);
 }
 
-void fuse_op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+void fuse_do_listxattr(struct fuse_rq *rq)
 {
-    struct fs *fs = srv_of(req)->fs;
-    struct fs_inode *inode = fs_inode_get(fs, ino);
+    struct fs *fs = rq->srv->fs;
+    struct fs_inode *inode = fs_inode_get(fs, rq->in->nodeid);
     ssize_t n = -ENOENT;
 
     if (inode) {
-        n = fs_listxattr(fs, inode, (char *)fuse_rq_current()->scratch, xattr_room(size));
+        n = fs_listxattr(fs, inode, (char *)rq->scratch, xattr_room(rq));
         fs_inode_put(fs, inode);
     }
-    reply_xattr(req, n, size);
+    reply_xattr(rq, n);
 }
 
-void fuse_op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+void fuse_do_removexattr(struct fuse_rq *rq)
 {
-    struct fs *fs = srv_of(req)->fs;
-    struct fs_inode *inode = fs_inode_get(fs, ino);
+    struct fs *fs = rq->srv->fs;
+    struct fs_inode *inode = fs_inode_get(fs, rq->in->nodeid);
     int err = -ENOENT;
 
     if (inode) {
-        err = fs_removexattr(fs, inode, name);
+        err = fs_removexattr(fs, inode, rq->arg->name);
         fs_inode_put(fs, inode);
     }
-    fuse_answer_err(req, err);
+    fuse_rq_reply_err(rq, err);
 }
