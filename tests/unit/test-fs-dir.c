@@ -112,6 +112,89 @@ static void test_many(void **state)
     tree_stop(&t);
 }
 
+/* ---- what the guest knows already ---- */
+
+struct known {
+    struct share *t;
+    uint64_t id[200], off; /* 0: none */
+    unsigned old, new;
+};
+
+static bool compare_known(void *user, const struct fs_dirent *d, struct fs_entry *entry)
+{
+    struct known *k = user;
+
+    k->off = d->off;
+    if (!entry)
+        return true;
+    uint64_t id = fs_inode_id(entry->inode), *known = &k->id[strtoul(d->name, NULL, 10)];
+    if (*known) {
+        assert_int_equal(id, *known);
+        k->old++;
+    } else {
+        k->new ++;
+    }
+    *known = id;
+    fs_inode_remember(k->t->fs, entry->inode);
+    return true;
+}
+
+static void list_known(struct known *k, size_t budget)
+{
+    uint64_t fh, before;
+    struct fs_file *f = open_dir(k->t, &fh);
+
+    k->old = k->new = 0;
+    k->off = 0;
+    do {
+        before = k->off;
+        assert_ok(fs_readdir(k->t->fs, k->t->root, f, k->off, true, budget, compare_known, k));
+    } while (k->off != before);
+    close_dir(k->t, f, fh);
+}
+
+/* However many were new before it, an inode that is known stays the one it is; also where handles
+ * do not serve. The next listing finds all of them. */
+static void known_among_new(enum host_handles handles, size_t budget)
+{
+    struct share t;
+    struct share_config cfg = tree_config();
+    static struct known k;
+
+    cfg.host.policy.handles = handles;
+    cfg.max_fds = 1000;
+    memset(&k, 0, sizeof(k));
+    k.t = &t;
+    tree_make(&t);
+    tree_open(&t, &cfg);
+    fill(&t, 200);
+    for (unsigned n = 0; n < 200; n += 37) {
+        char name[16];
+        snprintf(name, sizeof(name), "%u", n);
+        k.id[n] = tree_guest_look(&t, t.root, name);
+    }
+    list_known(&k, budget);
+    assert_int_equal(k.old, 6);
+    assert_int_equal(k.new, 194);
+    list_known(&k, budget);
+    assert_int_equal(k.old, 200);
+    for (unsigned n = 0; n < 200; n++)
+        fs_forget(t.fs, k.id[n], n % 37 == 0 ? 3 : 2);
+    for (unsigned n = 0; n < 200; n++)
+        assert_null(fs_inode_get(t.fs, k.id[n]));
+    tree_stop(&t);
+}
+
+static void test_known_among_new(void **state)
+{
+    static const enum host_handles how[] = {HOST_HANDLES_PREFER, HOST_HANDLES_NEVER};
+
+    for (unsigned i = 0; i < 2; i++) {
+        known_among_new(how[i], 1 << 20);
+        known_among_new(how[i], 4096);
+    }
+}
+
 /* The callback may stop anywhere; the entry it refused comes first next time. */
 static void test_stop(void **state)
 {
@@ -339,10 +422,15 @@ static void test_first_directories(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_many),        cmocka_unit_test(test_stop),
-        cmocka_unit_test(test_seek),        cmocka_unit_test(test_without_buffers),
-        cmocka_unit_test(test_root_dotdot), cmocka_unit_test(test_wrong_kind),
-        cmocka_unit_test(test_removed),     cmocka_unit_test(test_first_directories),
+        cmocka_unit_test(test_many),
+        cmocka_unit_test(test_known_among_new),
+        cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_seek),
+        cmocka_unit_test(test_without_buffers),
+        cmocka_unit_test(test_root_dotdot),
+        cmocka_unit_test(test_wrong_kind),
+        cmocka_unit_test(test_removed),
+        cmocka_unit_test(test_first_directories),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

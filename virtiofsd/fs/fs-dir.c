@@ -8,11 +8,16 @@
 #define COST_PLAIN 24
 #define COST_PLUS  152
 
+/* After so many new inodes in a row the next one is taken for new without a look at the table. One
+ * that is known then costs a system call more, which so many others have spared. */
+#define NEW_ONES 16
+
 /* What a read in progress works on. */
 struct reading {
     struct fs *fs;
     struct fs_inode *inode;
     bool plus;
+    unsigned new_ones; /* inodes that were new, the last in a row */
     size_t room;
     fs_dirent_fn *fn;
     void *user;
@@ -22,8 +27,11 @@ struct reading {
  * gone, leave it out. */
 static int look_up(struct reading *r, const struct tree_dirent *e, struct fs_entry *out)
 {
-    bool isnew, likely_new = !fs_inode_known(r->fs, r->inode, e->ino);
-    int rc = fs_lookup_name(r->fs, r->inode, e->name, likely_new, out, &isnew);
+    bool isnew = false,
+         likely_new = r->new_ones >= NEW_ONES || !fs_inode_known(r->fs, r->inode, e->ino);
+    struct fs_hint hint = {.likely_new = likely_new, .new_ino = likely_new ? e->ino : 0};
+    int rc = fs_lookup_name(r->fs, r->inode, e->name, &hint, out, &isnew);
+    r->new_ones = isnew ? r->new_ones + 1 : 0;
     return rc < 0 && rc != -ENOENT ? 1 : rc;
 }
 

@@ -4,18 +4,8 @@
 
 void fs_inode_remember(struct fs *fs, struct fs_inode *inode)
 {
-    uint64_t n = atomic_load_explicit(&inode->nlookup, memory_order_relaxed);
-    while (n > 0) {
-        if (atomic_compare_exchange_weak_explicit(&inode->nlookup, &n, n + 1, memory_order_relaxed,
-                                                  memory_order_relaxed)) {
-            fs_inode_put(fs, inode);
-            return;
-        }
-    }
-    pthread_mutex_lock(&fs->shared->table_lock);
-    n = atomic_fetch_add(&inode->nlookup, 1);
-    pthread_mutex_unlock(&fs->shared->table_lock);
-    if (n > 0) /* else the caller's reference is now the one that the lookups own */
+    /* At 0 the caller's reference becomes the one that the lookups own. */
+    if (atomic_fetch_add_explicit(&inode->nlookup, 1, memory_order_acq_rel) > 0)
         fs_inode_put(fs, inode);
 }
 

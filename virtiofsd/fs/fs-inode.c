@@ -149,7 +149,8 @@ static void remove_locked(struct fs *fs, struct fs_inode *inode, struct deferred
 {
     fs_inode_unhash_locked(fs, inode);
     g->fd = fs_state_fd(atomic_load(&inode->node.state));
-    g->own = g_steal_pointer(&inode->node.own);
+    g->own = inode->node.own == inode->node.room ? NULL : inode->node.own;
+    inode->node.own = NULL;
     g->tree = fs_tree(inode);
     mnt_drop_locked(fs, inode->node.mnt, g);
     atomic_store(&inode->gen, 0);
@@ -208,18 +209,20 @@ static enum tree_same same_locked(const struct fs_inode *inode, const struct tre
     return ops->same ? ops->same(&inode->node, found) : TREE_SAME;
 }
 
+/* *mnt: the mount, known or not, as the inode. */
 static struct fs_inode *find_locked(struct fs *fs, const struct fs_inode *near,
-                                    const struct statx *stx)
+                                    const struct statx *stx, struct tree_mnt **mnt)
 {
-    struct tree_mnt *mnt = mnt_find_locked(fs, near, fs_tree(near), stx);
-    return mnt ? fs_hash_find(fs, mnt, stx->stx_ino) : NULL;
+    *mnt = mnt_find_locked(fs, near, fs_tree(near), stx);
+    return *mnt ? fs_hash_find(fs, *mnt, stx->stx_ino) : NULL;
 }
 
 struct fs_inode *fs_inode_find(struct fs *fs, const struct fs_inode *near,
                                const struct tree_found *found)
 {
+    struct tree_mnt *mnt;
     AUTO_LOCK(&fs->shared->table_lock);
-    struct fs_inode *inode = find_locked(fs, near, &found->stx);
+    struct fs_inode *inode = find_locked(fs, near, &found->stx, &mnt);
     return inode && same_locked(inode, found) == TREE_SAME ? fs_inode_ref(inode) : NULL;
 }
 
@@ -237,44 +240,52 @@ static uint32_t new_gen_locked(struct fs *fs)
     return fs->shared->next_gen++;
 }
 
-/* Fill a slot that was taken, with its generation. */
-static struct fs_inode *fill_locked(struct fs *fs, const struct fs_inode *near, struct tree *tree,
+static void fill_node(struct tree_node *n, const struct tree_found *found)
+{
+    n->ino = found->stx.stx_ino;
+    n->btime_ns = tree_btime(&found->stx);
+    n->own = found->in_room ? n->room : found->own;
+    if (found->in_room)
+        memcpy(n->room, found->room, sizeof(n->room));
+    n->type = (uint8_t)((found->stx.stx_mode & S_IFMT) >> 12);
+    atomic_store_explicit(&n->flags, INODE_HASHED, memory_order_relaxed);
+    atomic_store_explicit(&n->lookup_hint, 0, memory_order_relaxed);
+    atomic_store_explicit(&n->map, 0, memory_order_relaxed);
+    atomic_store_explicit(&n->state, (uint32_t)found->fd, memory_order_relaxed);
+}
+
+/* Fill a slot that was taken, with its generation. @mnt: NULL for a mount that is not known. Until
+ * there is a reference nobody else gets at it. */
+static struct fs_inode *fill_locked(struct fs *fs, struct tree_mnt *mnt, struct tree *tree,
                                     const struct tree_found *found, uint32_t slot, uint32_t gen)
 {
     struct fs_inode *i = fs_table_at(&fs->shared->inodes, slot);
-    struct tree_mnt *mnt = mnt_find_locked(fs, near, tree, &found->stx);
 
     i->node.mnt = mnt ? mnt : mnt_add_locked(fs, tree, &found->stx);
     i->node.mnt->nodes++;
-    i->node.ino = found->stx.stx_ino;
-    i->node.btime_ns = tree_btime(&found->stx);
-    i->node.own = found->own;
     i->node.slot = slot;
-    i->node.type = (uint8_t)((found->stx.stx_mode & S_IFMT) >> 12);
-    atomic_store(&i->nlookup, 0);
-    atomic_store(&i->version, fs_digest(&found->stx));
-    atomic_store(&i->node.flags, INODE_HASHED);
-    atomic_store(&i->node.lookup_hint, 0);
-    atomic_store(&i->node.map, 0);
+    fill_node(&i->node, found);
+    atomic_store_explicit(&i->nlookup, 0, memory_order_relaxed);
+    atomic_store_explicit(&i->version, fs_digest(&found->stx), memory_order_relaxed);
+    atomic_store_explicit(&i->gen, gen, memory_order_relaxed);
     fs->shared->n_inodes++;
     fs_hash_add(fs, i);
-    atomic_store(&i->gen, gen);
-    uint64_t state = INODE_REF | (uint32_t)found->fd;
-    atomic_store_explicit(&i->node.state, state, memory_order_release);
     if (tree->ops->enter)
         tree->ops->enter(tree, &i->node);
+    uint64_t state = INODE_REF | (uint32_t)found->fd;
+    atomic_store_explicit(&i->node.state, state, memory_order_release);
     return i;
 }
 
 /* The same of any slot. Returns NULL when the table is full. */
-static struct fs_inode *new_locked(struct fs *fs, const struct fs_inode *near, struct tree *tree,
+static struct fs_inode *new_locked(struct fs *fs, struct tree_mnt *mnt, struct tree *tree,
                                    const struct tree_found *found)
 {
     uint32_t slot = fs_table_take(&fs->shared->inodes);
     if (slot == 0)
         return NULL;
     uint32_t gen = slot == FS_ROOT_ID ? 0 : new_gen_locked(fs);
-    return fill_locked(fs, near, tree, found, slot, gen);
+    return fill_locked(fs, mnt, tree, found, slot, gen);
 }
 
 int fs_inodes_add_root(struct fs *fs, const struct tree_found *found)
@@ -362,17 +373,18 @@ int fs_inode_intern_at(struct fs *fs, const struct fs_inode *near, struct tree_f
                        uint64_t id, struct fs_inode **out)
 {
     struct tree *tree = fs_tree(near);
+    struct tree_mnt *mnt;
     int rc = 0;
 
     pthread_mutex_lock(&fs->shared->table_lock);
     if (!is_reserved_locked(fs, id))
         rc = -EINVAL;
-    else if (find_locked(fs, near, &found->stx))
+    else if (find_locked(fs, near, &found->stx, &mnt))
         rc = -EEXIST;
     else if (!room_locked(fs, found->fd >= 0))
         rc = -ENFILE;
     if (rc == 0) {
-        *out = fill_locked(fs, near, tree, found, (uint32_t)id, (uint32_t)(id >> 32));
+        *out = fill_locked(fs, mnt, tree, found, (uint32_t)id, (uint32_t)(id >> 32));
         room_use_locked(fs, found, false);
     }
     pthread_mutex_unlock(&fs->shared->table_lock);
@@ -400,8 +412,9 @@ int fs_inode_enter_lost(struct fs *fs, const struct tree_found *found, uint64_t 
 static int intern_once(struct fs *fs, const struct fs_inode *near, const struct tree_found *found,
                        struct fs_inode **out, bool *isnew, bool *room)
 {
+    struct tree_mnt *mnt;
     AUTO_LOCK(&fs->shared->table_lock);
-    struct fs_inode *inode = find_locked(fs, near, &found->stx);
+    struct fs_inode *inode = find_locked(fs, near, &found->stx, &mnt);
 
     *isnew = false;
     if (inode) {
@@ -414,7 +427,7 @@ static int intern_once(struct fs *fs, const struct fs_inode *near, const struct 
     }
     if (!*room && !room_locked(fs, found->fd >= 0))
         return -ENFILE;
-    inode = new_locked(fs, near, fs_tree(near), found);
+    inode = new_locked(fs, mnt, fs_tree(near), found);
     if (!inode)
         return -ENFILE;
     room_use_locked(fs, found, *room);

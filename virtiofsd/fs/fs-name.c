@@ -63,15 +63,16 @@ static int renew(struct fs *fs, struct fs_inode *parent, const char *name, struc
     return rc < 0 ? rc : fs_inode_intern(fs, parent, found, &out->inode, isnew, NULL);
 }
 
-int fs_lookup_name(struct fs *fs, struct fs_inode *parent, const char *name, bool likely_new,
-                   struct fs_entry *out, bool *isnew)
+int fs_lookup_name(struct fs *fs, struct fs_inode *parent, const char *name,
+                   const struct fs_hint *hint, struct fs_entry *out, bool *isnew)
 {
     struct tree *t = fs_tree(parent);
     struct tree_found found;
-    int rc = t->ops->lookup(t, &parent->node, name, likely_new, &found);
+    int rc = t->ops->lookup(t, &parent->node, name, hint->likely_new, &found);
     if (rc < 0)
         return rc;
-    out->inode = found.complete ? NULL : fs_inode_find(fs, parent, &found);
+    bool look = !found.complete && found.stx.stx_ino != hint->new_ino;
+    out->inode = look ? fs_inode_find(fs, parent, &found) : NULL;
     *isnew = !out->inode;
     if (!out->inode && !found.complete)
         rc = t->ops->complete(t, &parent->node, name, false, &found);
@@ -131,7 +132,7 @@ int fs_lookup(struct fs *fs, struct fs_inode *parent, const char *name, struct f
 
     uint8_t hint = atomic_load_explicit(&parent->node.lookup_hint, memory_order_relaxed);
     bool isnew;
-    rc = fs_lookup_name(fs, parent, name, hint > 0, out, &isnew);
+    rc = fs_lookup_name(fs, parent, name, &(struct fs_hint){.likely_new = hint > 0}, out, &isnew);
     if (rc == 0)
         note_hint(parent, hint, isnew);
     return rc;

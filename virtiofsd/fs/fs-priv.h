@@ -34,7 +34,7 @@ enum {
  * the tree holds it by, so that this can be taken from it by one exchange: fs-sweep.c. */
 struct fs_inode {
     struct tree_node node;    /* first */
-    _Atomic uint64_t nlookup; /* guest-controlled; 0 <-> 1 only under table_lock */
+    _Atomic uint64_t nlookup; /* guest-controlled; becomes 0 only under table_lock */
     _Atomic uint64_t version; /* fs_digest() at the last open, or when it was found; 0 = unsure */
     _Atomic uint32_t gen;
     uint32_t next; /* hash chain, or free list; table_lock */
@@ -315,9 +315,14 @@ void fs_fetch_interrupt(struct fs *fs, uint64_t id);
 
 /* ---- fs-name.c ---- */
 
-/* Lookup by a checked name. @likely_new: it is probably a new one. */
-int fs_lookup_name(struct fs *fs, struct fs_inode *parent, const char *name, bool likely_new,
-                   struct fs_entry *out, bool *isnew);
+/* What is expected of a name: what turns out otherwise costs more system calls, no more. */
+struct fs_hint {
+    bool likely_new;  /* it is probably a new inode */
+    uint64_t new_ino; /* with this number it surely was one a moment ago; 0: nothing is known */
+};
+/* Lookup by a checked name. */
+int fs_lookup_name(struct fs *fs, struct fs_inode *parent, const char *name,
+                   const struct fs_hint *hint, struct fs_entry *out, bool *isnew);
 
 /* ---- fs-open.c ---- */
 

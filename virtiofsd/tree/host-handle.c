@@ -76,12 +76,14 @@ static struct host_layout layout_of(const struct host_mnt *mnt)
 
 static bool holds_number(const struct file_handle *h, struct host_layout l, uint64_t ino)
 {
-    uint64_t there = 0; /* little endian: the low bytes come first */
+    uint32_t low = 0, high = 0; /* little endian: the low bytes come first */
 
     if (h->handle_type != l.type || h->handle_bytes != l.bytes)
         return false;
-    memcpy(&there, h->f_handle + l.off, l.width);
-    return GUINT64_FROM_LE(there) == ino;
+    memcpy(&low, h->f_handle + l.off, sizeof(low));
+    if (l.width > sizeof(low))
+        memcpy(&high, h->f_handle + l.off + sizeof(low), sizeof(high));
+    return ((uint64_t)GUINT32_FROM_LE(high) << 32 | GUINT32_FROM_LE(low)) == ino;
 }
 
 /* Whether the root's handle is as telling as that of the first file that is looked up: of the
@@ -139,16 +141,32 @@ bool host_handles_by_name(const struct host *h, const struct host_mnt *mnt)
     return h->handles && host_layout_known(mnt) && atomic_load(&mnt->fd) >= 0;
 }
 
-int host_handle_of_name(const struct host_mnt *mnt, int dir, const char *name,
-                        const struct statx *stx, struct file_handle **out)
+/* Its handle, of the form that those of the mount have, in *@h, and whether it is of that file. */
+static bool right_handle(int dir, const char *name, struct host_layout l, uint64_t ino,
+                         struct file_handle *h)
 {
-    union handle_room u;
+    int mnt_id;
 
-    if (stx->stx_attributes & STATX_ATTR_AUTOMOUNT)
+    h->handle_bytes = l.bytes; /* the kernel clears no more room than that */
+    return name_to_handle_at(dir, name, h, &mnt_id, 0) == 0 && holds_number(h, l, ino);
+}
+
+int host_handle_of_name(const struct host_mnt *mnt, int dir, const char *name,
+                        struct tree_found *found)
+{
+    struct host_layout l = layout_of(mnt);
+    union handle_room u;
+    struct file_handle *own = NULL;
+    bool fits = sizeof(u.h) + l.bytes <= sizeof(found->room);
+
+    if (found->stx.stx_attributes & STATX_ATTR_AUTOMOUNT)
         return -EAGAIN;
-    if (get_handle(dir, name, &u) < 0 || !holds_number(&u.h, layout_of(mnt), stx->stx_ino))
+    if (!right_handle(dir, name, l, found->stx.stx_ino, fits ? (void *)found->room : &u.h))
         return -EAGAIN;
-    return keep_handle(&u, out);
+    int rc = fits ? 0 : keep_handle(&u, &own);
+    found->in_room = fits;
+    found->own = own;
+    return rc;
 }
 
 bool host_handle_has(const struct host_mnt *mnt, const struct file_handle *h, uint64_t ino)

@@ -28,6 +28,7 @@ int host_found_stx(struct host *h, int fd, const struct statx *stx, struct tree_
     out->complete = true;
     out->fd = fd;
     out->own = handle;
+    out->in_room = false;
     return 0;
 }
 
@@ -61,6 +62,7 @@ int host_lookup(struct tree *t, struct tree_node *dir, const char *name, bool li
     out->complete = false;
     out->fd = TREE_NO_FD;
     out->own = NULL;
+    out->in_room = false;
     return host_statx_at(fd, name, &out->stx);
 }
 
@@ -76,16 +78,13 @@ static int complete_by_handle(struct host *h, struct tree_node *dir, int fd, con
                               struct tree_found *found)
 {
     const struct host_mnt *mnt = host_mnt(dir);
-    struct file_handle *handle;
 
     if (!same_mount(dir, &found->stx) || !host_handles_by_name(h, mnt))
         return -EAGAIN;
-    int rc = host_handle_of_name(mnt, fd, name, &found->stx, &handle);
-    if (rc < 0)
-        return rc;
-    found->own = handle;
-    found->complete = true;
-    return 0;
+    int rc = host_handle_of_name(mnt, fd, name, found);
+    if (rc == 0)
+        found->complete = true;
+    return rc;
 }
 
 int host_complete(struct tree *t, struct tree_node *dir, const char *name, bool again,

@@ -79,16 +79,16 @@ int host_same_for_sure(struct tree_node *node, const struct tree_found *found)
 void host_enter(struct tree *t, struct tree_node *node)
 {
     struct host *h = host_of(t);
-    bool held = tree_node_fd(node) >= 0;
+    uint8_t flags = atomic_load_explicit(&node->flags, memory_order_relaxed) | NODE_USED;
 
     if (!h->root)
         h->root = node;
     /* A descriptor is what it is; a handle from a name has to show that. */
-    atomic_fetch_or(&node->flags, NODE_USED | (held ? NODE_PROVED : 0));
-    if (held)
-        return;
-    if (node->btime_ns && tree_node_is_young(node))
-        atomic_fetch_or(&node->flags, NODE_YOUNG);
+    if (tree_node_fd(node) >= 0)
+        flags |= NODE_PROVED;
+    else if (node->btime_ns && tree_node_is_young(node))
+        flags |= NODE_YOUNG;
+    atomic_store_explicit(&node->flags, flags, memory_order_relaxed);
 }
 
 int host_settle(struct tree *t, struct tree_node *node)

@@ -225,6 +225,7 @@ static int name_with_handle(struct host *h, struct tree_node *dir, int fd, const
     out->complete = true;
     out->fd = TREE_NO_FD;
     out->own = own;
+    out->in_room = false;
     return 0;
 }
 

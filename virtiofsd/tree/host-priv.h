@@ -167,10 +167,10 @@ static inline bool host_proved(const struct tree_node *node)
 int host_handles_init(struct host *h, int root_fd, GError **err);
 /* Handle of what @fd refers to; free() it. -EOPNOTSUPP where there are none. */
 int host_handle_of(int fd, struct file_handle **out);
-/* Handle of @name below @dir, not followed, if it surely is that of the file that @stx describes.
- * free() it. -EAGAIN when one cannot be sure that way. */
+/* Handle of @name below @dir, not followed, if it surely is that of the file that @found describes:
+ * found->own, or in its room. -EAGAIN when one cannot be sure that way. */
 int host_handle_of_name(const struct host_mnt *mnt, int dir, const char *name,
-                        const struct statx *stx, struct file_handle **out);
+                        struct tree_found *found);
 /* Whether host_handle_of_name() has a chance on this mount. */
 bool host_handles_by_name(const struct host *h, const struct host_mnt *mnt);
 /* Whether the handles of this mount are of a form we know: number and generation. */

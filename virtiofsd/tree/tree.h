@@ -51,6 +51,8 @@ enum {
     NODE_MAP_CORE = 2, /* bits from this one on are the core's */
 };
 
+#define TREE_ROOM 24
+
 /* A file that the core knows, by any name or none. state: the core's references in the high half;
  * in the low half what the tree holds it by (the host: an O_PATH descriptor), or TREE_NO_FD. It
  * changes from that only by the tree (adopt), and to that only by the core, with an exchange which
@@ -59,13 +61,14 @@ struct tree_node {
     _Atomic uint64_t state;
     uint64_t ino;
     struct tree_mnt *mnt;
-    int64_t btime_ns;            /* 0 = the file system has none */
-    void *own;                   /* the tree's; set under the core's table lock */
-    uint32_t slot;               /* the core's */
-    uint8_t type;                /* S_IFMT >> 12 */
-    _Atomic uint8_t flags;       /* NODE_* */
-    _Atomic uint8_t map;         /* NODE_MAP_* */
-    _Atomic uint8_t lookup_hint; /* the core's */
+    int64_t btime_ns;                        /* 0 = the file system has none */
+    void *own;                               /* the tree's; set under the core's table lock */
+    uint32_t slot;                           /* the core's */
+    uint8_t type;                            /* S_IFMT >> 12 */
+    _Atomic uint8_t flags;                   /* NODE_* */
+    _Atomic uint8_t map;                     /* NODE_MAP_* */
+    _Atomic uint8_t lookup_hint;             /* the core's */
+    _Alignas(uint64_t) char room[TREE_ROOM]; /* where own points to, when it is that small */
 };
 
 #define TREE_NO_FD      (-1)
@@ -107,6 +110,8 @@ struct tree_found {
     bool complete;    /* else only stx, under the name, which may mean another file by now */
     int fd;           /* what is to become the low half of tree_node.state */
     void *own;        /* what is to become tree_node.own */
+    bool in_room; /* or that is here, own is NULL, and nothing to be dropped; set where own is */
+    _Alignas(uint64_t) char room[TREE_ROOM];
 };
 
 #define TREE_STATX_MASK (STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID)
@@ -175,8 +180,8 @@ struct tree_ops {
     enum tree_same (*same)(const struct tree_node *node, const struct tree_found *found);
     /* The same where that is unsure. 1, 0 or -errno: nobody can say. */
     int (*same_for_sure)(struct tree_node *node, const struct tree_found *found);
-    /* A new @node has taken over what was found. Under the table lock. None: nothing is to be done,
-     * as of the next two. */
+    /* A new @node has taken over what was found. Under the table lock, and before anybody else gets
+     * at it. None: nothing is to be done, as of the next two. */
     void (*enter)(struct tree *t, struct tree_node *node);
     /* The same, when it is not locked any more: what takes system calls. 0 or -errno, which matters
      * for the root only. */
