@@ -47,6 +47,7 @@ struct daemon {
     bool awaits;      /* a front-end: the socket of the device listens */
     int null_fd;      /* opened while there is a /dev */
     uint64_t nofile;  /* the limit in force */
+    uint64_t nofile_refused; /* the higher one that we may not have, or 0 */
     enum sb_action seccomp;
     int keeper_fd;  /* as of struct sb_result */
     bool announced; /* a service manager wants to know how far we are */
@@ -89,10 +90,7 @@ static bool set_nofile(struct daemon *d, GError **err)
         want = MIN(1000000, nr_open());
         struct rlimit up = {want, MAX(want, lim.rlim_max)};
         if (lim.rlim_max < want && setrlimit(RLIMIT_NOFILE, &up) != 0) {
-            log_warn("the hard limit of open descriptors is %" G_GUINT64_FORMAT
-                     ", not %" G_GUINT64_FORMAT ": a guest with many open files may get ENFILE "
-                     "(LimitNOFILE= of a unit, or ulimit -Hn, raises it)",
-                     (uint64_t)lim.rlim_max, want);
+            d->nofile_refused = want;
             want = lim.rlim_max;
         }
     }
@@ -119,6 +117,16 @@ static bool set_nofile(struct daemon *d, GError **err)
     else
         g_set_error(err, G_FILE_ERROR, G_FILE_ERROR_MFILE, "the limit of open files: %s", needed);
     return false;
+}
+
+/* Later than it is known: who waits for the socket does not wait for this. */
+static void say_nofile(const struct daemon *d)
+{
+    if (d->nofile_refused > 0)
+        log_warn("the hard limit of open descriptors is %" G_GUINT64_FORMAT
+                 ", not %" G_GUINT64_FORMAT ": a guest with many open files may get ENFILE "
+                 "(LimitNOFILE= of a unit, or ulimit -Hn, raises it)",
+                 d->nofile, d->nofile_refused);
 }
 
 /* ---- parts ---- */
@@ -341,6 +349,7 @@ static int start(struct daemon *d, GError **err)
 {
     if (!daemon_policy_parse(&d->policy, d->o, err) || !set_nofile(d, err) || !open_socket(d, err))
         return -1;
+    say_nofile(d);
     d->null_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
     if (d->null_fd < 0) {
         g_set_error(err, G_FILE_ERROR, g_file_error_from_errno(errno),
