@@ -129,8 +129,7 @@ struct fs {
     atomic_bool closes_speak; /* some file was open since the reset of which that is true */
     atomic_bool closes_mute;  /* what it would say each write has to say: fs_close_mute() */
     uint64_t inode_fds_soft;  /* beyond it unused descriptors are closed, where inodes can rest */
-    uint64_t inode_fds_hard;
-    uint64_t other_fds_hard;
+    uint64_t fds_hard;        /* of inodes, and of all others */
     struct fs_shared *shared;
     bool shares; /* made by fs_client_new(): what is shared is another's */
     struct fs_inode *root;
@@ -166,9 +165,34 @@ void fs_ids_to_guest(const struct fs *fs, struct fs_attr *attr);
 void fs_attr_for_child(const struct fs *fs, const struct fs_inode *parent, const struct statx *stx,
                        struct fs_attr *out);
 
+/* ---- fs-fds.c: the bound on descriptors (fs_policy.max_fds) ---- */
+
+void fs_fds_init(struct fs *fs);
 /* Count one more descriptor for files or locks. 0 or -ENFILE. */
 int fs_fds_take(struct fs *fs);
 void fs_fds_give(struct fs *fs);
+/* Whether there may be one more of an inode; and whether inodes have not all that they may have. */
+bool fs_inode_fds_room(const struct fs *fs);
+bool fs_inode_fds_left(const struct fs *fs);
+/* How many may come between the soft limit and that, at least 1. */
+uint64_t fs_inode_fds_spare(const struct fs *fs);
+/* How many may stay: the soft limit, and less when descriptors of all kinds become few. */
+uint64_t fs_inode_fds_stay(const struct fs *fs, bool *few);
+
+static inline uint64_t fs_inode_fds(const struct fs *fs)
+{
+    return atomic_load_explicit(&fs->shared->inode_fds, memory_order_relaxed);
+}
+
+static inline void fs_inode_fds_add(struct fs *fs)
+{
+    atomic_fetch_add_explicit(&fs->shared->inode_fds, 1, memory_order_relaxed);
+}
+
+static inline void fs_inode_fds_sub(struct fs *fs)
+{
+    atomic_fetch_sub_explicit(&fs->shared->inode_fds, 1, memory_order_relaxed);
+}
 
 /* ---- fs-inode.c ---- */
 
@@ -176,6 +200,16 @@ int fs_inodes_init(struct fs *fs);
 void fs_inodes_fini(struct fs *fs);
 /* Forget all lookups; afterwards only the root is left. */
 void fs_inodes_reset(struct fs *fs);
+/* fs_inode_put(). @later: NULL, or where the descriptor goes in place of being closed; it stays
+ * counted. */
+void fs_inode_put_later(struct fs *fs, struct fs_inode *inode, GArray *later);
+/* fs_inode_unhash() with table_lock held. */
+void fs_inode_unhash_locked(struct fs *fs, struct fs_inode *inode);
+/* No new name will ever be found to be this inode (its number went to another file). */
+void fs_inode_unhash(struct fs *fs, struct fs_inode *inode);
+
+/* ---- fs-intern.c ---- */
+
 /* The root, over what is taken over. */
 int fs_inodes_add_root(struct fs *fs, const struct tree_found *found);
 
@@ -204,14 +238,6 @@ int fs_inode_enter_lost(struct fs *fs, const struct tree_found *found, uint64_t 
 int fs_room_take(struct fs *fs);
 /* End a promise that was not used. */
 void fs_room_give(struct fs *fs);
-/* fs_inode_put(). @later: NULL, or where the descriptor goes in place of being closed; it stays
- * counted. */
-void fs_inode_put_later(struct fs *fs, struct fs_inode *inode, GArray *later);
-/* fs_inode_unhash() with table_lock held. */
-void fs_inode_unhash_locked(struct fs *fs, struct fs_inode *inode);
-/* No new name will ever be found to be this inode (its number went to another file). */
-void fs_inode_unhash(struct fs *fs, struct fs_inode *inode);
-
 /* ---- fs-hash.c: inodes by key; table_lock ---- */
 
 int fs_hash_init(struct fs *fs);
@@ -236,6 +262,13 @@ struct fs_batch {
  * worth another call later. */
 struct fs_inode *fs_sweep_one(struct fs *fs, uint64_t id, struct fs_batch *batch);
 void fs_batch_close(struct fs *fs, struct fs_batch *batch);
+
+/* fs_inode_ref(), in place. */
+static inline struct fs_inode *fs_inode_hold(struct fs_inode *inode)
+{
+    atomic_fetch_add_explicit(&inode->node.state, INODE_REF, memory_order_relaxed);
+    return inode;
+}
 
 static inline uint32_t fs_state_refs(uint64_t state)
 {
@@ -324,10 +357,14 @@ struct fs_hint {
 int fs_lookup_name(struct fs *fs, struct fs_inode *parent, const char *name,
                    const struct fs_hint *hint, struct fs_entry *out, bool *isnew);
 
-/* ---- fs-open.c ---- */
+/* ---- fs-digest.c ---- */
 
-/* Tells versions of a file apart by its stamps and size; 0 when they are too young to. */
+/* Tells versions of a file apart by its stamps and size; 0 when they are too young to. The second
+ * is not for symbolic links. */
 uint64_t fs_digest(const struct statx *stx);
+uint64_t fs_digest_stat(const struct stat *st);
+
+/* ---- fs-open.c ---- */
 
 /* The guest's open(2) flags reduced to what its descriptor gets, or -errno. */
 int fs_open_flags(const struct fs *fs, int flags);

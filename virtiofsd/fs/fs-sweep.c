@@ -25,9 +25,7 @@ static bool may_go(const struct fs *fs, struct fs_inode *i)
  * between the limits, however many inodes are known. */
 static uint64_t reach(const struct fs *fs)
 {
-    uint64_t moves =
-        fs->inode_fds_hard > fs->inode_fds_soft ? fs->inode_fds_hard - fs->inode_fds_soft : 1;
-    return SWEEP_LOOK + 4 * (uint64_t)fs->shared->n_inodes / moves;
+    return SWEEP_LOOK + 4 * (uint64_t)fs->shared->n_inodes / fs_inode_fds_spare(fs);
 }
 
 /* Move the hand to the next inode that may go and take a reference on it. */
@@ -73,7 +71,7 @@ static void close_picked(struct fs *fs, struct fs_inode *inode, int fd, int rc, 
         fs_inode_put(fs, inode);
         return;
     }
-    atomic_fetch_sub_explicit(&fs->shared->inode_fds, 1, memory_order_relaxed);
+    fs_inode_fds_sub(fs);
 }
 
 void fs_batch_close(struct fs *fs, struct fs_batch *batch)
@@ -116,27 +114,15 @@ static void close_some_time(struct fs *fs, struct fs_inode *inode, struct fs_bat
         fs_inode_put(fs, inode);
 }
 
-/* How many descriptors may stay. Where it is costly to close one that is the soft limit until
- * descriptors of all kinds become few. */
-static uint64_t limit(const struct fs *fs, bool *few)
-{
-    uint64_t fds = atomic_load_explicit(&fs->shared->inode_fds, memory_order_relaxed);
-    uint64_t other = atomic_load_explicit(&fs->shared->other_fds, memory_order_relaxed);
-    uint64_t quarter = fs->cfg.max_fds / 4;
-
-    *few = fds + other >= 3 * quarter;
-    return *few ? MIN(fs->inode_fds_soft, MAX(quarter, 1)) : fs->inode_fds_soft;
-}
-
 /* Where it is costly: when there is a batch of them, or they are few. */
 static bool is_due(const struct fs *fs)
 {
-    uint64_t fds = atomic_load_explicit(&fs->shared->inode_fds, memory_order_relaxed);
+    uint64_t fds = fs_inode_fds(fs);
     bool few;
 
     if (!fs->shared->tree->rests_costly)
         return fds > fs->inode_fds_soft;
-    uint64_t stay = limit(fs, &few);
+    uint64_t stay = fs_inode_fds_stay(fs, &few);
     return few ? fds > stay : fds >= stay + TREE_BATCH;
 }
 
@@ -146,10 +132,10 @@ void fs_sweep(struct fs *fs)
         return;
     struct fs_batch batch = {0};
     bool few, costly = fs->shared->tree->rests_costly;
-    uint64_t stay = costly ? limit(fs, &few) : fs->inode_fds_soft;
+    uint64_t stay = costly ? fs_inode_fds_stay(fs, &few) : fs->inode_fds_soft;
     int most = costly ? TREE_BATCH : SWEEP_CLOSE;
     for (int n = 0; n < most; n++) {
-        if (atomic_load_explicit(&fs->shared->inode_fds, memory_order_relaxed) <= stay + batch.n)
+        if (fs_inode_fds(fs) <= stay + batch.n)
             break;
         struct fs_inode *inode = pick(fs);
         if (!inode)
