@@ -294,16 +294,11 @@ static void test_hostile_taken(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(test_save_and_go_on),
-        T(test_load_first_of_all),
-        T(test_peer_that_stops_reading),
-        T(test_second_begin),
-        T(test_reset_ends_a_transfer),
-        T(test_no_state_without_its_log),
-        T(test_waiting_goes_on_here),
-        T(test_waiting_goes_on_elsewhere),
-        T(test_waiting_of_another_ring),
-        T(test_hostile_taken),
+        T(test_save_and_go_on),          T(test_load_first_of_all),
+        T(test_peer_that_stops_reading), T(test_second_begin),
+        T(test_reset_ends_a_transfer),   T(test_no_state_without_its_log),
+        T(test_waiting_goes_on_here),    T(test_waiting_goes_on_elsewhere),
+        T(test_waiting_of_another_ring), T(test_hostile_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

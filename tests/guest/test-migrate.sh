@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# A guest moves between two daemons in QEMU 11.1, with a program in it that touches files of all sorts all the time.
+#   MIGRATE=live (default)  ours to ours, over a socket; twice, back again
+#   MIGRATE=file            into a file, everything ends, and from there
+#   MIGRATE=failed          the destination refuses; the guest goes on, and moves at the second try
+#   MIGRATE=locks           as live, with shared locks
+GUEST_KERNEL=${GUEST_KERNEL:-x86_64-7}
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/migrate-lib.sh"
+how=${MIGRATE:-live}
+options=()
+[ "$how" != locks ] || options=(--posix-lock --flock)
+migrate_setup ${options[@]+"${options[@]}"}
+
+daemon A "$T/share" ${options[@]+"${options[@]}"}
+machine A
+await_round A 5 || finish
+
+case $how in
+live | locks)
+    daemon B "$T/share" ${options[@]+"${options[@]}"}
+    machine B -incoming "unix:$T/B.mig"
+    moves A B
+    end_machine A
+    check "the source's daemon ends with its machine, code 0" daemon_wait A
+    await_more B 8
+    daemon A "$T/share" ${options[@]+"${options[@]}"}
+    machine A -incoming "unix:$T/A.mig"
+    moves B A
+    end_machine B
+    check "and so does the other" daemon_wait B
+    last=A
+    ;;
+file)
+    equal "saved into a file" "completed " "$("$GUEST/qmp" "$T/A.qmp" migrate "file:$T/state")"
+    end_machine A
+    check "the daemon ends with its machine, code 0" daemon_wait A
+    lost_when_all_ends=yes
+    daemon B "$T/share" --migration-on-error=guest-error
+    machine B -incoming "file:$T/state"
+    last=B
+    ;;
+failed)
+    daemon B "$T/share" --max-inodes=1
+    machine B -incoming "unix:$T/B.mig"
+    equal "a destination that has no room refuses" failed "$("$GUEST/qmp" "$T/A.qmp" migrate "unix:$T/B.mig" | cut -d' ' -f1)"
+    await_more A 5
+    kill_machine B
+    daemon_stop B
+    daemon B "$T/share"
+    machine B -incoming "unix:$T/B.mig"
+    moves A B
+    end_machine A
+    check "the source's daemon ends with its machine, code 0" daemon_wait A
+    last=B
+    ;;
+esac
+await_more "$last" 8
+: >"$T/share/m/stop"
+await_host "the program's end" 60 grep -q '^unmounted' "$T/$last.serial"
+wait_machine "$last"
+check "the last daemon ends with its guest, code 0" daemon_wait "$last"
+rounds=$(tr -d '\r' <"$T/$last.serial" | sed -n 's/^done //p')
+equal "each line was appended once, in order" "$(seq "${rounds:-0}" | md5sum)" "$(md5sum <"$T/share/m/append")"
+cat "$T"/[AB].serial "$T"/serial.* 2>/dev/null | tr -d '\r' | grep '^FAIL' >"$T/failures"
+# Who saves a guest and ends the daemon has given up what has no name: with nobody holding it the file is gone.
+[ -z "${lost_when_all_ends:-}" ] || sed -i '/gone/d' "$T/failures"
+equal "nothing else was ever wrong in the guest" "" "$(head -n 5 "$T/failures")"
+finish
