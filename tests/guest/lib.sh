@@ -8,7 +8,7 @@
 #   KEEP=1       leave the private directory behind
 #   SANDBOX, SECCOMP  how the daemons are started (default namespace, kill)
 #   GUEST_KERNEL  boot this kernel in QEMU 11.1 (x86_64-6.1, x86_64-7, aarch64-7: see qemu-root), where shares
-#                can have a DAX window; default: User-Mode Linux
+#                can have a DAX window; uml-7: sid's User-Mode Linux (see uml-root); default: this machine's
 #   AS_USER=1    the daemons run as an ordinary user, nobody, in namespace mode with a range of sub-ids (from
 #                100000)
 #   WATCH_NAMES=1  the daemons are traced: from the end of the sandbox stage on no absolute name may be found
@@ -35,9 +35,12 @@ setup() {
     local p programs=()
     [ "$(id -u)" = 0 ] || skip "guest tests run as root (owners, devices, privileged attributes)"
     type -P busybox >/dev/null || skip "no busybox (Debian package busybox-static)"
-    if [ -n "${GUEST_KERNEL:-}" ]; then
-        setup_qemu
-    else
+    case ${GUEST_KERNEL:-} in
+    '') ;;
+    uml-7) setup_uml ;;
+    *) setup_qemu ;;
+    esac
+    if [ "${BOOT[0]}" = "$GUEST/run-guest" ]; then
         type -P "${LINUX_UML:-linux.uml}" >/dev/null || skip "no linux.uml (Debian package user-mode-linux)"
     fi
     [ -x "$VIRTIOFSD" ] || { echo "no daemon at $VIRTIOFSD: build it first"; exit 1; }
@@ -62,6 +65,12 @@ setup() {
     mkdir "$T/share"
 }
 
+# sid's User-Mode Linux, made or found; what mk-initramfs and boot want of it.
+setup_uml() {
+    export UML_CACHE=${UML_CACHE:-$TOP/.cache/uml}
+    "$GUEST/uml-root" || exit
+    export LINUX_UML=$UML_CACHE/linux.uml MODULES=$UML_CACHE/modules
+}
 # QEMU and the kernel, made or found; what mk-initramfs and boot want of them.
 setup_qemu() {
     local dir
@@ -265,8 +274,10 @@ await_host() {
 
 # boot GUEST [-m MEM] [-t SECONDS] [run-guest's or run-qemu's other options] TAG… <<script: start a guest with
 # these daemons' devices in the background. The script sees $T/GUEST as /ctl and the words of guest-lib.sh.
+# With NO_INITRAMFS=1 the kernel has nothing but the devices (-r).
 boot() {
     local guest=$1 args=() tag
+    [ -n "${NO_INITRAMFS:-}" ] || args=(-i "$T/initramfs")
     shift
     mkdir -p "$T/$guest"
     while [[ ${1-} = -* ]]; do
@@ -281,7 +292,7 @@ boot() {
     for tag in "$@"; do args+=("$DEVICE" "$T/$tag.sock"); done
     cat "$GUEST/guest-lib.sh" - >"$T/$guest/job"
     rm -f "$T/$guest/out"
-    "${BOOT[@]}" -d "$T/$guest" -i "$T/initramfs" ${args[@]+"${args[@]}"} "$T/$guest/job" >"$T/$guest/out" 2>&1 &
+    "${BOOT[@]}" -d "$T/$guest" ${args[@]+"${args[@]}"} "$T/$guest/job" >"$T/$guest/out" 2>&1 &
     BOOTED[$guest]=$!
 }
 
