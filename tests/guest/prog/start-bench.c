@@ -71,7 +71,7 @@ int main(int argc, char **argv)
     for (int i = 0; i < runs; i++)
         took[i] = run(argv[1], argv + 3);
     qsort(took, (size_t)runs, sizeof(took[0]), by_value);
-    printf("%.1f %.1f\n", first,
+    printf("%.2f %.2f\n", first,
            runs % 2 ? took[runs / 2] : (took[runs / 2 - 1] + took[runs / 2]) / 2);
     return 0;
 }
