@@ -229,9 +229,55 @@ static void test_journal(void **state)
     umount2("/run", MNT_DETACH);
 }
 
+/* A text as it is, at every level, longer than a line may be. */
+static void test_whole(void **state)
+{
+    (void)state;
+    g_autofree char *text = g_strnfill(50000, 'x');
+
+    log_init(LOG_LVL_OFF, false);
+    begin();
+    log_whole(text, strlen(text));
+    g_autofree char *got = end();
+    assert_int_equal(strlen(got), 50001);
+    assert_int_equal(strncmp(got, text, 50000), 0);
+    assert_int_equal(got[50000], '\n');
+}
+
+/* Nobody reads the pipe: the end of a long text is lost, nobody waits, and what follows when there
+ * is room again begins a line of its own. */
+static void test_whole_cut(void **state)
+{
+    (void)state;
+    g_autofree char *text = g_strnfill(200000, 'x');
+    static char got[400000];
+    int p[2];
+    ssize_t n, len = 0;
+
+    log_init(LOG_LVL_INFO, false);
+    begin();
+    assert_int_equal(pipe2(p, O_CLOEXEC), 0);
+    dup2(p[1], STDERR_FILENO);
+    close(p[1]);
+    log_whole(text, strlen(text));
+    n = read(p[0], got, 100000);
+    assert_true(n > 0 && n < 200000);
+    assert_null(memchr(got, '\n', (size_t)n));
+    log_info("after it");
+    fcntl(p[0], F_SETFL, O_NONBLOCK);
+    while ((n = read(p[0], got + len, sizeof(got) - 1 - (size_t)len)) > 0)
+        len += n;
+    got[len] = '\0';
+    close(p[0]);
+    g_free(end());
+    assert_non_null(strstr(got, "\n1 lines lost: nobody read them\n["));
+    assert_non_null(strstr(got, "after it\n"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_whole),       cmocka_unit_test(test_whole_cut),
         cmocka_unit_test(test_levels),      cmocka_unit_test(test_awaited),
         cmocka_unit_test(test_lazy),        cmocka_unit_test(test_long),
         cmocka_unit_test(test_one_line),    cmocka_unit_test(test_limit),

@@ -2,6 +2,7 @@
 /* #syscalls:lock poll write */
 #include "virtiofsd/base/log.h"
 
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -54,23 +55,44 @@ static int put_head(char *line, size_t size, enum log_level level)
                     g_date_time_get_minute(now), g_date_time_get_second(now), levels[level].name);
 }
 
+/* What a pipe has room for that can be written to. */
+#define PIPE_ROOM 4096
+
+static bool has_room(void)
+{
+    struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
+    return poll(&p, 1, 0) != 0;
+}
+
 /* Whoever started us may keep our pipe and never read it: what does not fit is lost, and nobody
- * waits for it. A pipe that can be written to has a page free, and none but us writes there. */
+ * waits for it. A pipe that can be written to has a page free, and none but us writes there. Of a
+ * long line the end may be lost, so the next line begins with the end of a line. */
 static void put_line(const char *line, size_t len)
 {
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     static unsigned lost;
-    struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
+    static bool cut;
 
     AUTO_LOCK(&lock);
-    if (poll(&p, 1, 0) == 0) {
+    if (!has_room()) {
         lost++;
         return;
     }
     if (lost > 0)
-        dprintf(STDERR_FILENO, "%u lines lost: nobody read them\n", lost);
+        dprintf(STDERR_FILENO, "%s%u lines lost: nobody read them\n", cut ? "\n" : "", lost);
     lost = 0;
-    (void)!write(STDERR_FILENO, line, len);
+    cut = false;
+    for (size_t n = 0; n < len;) {
+        ssize_t part = n > 0 && !has_room()
+                           ? -1
+                           : write(STDERR_FILENO, line + n, MIN(len - n, (size_t)PIPE_ROOM));
+        if (part <= 0) {
+            cut = n > 0;
+            lost += cut;
+            return;
+        }
+        n += (size_t)part;
+    }
 }
 
 G_GNUC_PRINTF(2, 0) static void to_stderr(enum log_level level, const char *fmt, va_list ap)
@@ -100,6 +122,19 @@ void log_msg(enum log_level level, const char *fmt, ...)
     else
         to_stderr(level, fmt, ap);
     va_end(ap);
+}
+
+void log_whole(const char *text, size_t len)
+{
+    if (to_syslog) {
+        syslog(LOG_INFO, "%.*s", (int)MIN(len, (size_t)INT_MAX), text);
+        return;
+    }
+    GString *line = g_string_new(to_journal ? "<6>" : NULL);
+    g_string_append_len(line, text, (gssize)len);
+    g_string_append_c(line, '\n');
+    put_line(line->str, line->len);
+    g_string_free(line, TRUE);
 }
 
 void log_awaited(const char *fmt, ...)

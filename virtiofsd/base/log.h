@@ -30,6 +30,10 @@ void log_msg(enum log_level level, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
  * syslog. */
 void log_awaited(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 
+/* Text that somebody has asked for and that a program will read: one line, without anything before
+ * it on stderr and at every level, however long. @text has no control characters. */
+void log_whole(const char *text, size_t len);
+
 #define log_at_(lvl, ...)                   \
     do {                                    \
         if (G_UNLIKELY(log_level >= (lvl))) \
