@@ -60,6 +60,7 @@ static void confine(int dir_fd, int sock)
     for (int fd = 0; fd < 3; fd++)
         close(fd); /* whoever started us may wait for their end */
     sb_close_inherited((int[]){dir_fd, sock}, 2);
+    signal(SIGUSR2, SIG_IGN); /* asks the daemon for a report, but may be sent to all of a unit */
     setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
     syscall(SYS_capset, &head, data);
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);

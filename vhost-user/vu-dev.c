@@ -38,6 +38,7 @@ struct vu_dev *vu_dev_new(const struct vu_config *cfg)
     dev->lost.wake_fd = dev->wake_fd;
     dev->queues = g_new0(struct vu_queue, cfg->num_queues);
     vu_state_init(&dev->state);
+    dev->counters = g_new0(struct counters * _Atomic, cfg->num_queues);
     return dev;
 }
 
@@ -58,6 +59,9 @@ void vu_dev_free(struct vu_dev *dev)
     vu_backend_fini(&dev->backend);
     vu_state_fini(&dev->state);
     g_free(dev->queues);
+    for (unsigned i = 0; i < dev->cfg.num_queues; i++)
+        counters_free(dev->counters[i]);
+    g_free(dev->counters);
     g_free(dev);
 }
 
@@ -239,22 +243,56 @@ static void tell_session(struct vu_dev *dev, bool begins)
         dev->cfg.ops->session(dev->cfg.user, begins);
 }
 
+/* ---- counters ---- */
+
+struct counters *vu_dev_counters(struct vu_dev *dev, unsigned index)
+{
+    struct counters *c = atomic_load(&dev->counters[index]);
+
+    if (!c) {
+        c = counters_new(COUNTER_EVERY);
+        atomic_store(&dev->counters[index], c);
+    }
+    return c;
+}
+
+void vu_dev_counts(const struct vu_dev *dev, struct counts *sum,
+                   void (*each)(void *user, unsigned queue, const struct counts *c), void *user)
+{
+    for (unsigned i = 0; i < dev->cfg.num_queues; i++) {
+        const struct counters *c = atomic_load(&dev->counters[i]);
+        struct counts one = {0};
+        if (!c)
+            continue;
+        counts_add(&one, c);
+        counts_join(sum, &one);
+        if (each)
+            each(user, i, &one);
+    }
+}
+
+static void begin_counts(struct vu_dev *dev)
+{
+    memset(&dev->before, 0, sizeof(dev->before));
+    vu_dev_counts(dev, &dev->before, NULL, NULL);
+}
+
 /* All rings are drained. */
 static void say_counts(const struct vu_dev *dev)
 {
-    struct counters sum = {0};
+    struct counts now = {0};
 
-    for (unsigned i = 0; i < dev->cfg.num_queues; i++)
-        counters_sum(&sum, &dev->queues[i].counters);
-    if (sum.requests > 0)
-        log_info("the session had %" G_GUINT64_FORMAT " requests, %" G_GUINT64_FORMAT
-                 " kicks that woke us up, %" G_GUINT64_FORMAT " signals",
-                 sum.requests, sum.kicks, sum.signals);
+    vu_dev_counts(dev, &now, NULL, NULL);
+    counts_since(&now, &dev->before);
+    g_autofree char *line = counts_line(&now, true);
+    if (now.requests > 0)
+        log_info("the session had %s", line);
 }
 
 static int serve(struct vu_dev *dev, struct incoming *in, bool whole, GError **err)
 {
     tell_session(dev, true);
+    begin_counts(dev);
     int rc = prepare(dev);
     if (rc == 0)
         serve_messages(dev, in, whole);

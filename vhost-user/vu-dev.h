@@ -16,6 +16,7 @@
 #include "vhost-user/vu-policy.h"
 #include "virtiofsd/base/chain.h"
 
+struct counts;
 struct vu_dev;
 struct vu_backend;
 
@@ -93,6 +94,11 @@ int vu_dev_run(struct vu_dev *dev, GError **err);
 void vu_dev_stop(struct vu_dev *dev);
 
 void vu_dev_free(struct vu_dev *dev);
+
+/* Add what the queues have counted since the device was made. @each (may be NULL) is called for
+ * every queue that ever ran, in order. Any thread, as long as there is the device. */
+void vu_dev_counts(const struct vu_dev *dev, struct counts *sum,
+                   void (*each)(void *user, unsigned queue, const struct counts *c), void *user);
 
 /* The channel on which to ask the front-end; lives as long as the device. */
 struct vu_backend *vu_dev_backend(struct vu_dev *dev);

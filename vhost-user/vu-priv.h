@@ -34,7 +34,14 @@ struct vu_dev {
     struct vu_backend backend;
     struct vu_pool *pool; /* NULL without pool_size */
     struct vu_queue *queues;
+    /* Of each queue that ever ran, made by the control thread, read by any. */
+    struct counters *_Atomic *counters;
+    struct counts before; /* at the begin of this session */
 };
+
+/* ---- vu-dev.c ---- */
+/* The counters of a queue, from its first start to the end of the device. Control thread. */
+struct counters *vu_dev_counters(struct vu_dev *dev, unsigned index);
 
 /* ---- vu-queue-work.c: the worker's side of a queue ---- */
 extern const struct chain_ops vu_chain_ops;

@@ -217,6 +217,7 @@ bool vu_queue_again(struct vu_queue *q, uint16_t head, uint64_t *done)
     keep_locked(q, head);
     __atomic_store_n(&q->avail.busy[head], 0, __ATOMIC_RELAXED);
     ++*done;
+    counter_add(&q->counters->again, 1);
     pthread_cond_broadcast(&q->changed);
     return true;
 }
@@ -275,6 +276,8 @@ static int start_thread(struct vu_queue *q)
 {
     if (q->has_thread)
         return 0;
+    q->counters = vu_dev_counters(q->dev, q->index);
+    q->avail.full = &q->counters->full;
     int rc = pthread_create(&q->thread, NULL, vu_queue_thread, q);
     q->has_thread = rc == 0;
     return -rc;

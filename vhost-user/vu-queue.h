@@ -63,8 +63,8 @@ struct vu_queue {
 
     /* The worker's; the control thread's while parked. */
     struct vu_avail avail;
-    unsigned busy_num;        /* of avail.busy */
-    struct counters counters; /* signals: under the lock */
+    unsigned busy_num;         /* of avail.busy */
+    struct counters *counters; /* the device's; of who answers: under the lock */
     uint64_t taken, done_here;
     struct vu_chain *free_own;
     bool kicked;          /* and there was no request in this ring's life before */

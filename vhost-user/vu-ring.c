@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "virtiofsd/base/counters.h"
+
 /* Single accesses to memory that the guest shares: the compiler may neither repeat nor split
  * them. */
 #define shared_load(p)     __atomic_load_n(p, __ATOMIC_RELAXED)
@@ -262,6 +264,14 @@ static void chain_start(struct vu_chain *ch, uint16_t head)
     ch->c.in_len = ch->c.out_len = 0;
     ch->c.unmapped = false;
     ch->c.at_once = false;
+    ch->c.note.op = ch->c.note.what = 0;
+}
+
+/* Whether the driver has no head left, by the used index that it sees, which is for counting only:
+ * it may have written anything there. */
+static bool is_full(const struct vu_avail *a)
+{
+    return (uint16_t)(a->shadow_idx - shared_load(&a->at.used->idx)) >= a->num;
 }
 
 /* Returns NULL or what is wrong. */
@@ -300,6 +310,8 @@ int vu_avail_pop(struct vu_avail *a, struct vu_chain *ch, const char **why)
             return -1;
         }
         a->shadow_idx = idx;
+        if (G_UNLIKELY(is_full(a)) && a->full)
+            counter_add(a->full, 1);
     }
     uint16_t head = shared_load(&a->at.avail->ring[a->next & (a->num - 1)]);
     *why = take_head(a, ch, head);

@@ -9,6 +9,7 @@
 
 #include <glib.h>
 #include <linux/virtio_ring.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -62,7 +63,9 @@ struct vu_avail {
     uint16_t next;       /* next slot to take, free running */
     uint16_t shadow_idx; /* the guest's index as last loaded */
     unsigned hint;       /* region of the last translation */
-    uint8_t *busy;       /* by head: taken and not answered yet; atomic, cleared by the used half */
+    _Atomic uint64_t
+        *full;     /* counts looks that found all heads in use; NULL: nobody wants to know */
+    uint8_t *busy; /* by head: taken and not answered yet; atomic, cleared by the used half */
     struct vring_desc *table; /* private copy of an indirect table */
     unsigned table_cap;
 };

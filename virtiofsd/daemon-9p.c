@@ -14,6 +14,7 @@
 #include "virtiofsd/base/auto.h"
 #include "virtiofsd/base/log.h"
 #include "virtiofsd/base/sock.h"
+#include "virtiofsd/daemon-stats.h"
 
 #define MOUNT_TAG    (UINT64_C(1) << 0) /* VIRTIO_9P_MOUNT_TAG: linux/virtio_9p.h */
 #define SOCK_THREADS 4
@@ -289,6 +290,21 @@ bool daemon_9p_wait(struct daemon_9p *x, bool front_end)
     if (x->sock_thread)
         g_thread_join(g_steal_pointer(&x->sock_thread));
     return !x->failed;
+}
+
+void daemon_9p_stats(struct daemon_9p *x, struct stats *s)
+{
+    if (x->dev)
+        daemon_stats_device(s, "9p", x->dev, p9_srv_op_name);
+    if (!x->sock)
+        return;
+    struct stats_part *part = stats_part(s, "9p", "socket", p9_srv_op_name, false);
+    part->connections = p9_sock_counts(x->sock, &part->sum);
+}
+
+struct fs *daemon_9p_fs(const struct daemon_9p *x)
+{
+    return x->fs;
 }
 
 void daemon_9p_stop(struct daemon_9p *x)

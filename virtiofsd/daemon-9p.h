@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "virtiofsd/base/stats.h"
 #include "virtiofsd/fs/fs.h"
 #include "virtiofsd/options.h"
 
@@ -33,6 +34,10 @@ bool daemon_9p_begin(struct daemon_9p *x, GError **err);
  * when there is a device of either protocol (@front_end: there was one elsewhere), else until
  * daemon_9p_stop(). Returns false when something failed; it was logged. */
 bool daemon_9p_wait(struct daemon_9p *x, bool front_end);
+/* What it has counted. Between daemon_9p_make() and daemon_9p_free(), from any thread. */
+void daemon_9p_stats(struct daemon_9p *x, struct stats *s);
+/* The client of the core; NULL before daemon_9p_make(). */
+struct fs *daemon_9p_fs(const struct daemon_9p *x);
 /* Make it end soon. Async-signal-safe. */
 void daemon_9p_stop(struct daemon_9p *x);
 void daemon_9p_free(struct daemon_9p *x);

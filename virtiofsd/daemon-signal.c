@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -14,11 +15,12 @@
 #include "virtiofsd/base/errno-text.h"
 #include "virtiofsd/base/log.h"
 
-#define GRACE_MS   1300   /* for an orderly end; the keeper waits a little longer */
-#define BURST_MS   100    /* what comes so soon after a signal is the same one */
-#define EARLY_S    1      /* for the start, after a signal */
-#define LAST_MS    100    /* for the last line of the log */
-#define STACK_SIZE 262144 /* the sanitizers want some; little of it is touched */
+#define GRACE_MS      1300 /* for an orderly end; the keeper waits a little longer */
+#define BURST_MS      100  /* what comes so soon after a signal is the same one */
+#define EARLY_S       1    /* for the start, after a signal */
+#define LAST_MS       100  /* for the last line of the log */
+#define REPORT_SIGNAL SIGUSR2
+#define STACK_SIZE    262144 /* the sanitizers want some; little of it is touched */
 
 static const int ends[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT};
 
@@ -26,6 +28,10 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static void (*stop_fn)(void *user);
 static void *stop_user;
 static bool signalled;
+static pthread_mutex_t report_lock = PTHREAD_MUTEX_INITIALIZER; /* held while it is called */
+static void (*report_fn)(void *user);
+static void *report_user;
+static atomic_bool report_due;
 static volatile sig_atomic_t early; /* a signal came before the thread was there */
 
 /* Nothing is served yet: the start goes on, to its orderly end, but not for ever. */
@@ -35,6 +41,12 @@ static void on_early(int sig)
         _exit(1);
     early = 1;
     alarm(EARLY_S);
+}
+
+/* Not ignored, or it would not be waited for; and of what is forked before the thread is there none
+ * dies of a signal that was sent to all of a unit's processes. */
+static void on_report(int sig)
+{
 }
 
 static void on_alarm(int sig)
@@ -54,11 +66,13 @@ static sigset_t end_set(void)
 void daemon_signal_early(void)
 {
     struct sigaction end = {.sa_handler = on_early, .sa_flags = SA_RESTART};
+    struct sigaction report = {.sa_handler = on_report, .sa_flags = SA_RESTART};
     struct sigaction over = {.sa_handler = on_alarm}, ignore = {.sa_handler = SIG_IGN};
 
     for (unsigned i = 0; i < G_N_ELEMENTS(ends); i++)
         sigaction(ends[i], &end, NULL);
     sigaction(SIGALRM, &over, NULL);
+    sigaction(REPORT_SIGNAL, &report, NULL);
     sigaction(SIGPIPE, &ignore, NULL);
     sigaction(SIGXFSZ, &ignore, NULL); /* a write beyond RLIMIT_FSIZE is the guest's EFBIG */
 }
@@ -88,7 +102,36 @@ static void begin_end(void)
         stop_fn(stop_user);
 }
 
-/* One of them, within @ms (-1: for ever). 0 when there is none. */
+static void make_report(void *unused)
+{
+    AUTO_LOCK(&report_lock);
+    atomic_store(&report_due, false);
+    if (report_fn)
+        report_fn(report_user);
+}
+
+/* What is asked for again before it was begun is made once. */
+static void ask_report(void)
+{
+    if (!atomic_exchange(&report_due, true))
+        aside_run(make_report, NULL);
+}
+
+/* Wait for one that ends us, and see to reports meanwhile. */
+static void await_end(void)
+{
+    sigset_t set = end_set();
+    int sig;
+
+    sigaddset(&set, REPORT_SIGNAL);
+    do {
+        sig = sigwaitinfo(&set, NULL);
+        if (sig == REPORT_SIGNAL)
+            ask_report();
+    } while (sig < 0 || sig == REPORT_SIGNAL);
+}
+
+/* One that ends us, within @ms. 0 when there is none. */
 static int await(int64_t ms)
 {
     sigset_t set = end_set();
@@ -96,7 +139,7 @@ static int await(int64_t ms)
     int sig;
 
     do
-        sig = ms < 0 ? sigwaitinfo(&set, NULL) : sigtimedwait(&set, NULL, &ts);
+        sig = sigtimedwait(&set, NULL, &ts);
     while (sig < 0 && errno == EINTR);
     return MAX(sig, 0);
 }
@@ -104,7 +147,7 @@ static int await(int64_t ms)
 UNCHECKED static void *await_signals(void *arg)
 {
     if (!early)
-        await(-1);
+        await_end();
     begin_end();
     /* One of a terminal or of a control group comes by the keeper, too. */
     int64_t begin = g_get_monotonic_time(), passed = 0;
@@ -123,6 +166,7 @@ bool daemon_signal_start(GError **err)
     pthread_attr_t attr;
     pthread_t thread;
 
+    sigaddset(&set, REPORT_SIGNAL);
     pthread_sigmask(SIG_BLOCK, &set, NULL); /* for all threads to come as well */
     pthread_attr_init(&attr);
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
@@ -142,4 +186,11 @@ void daemon_signal_stops(void (*stop)(void *user), void *user)
     stop_user = user;
     if (stop && signalled)
         stop(user);
+}
+
+void daemon_signal_reports(void (*report)(void *user), void *user)
+{
+    AUTO_LOCK(&report_lock);
+    report_fn = report;
+    report_user = user;
 }

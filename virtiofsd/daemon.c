@@ -27,6 +27,7 @@
 #include "virtiofsd/daemon-move.h"
 #include "virtiofsd/daemon-policy.h"
 #include "virtiofsd/daemon-signal.h"
+#include "virtiofsd/daemon-stats.h"
 #include "virtiofsd/fs/fs.h"
 #include "virtiofsd/fuse/fuse-srv.h"
 
@@ -59,6 +60,7 @@ struct daemon {
     struct vu_dev *dev;
     struct daemon_dax dax;
     struct daemon_9p *p9; /* NULL: not asked for */
+    uint64_t begin_ns;
 };
 
 /* ---- descriptors ---- */
@@ -418,6 +420,34 @@ static void stop_serving(void *user)
         daemon_9p_stop(d->p9);
 }
 
+/* ---- numbers ---- */
+
+/* All of them. The caller frees it. Any thread, while it serves. */
+static struct stats *fill_stats(const struct daemon *d)
+{
+    struct stats *s = stats_new();
+
+    s->share = g_strdup(d->o->tag ? d->o->tag : d->o->shared_dir);
+    s->uptime_ns = counters_clock_ns() - d->begin_ns;
+    daemon_stats_core(s, d->fs, d->p9 ? daemon_9p_fs(d->p9) : NULL, d->dax.window);
+    if (d->dev)
+        daemon_stats_device(s, "fuse", d->dev, fuse_srv_op_name);
+    if (d->p9)
+        daemon_9p_stats(d->p9, s);
+    return s;
+}
+
+static void report(void *user)
+{
+    struct stats *s = fill_stats(user);
+    GString *text = g_string_new(NULL);
+
+    stats_json(s, text);
+    log_whole(text->str, text->len);
+    g_string_free(text, TRUE);
+    stats_free(s);
+}
+
 /* Ours only as long as the sandbox was not entered. */
 static void remove_files(struct sock_files *f, void *unused)
 {
@@ -427,6 +457,7 @@ static void remove_files(struct sock_files *f, void *unused)
 static void stop(struct daemon *d)
 {
     daemon_signal_stops(NULL, NULL);
+    daemon_signal_reports(NULL, NULL);
     daemon_9p_free(d->p9);
     fuse_srv_free(d->fuse);
     daemon_dax_free(&d->dax);
@@ -464,6 +495,7 @@ int daemon_run(const struct options *o, daemon_tree_fn *make_tree)
                        .null_fd = -1,
                        .keeper_fd = -1};
 
+    d.begin_ns = counters_clock_ns();
     d.files = g_ptr_array_new_with_free_func((GDestroyNotify)sock_files_free);
     GError *err = NULL;
     int code = 1;
@@ -479,6 +511,7 @@ int daemon_run(const struct options *o, daemon_tree_fn *make_tree)
     daemon_signal_early();
     if (start(&d, &err) == 0) {
         daemon_signal_stops(stop_serving, &d);
+        daemon_signal_reports(report, &d);
         say_ready(&d);
         if (serve(&d, &err))
             code = 0;

@@ -273,12 +273,45 @@ static void test_locate(void **state)
     assert_int_equal(vu_ring_locate(f->mem, NUM, 0, GPA, GPA, &at), -EFAULT);
 }
 
+/* Looks at a ring of which the driver has all heads in use are counted; one that has a head left is
+ * not full, nor one that is looked at again for what it held before. */
+static void test_full(void **state)
+{
+    struct fixture *f = *state;
+    _Atomic uint64_t full = 0;
+
+    f->a.full = &full;
+    for (uint16_t i = 0; i < NUM; i++)
+        desc(f, i, DATA, 40, 0, 0);
+    for (uint16_t i = 0; i < NUM - 1; i++)
+        offer(f, i);
+    for (unsigned i = 0; i < NUM - 1; i++)
+        assert_int_equal(pop(f), 1);
+    assert_int_equal(full, 0);
+    offer(f, NUM - 1);
+    assert_int_equal(pop(f), 1);
+    assert_int_equal(full, 1);
+    assert_int_equal(pop(f), 0);
+    assert_int_equal(full, 1);
+    /* Answer half of them: room again. */
+    for (uint16_t i = 0; i < NUM / 2; i++)
+        vu_used_push(&f->u, f->busy, i, 0);
+    offer(f, 0);
+    assert_int_equal(pop(f), 1);
+    assert_int_equal(full, 1);
+    for (uint16_t i = 1; i < NUM / 2; i++)
+        offer(f, i);
+    assert_int_equal(pop(f), 1);
+    assert_int_equal(full, 2);
+}
+
 #define unit(f) cmocka_unit_test_setup_teardown(f, rings_setup, rings_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         unit(test_plain),
+        unit(test_full),
         unit(test_merge),
         unit(test_empty_readable),
         unit(test_regions),

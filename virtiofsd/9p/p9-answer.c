@@ -10,6 +10,8 @@ void p9_answer(struct p9_conn *conn, struct chain *c, uint8_t type, uint16_t tag
     size_t size = P9_HEAD + len + data;
 
     p9_encode_head(head, (uint32_t)size, type, tag);
+    if (type == P9_RLERROR)
+        c->note.what |= NOTE_FAILED;
     iov_from_buf(c->out, c->out_cnt, P9_HEAD, body, len);
     iov_from_buf(c->out, c->out_cnt, 0, head, sizeof(head));
     chain_complete(c, size);

@@ -184,6 +184,7 @@ static int read_file(struct p9_rq *rq, struct p9_fid *fid, uint64_t off, uint32_
         return (int)done;
     p9_put32(&rq->out, (uint32_t)done);
     rq->data = (size_t)done;
+    chain_note_bytes(c, NOTE_READ, (size_t)done);
     return 0;
 }
 
@@ -241,6 +242,7 @@ static int write_file(struct p9_rq *rq, struct p9_fid *fid, uint64_t off, uint32
     if (done < 0)
         return (int)done;
     note_end(fid, off + (uint64_t)done);
+    chain_note_bytes(c, NOTE_WRITTEN, (size_t)done);
     p9_put32(&rq->out, (uint32_t)done);
     return 0;
 }

@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -15,6 +16,7 @@
 
 #include "virtiofsd/9p/p9-stream.h"
 #include "virtiofsd/base/auto.h"
+#include "virtiofsd/base/counters.h"
 #include "virtiofsd/base/errno-text.h"
 #include "virtiofsd/base/log.h"
 
@@ -40,6 +42,11 @@ struct p9_sock {
         int64_t born;             /* us, monotonic; of one that was given to us: INT64_MAX */
     } slots[P9_SOCK_MAX_CONNS];
     unsigned n_streams; /* not yet freed */
+    struct set {
+        struct counters *_Atomic counters; /* made at first use; read by any thread */
+        bool used;                         /* by a stream that is not yet freed */
+        struct counts before;              /* at its begin */
+    } sets[P9_SOCK_MAX_CONNS];
 };
 
 static void wake(int fd)
@@ -61,10 +68,59 @@ static struct p9_stream *stream_get(struct p9_sock *s, uint64_t id)
     return st;
 }
 
-static void stream_gone(void *user)
+/* ---- counters ---- */
+
+/* One for a new stream: there are never more streams than sets. */
+static struct counters *take_set_locked(struct p9_sock *s)
+{
+    struct set *set = s->sets;
+
+    while (set->used)
+        set++;
+    set->used = true;
+    if (!atomic_load(&set->counters))
+        atomic_store(&set->counters, counters_new(1)); /* a message costs more than a clock does */
+    memset(&set->before, 0, sizeof(set->before));
+    counts_add(&set->before, set->counters);
+    return set->counters;
+}
+
+/* Returns the line for the log, to be freed, or NULL: nothing was asked. */
+static char *give_set_locked(struct p9_sock *s, const struct counters *counters)
+{
+    struct set *set = s->sets;
+    struct counts now = {0};
+
+    while (set->counters != counters)
+        set++;
+    set->used = false;
+    counts_add(&now, counters);
+    counts_since(&now, &set->before);
+    return now.requests > 0 ? counts_line(&now, false) : NULL;
+}
+
+unsigned p9_sock_counts(struct p9_sock *s, struct counts *sum)
+{
+    for (unsigned i = 0; i < P9_SOCK_MAX_CONNS; i++) {
+        const struct counters *c = atomic_load(&s->sets[i].counters);
+        if (c)
+            counts_add(sum, c);
+    }
+    AUTO_LOCK(&s->lock);
+    return s->n_streams;
+}
+
+/* ---- the end of connections ---- */
+
+static void stream_gone(void *user, struct counters *counters)
 {
     struct p9_sock *s = user;
 
+    pthread_mutex_lock(&s->lock);
+    g_autofree char *line = give_set_locked(s, counters);
+    pthread_mutex_unlock(&s->lock);
+    if (line)
+        log_guest(LOG_LVL_INFO, "the 9P connection had %s", line);
     AUTO_LOCK(&s->lock);
     if (--s->n_streams == 0)
         p9_spare_empty(&s->all.spare);
@@ -150,7 +206,7 @@ static void stream_begin(struct p9_sock *s, int fd, bool local, bool wanted)
     uint64_t id = (uint64_t)++slot->gen << 32 | (uint32_t)n;
     struct p9_conn *conn = p9_conn_new(local ? s->cfg.local : s->cfg.remote);
     p9_conn_bound_values(conn, P9_ROOM_VALUES);
-    struct p9_stream *st = p9_stream_new(&s->all, conn, fd, id);
+    struct p9_stream *st = p9_stream_new(&s->all, conn, fd, id, take_set_locked(s));
     atomic_fetch_add(&st->refs, 1); /* ours, until it is started */
     slot->stream = st;
     slot->born = wanted ? INT64_MAX : g_get_monotonic_time();
@@ -432,6 +488,8 @@ void p9_sock_free(struct p9_sock *s)
         close_fd(g_array_index(s->endpoints, struct p9_endpoint, i).fd);
     g_array_unref(s->endpoints);
     g_ptr_array_unref(s->pool);
+    for (unsigned i = 0; i < P9_SOCK_MAX_CONNS; i++)
+        counters_free(s->sets[i].counters);
     close_fd(s->all.epoll_fd);
     close_fd(s->wake_fd);
     close_fd(s->quit_fd);

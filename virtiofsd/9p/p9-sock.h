@@ -12,6 +12,7 @@
 #include "virtiofsd/9p/p9-listen.h"
 #include "virtiofsd/9p/p9-srv.h"
 
+struct counts;
 struct p9_sock;
 
 /* Connections at once. One more takes the place of the oldest by which nobody has attached yet, or,
@@ -42,6 +43,10 @@ void p9_sock_add(struct p9_sock *s, const struct p9_endpoint *ep);
 /* Serve until p9_sock_stop(), or until there is neither a listening socket nor a connection left.
  * All connections are closed and all fids gone when it returns. 0, or -1 with @err set. */
 int p9_sock_run(struct p9_sock *s, GError **err);
+
+/* Add what all connections, those that have ended included, have counted. Returns how many there
+ * are. Any thread. */
+unsigned p9_sock_counts(struct p9_sock *s, struct counts *sum);
 
 /* Make p9_sock_run() return soon. Async-signal-safe. */
 void p9_sock_stop(struct p9_sock *s);

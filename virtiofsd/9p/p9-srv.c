@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "virtiofsd/9p/p9-priv.h"
+#include "virtiofsd/base/counters.h"
 #include "virtiofsd/base/iov.h"
 #include "virtiofsd/base/log.h"
 
@@ -80,6 +81,15 @@ static void rq_answer(struct p9_rq *rq, int err)
 
 /* ---- requests ---- */
 
+/* T-messages have even numbers. */
+#define P9_PER_PLACE 2
+_Static_assert(P9_TYPES <= COUNTER_OPS * P9_PER_PLACE, "each message has a place of its own");
+
+const char *p9_srv_op_name(unsigned place)
+{
+    return place < P9_TYPES / P9_PER_PLACE ? p9_ops[(size_t)place * P9_PER_PLACE].name : NULL;
+}
+
 static const struct p9_op *find_op(uint8_t type)
 {
     return type < P9_TYPES && p9_ops[type].name ? &p9_ops[type] : NULL;
@@ -108,6 +118,7 @@ static void rq_begin(struct p9_rq *rq, struct p9_conn *conn, struct chain *c)
     rq->flush_word = (uint32_t)c->arrived[1];
     c->arrived[0] = 0;
     rq->op = find_op(rq->type);
+    c->note.op = rq->op ? (uint8_t)(rq->type / P9_PER_PLACE) : 0;
     size_t want = MIN(c->in_len - P9_HEAD, sizeof(rq->buf));
     if (rq->op && (rq->op->flags & P9_OP_DATA))
         want = MIN(want, rq->op->fixed);
@@ -224,6 +235,7 @@ void p9_conn_handle(struct p9_conn *conn, struct chain *c)
 
     if (!has_room(c)) {
         log_guest_warn("9p request of %zu bytes with room for %zu", c->in_len, c->out_len);
+        c->note.what |= NOTE_FAILED;
         chain_complete(c, 0);
         return;
     }

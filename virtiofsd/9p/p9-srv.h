@@ -45,6 +45,9 @@ void p9_conn_arrive(struct p9_conn *conn, struct chain *c);
  * at once. A chain that has no room for any answer is completed with 0 bytes. */
 void p9_conn_handle(struct p9_conn *conn, struct chain *c);
 
+/* Of a T-message by its place in the counters (base/counters.h); NULL: none is there. Static. */
+const char *p9_srv_op_name(unsigned place);
+
 /* Largest message of this connection now: what Tversion agreed on, or 8192 before. For sockets. */
 uint32_t p9_conn_msize(struct p9_conn *conn);
 

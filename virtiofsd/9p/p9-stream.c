@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "virtiofsd/base/auto.h"
+#include "virtiofsd/base/counters.h"
 #include "virtiofsd/base/log.h"
 
 #define HEADER        7u /* size, type, tag */
@@ -57,8 +58,9 @@ void p9_stream_unref(struct p9_stream *st)
         p9_spare_put(&all->spare, message_buf(st->cur));
     p9_room_leave(&all->room, &st->claim);
     pthread_mutex_destroy(&st->lock);
+    struct counters *counters = st->counters;
     g_free(st);
-    all->gone(all->user);
+    all->gone(all->user, counters);
 }
 
 /* ---- what to wait for ---- */
@@ -168,7 +170,9 @@ static void message_complete(struct chain *c, size_t len)
     unsigned done = 0;
 
     pthread_mutex_lock(&st->lock);
-    if (st->dead || st->broken || len == 0 || len > m->chain.out_len) {
+    bool lost = st->dead || st->broken || len == 0 || len > m->chain.out_len;
+    counters_answer(st->counters, c, lost ? 0 : len);
+    if (lost) {
         message_done_locked(st, m);
         done = 1;
     } else {
@@ -313,6 +317,7 @@ static void admit_locked(struct p9_stream *st, struct p9_message *m)
 {
     m->out = (struct iovec){p9_spare_get(&st->all->spare, m->room).at, m->room};
     m->chain.out_len = m->room;
+    counters_take(st->counters, &m->chain);
     p9_conn_arrive(st->conn, &m->chain);
     stream_ref(st);
     st->inflight++;
@@ -397,7 +402,8 @@ bool p9_stream_stuck(struct p9_stream *st, int64_t then)
 
 /* ---- life ---- */
 
-struct p9_stream *p9_stream_new(struct p9_streams *all, struct p9_conn *conn, int fd, uint64_t id)
+struct p9_stream *p9_stream_new(struct p9_streams *all, struct p9_conn *conn, int fd, uint64_t id,
+                                struct counters *counters)
 {
     struct p9_stream *st = g_new0(struct p9_stream, 1);
 
@@ -405,6 +411,7 @@ struct p9_stream *p9_stream_new(struct p9_streams *all, struct p9_conn *conn, in
     st->conn = conn;
     st->fd = fd;
     st->id = st->claim.id = id;
+    st->counters = counters;
     st->last = &st->first;
     atomic_init(&st->refs, 1);
     pthread_mutex_init(&st->lock, NULL);

@@ -16,6 +16,7 @@
 #include "virtiofsd/9p/p9-spare.h"
 #include "virtiofsd/9p/p9-srv.h"
 
+struct counters;
 struct p9_message;
 
 /* What all streams of a server have in common. */
@@ -25,7 +26,7 @@ struct p9_streams {
     struct p9_spare spare;
     struct p9_room room;
     /* Called last, when nobody refers to a stream any more; it is freed then. */
-    void (*gone)(void *user);
+    void (*gone)(void *user, struct counters *counters);
     void *user;
 };
 
@@ -35,6 +36,7 @@ struct p9_stream {
     int fd;
     uint64_t id; /* what epoll tells of us */
     atomic_uint refs;
+    struct counters *counters; /* nobody else's; not owned. Written under the lock */
     struct p9_claim claim; /* on room: for messages, from their first bytes on, and their answers */
 
     pthread_mutex_t lock; /* before those of room and spare; held across writes, which never wait */
@@ -58,8 +60,9 @@ struct p9_stream {
 };
 
 /* A stream over @fd (taken over), with a reference for the caller. @conn is taken over, @all must
- * outlive it. */
-struct p9_stream *p9_stream_new(struct p9_streams *all, struct p9_conn *conn, int fd, uint64_t id);
+ * and @counters must outlive it. */
+struct p9_stream *p9_stream_new(struct p9_streams *all, struct p9_conn *conn, int fd, uint64_t id,
+                                struct counters *counters);
 void p9_stream_unref(struct p9_stream *st);
 
 /* Watch the socket. 0 or -errno. */

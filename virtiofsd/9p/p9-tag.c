@@ -110,6 +110,7 @@ static void read_done(void *user, ssize_t result)
     trace_tell_later(w->trace, (int)MIN(result, 0), (size_t)MAX(result, 0));
     uint32_t word = p9_tag_answering(conn, w->tag);
     p9_put32(&out, (uint32_t)result);
+    chain_note_bytes(w->chain, NOTE_READ, (size_t)MAX(result, 0));
     if (result >= 0)
         p9_answer(conn, w->chain, P9_TREAD + 1, w->tag, count, sizeof(count), (size_t)result);
     else

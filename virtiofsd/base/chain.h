@@ -26,6 +26,21 @@ struct chain_ops {
     bool (*again)(struct chain *c);
 };
 
+/* What the counters (base/counters.h) learn of a request. */
+enum {
+    NOTE_TIMED = 1 << 0,  /* begin_ns holds; the transport's. The rest is the server's, before it
+                           * answers: */
+    NOTE_FAILED = 1 << 1, /* with an error */
+    NOTE_READ = 1 << 2,   /* so many bytes of a file */
+    NOTE_WRITTEN = 1 << 3,
+};
+struct chain_note {
+    uint8_t op;   /* place of the operation; 0: none that is known */
+    uint8_t what; /* NOTE_*: mostly nothing */
+    uint64_t begin_ns;
+    size_t bytes;
+};
+
 struct chain {
     const struct chain_ops *ops;
     struct iovec *in;  /* device-readable: guest to us */
@@ -41,6 +56,7 @@ struct chain {
     /* The server's own notes, from the moment of arrival to that of handling; else arrived[0] is 0.
      */
     uint64_t arrived[2];
+    struct chain_note note;
 };
 
 /* How many requests of a virtqueue may wait for something that can take long: of so many others
@@ -48,6 +64,12 @@ struct chain {
 static inline unsigned chain_ring_share(const struct chain *c)
 {
     return c->ring - (c->ring >= 16 ? c->ring / 8 : c->ring > 1);
+}
+
+static inline void chain_note_bytes(struct chain *c, int which, size_t bytes)
+{
+    c->note.what |= (uint8_t)which;
+    c->note.bytes = bytes;
 }
 
 static inline void chain_complete(struct chain *c, size_t len)

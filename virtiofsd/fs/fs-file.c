@@ -40,6 +40,7 @@ static int add(struct fs *fs, struct fs_inode *inode, struct tree_node *node,
 {
     pthread_mutex_lock(&fs->files_lock);
     uint64_t id = take_handle_locked(fs, *fh);
+    fs->n_files += id != 0;
     pthread_mutex_unlock(&fs->files_lock);
     if (id == 0) {
         int rc = *fh ? -EINVAL : -ENFILE;
@@ -89,6 +90,7 @@ static void file_free(struct fs *fs, struct fs_file *f)
     fs_inode_put(fs, f->inode);
     atomic_store_explicit(&f->state, 0, memory_order_release);
     AUTO_LOCK(&fs->files_lock);
+    fs->n_files--;
     fs_table_give(&fs->files, f->slot);
 }
 

@@ -42,8 +42,12 @@ ssize_t fs_read(struct fs *fs, struct fs_file *file, struct iovec *iov, unsigned
     struct tree *t = fs_file_tree(file);
     int rc = check_io(file, off);
 
-    (void)fs;
-    return rc < 0 ? rc : t->ops->read(t, &file->f, iov, cnt, off, how);
+    if (rc < 0)
+        return rc;
+    ssize_t n = t->ops->read(t, &file->f, iov, cnt, off, how);
+    if (G_UNLIKELY(n == FS_LATER))
+        atomic_fetch_add_explicit(&fs->shared->reads_late, 1, memory_order_relaxed);
+    return n;
 }
 
 #define WRITE_PLAIN (~(unsigned)(FS_WRITE_APPEND | FS_WRITE_SYNC | FS_WRITE_DSYNC | FS_IO_DIRECT))

@@ -91,6 +91,7 @@ struct fs_shared {
     atomic_uint clients; /* besides the first */
     _Atomic uint64_t inode_fds;
     _Atomic uint64_t other_fds; /* open files and lock descriptors */
+    _Atomic uint64_t reads_late;
     struct fs_locks locks;
 
     pthread_mutex_t table_lock;
@@ -137,6 +138,7 @@ struct fs {
 
     pthread_mutex_t files_lock;
     struct fs_table files;
+    uint64_t n_files;
     uint32_t next_file_gen;
 };
 

@@ -192,6 +192,28 @@ const struct fs_policy *fs_policy_of(const struct fs *fs)
     return &fs->cfg.policy;
 }
 
+void fs_gauges(struct fs *fs, struct fs_gauges *out)
+{
+    struct fs_shared *s = fs->shared;
+
+    *out = (struct fs_gauges){
+        .inode_descriptors = atomic_load(&s->inode_fds),
+        .other_descriptors = atomic_load(&s->other_fds),
+        .reads_late = atomic_load(&s->reads_late),
+        .lock_owners = atomic_load(&s->locks.n_owners),
+    };
+    for (unsigned i = 0; i < TREE_READS; i++)
+        out->reads[i] = atomic_load(&s->tree->reads[i]);
+    pthread_mutex_lock(&s->table_lock);
+    out->inodes = s->n_inodes;
+    pthread_mutex_unlock(&s->table_lock);
+    pthread_mutex_lock(&s->locks.lock);
+    out->lock_waiters = s->locks.n_waiters;
+    pthread_mutex_unlock(&s->locks.lock);
+    AUTO_LOCK(&fs->files_lock);
+    out->files = fs->n_files;
+}
+
 void fs_free(struct fs *fs)
 {
     if (!fs)

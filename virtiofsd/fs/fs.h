@@ -57,6 +57,19 @@ void fs_free(struct fs *fs);
 /* As it was made with. Constant. */
 const struct fs_policy *fs_policy_of(const struct fs *fs);
 
+/* How much there is, for whoever watches the daemon. */
+struct fs_gauges {
+    uint64_t inodes;            /* that clients know or use, the root included */
+    uint64_t inode_descriptors; /* that they are held by */
+    uint64_t other_descriptors; /* of open files and locks */
+    uint64_t files;             /* open, of this client */
+    uint64_t lock_owners, lock_waiters;
+    uint64_t reads_late;        /* so far: data had to be fetched first */
+    uint64_t reads[TREE_READS]; /* the same, of each TREE_READ_EVERYth read of a thread */
+};
+/* Any thread. Takes the core's locks for a moment. */
+void fs_gauges(struct fs *fs, struct fs_gauges *out);
+
 /* Another client of the same tree: it shares the inodes, the root, the policies and the bounds of
  * descriptors, and has open files, locks and lock owners of its own. One client's fs_reset() leaves
  * the others' alone, its handles and owners mean nothing to them, and their locks exclude each

@@ -52,10 +52,12 @@ void fuse_do_read(struct fuse_rq *rq)
     fs_file_put(rq->srv->fs, file);
     if (done == FS_LATER)
         return;
-    if (done < 0)
+    if (done < 0) {
         fuse_rq_reply_err(rq, (int)done);
-    else
-        fuse_rq_reply_done(rq, (size_t)done);
+        return;
+    }
+    chain_note_bytes(c, NOTE_READ, (size_t)done);
+    fuse_rq_reply_done(rq, (size_t)done);
 }
 
 void fuse_do_write(struct fuse_rq *rq)
@@ -87,6 +89,7 @@ void fuse_do_write(struct fuse_rq *rq)
         fuse_rq_reply_err(rq, (int)done);
     } else {
         struct fuse_write_out out = {.size = (uint32_t)done};
+        chain_note_bytes(c, NOTE_WRITTEN, (size_t)done);
         fuse_rq_reply_buf(rq, &out, sizeof(out));
     }
 }

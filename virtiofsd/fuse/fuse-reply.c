@@ -22,6 +22,8 @@ static void reply_header(struct fuse_rq *rq, size_t payload, int err)
         trace_tell(&rq->trace, err, payload);
     iov_from_buf(c->out, c->out_cnt, 0, &oh, sizeof(oh));
     rq->replied = true;
+    if (err)
+        c->note.what |= NOTE_FAILED;
     chain_complete(c, oh.len);
 }
 

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "virtiofsd/base/counters.h"
 #include "virtiofsd/base/log.h"
 
 static __thread struct fuse_rq *current;
@@ -36,6 +37,13 @@ struct fuse_rq *fuse_rq_current(void)
 
 /* ---- the path of one request ---- */
 
+_Static_assert(FUSE_WIRE_OPS <= COUNTER_OPS, "each operation has a place of its own");
+
+const char *fuse_srv_op_name(unsigned place)
+{
+    return place < G_N_ELEMENTS(fuse_ops) ? fuse_ops[place].name : NULL;
+}
+
 static const struct fuse_op *find_op(uint32_t opcode)
 {
     if (opcode >= G_N_ELEMENTS(fuse_ops) || !fuse_ops[opcode].name)
@@ -58,6 +66,7 @@ static bool rq_begin(struct fuse_rq *rq, struct fuse_srv *srv, struct chain *c)
     if (len < sizeof(*rq->in))
         return false;
     rq->op = find_op(rq->in->opcode);
+    c->note.op = rq->op ? (uint8_t)rq->in->opcode : 0;
     size_t want = MIN(c->in_len, (size_t)FUSE_RQ_MAX);
     if (rq->op && (rq->op->flags & FUSE_OP_DATA))
         want = MIN(want, sizeof(*rq->in) + rq->op->fixed);
@@ -93,6 +102,7 @@ void fuse_srv_handle(struct fuse_srv *srv, struct chain *c)
 
     if (!rq_begin(rq, srv, c)) {
         log_guest_warn("request without a whole FUSE header: %zu bytes", c->in_len);
+        c->note.what |= NOTE_FAILED;
         fuse_rq_reply_none(rq);
         return;
     }
@@ -115,6 +125,7 @@ void fuse_srv_handle(struct fuse_srv *srv, struct chain *c)
     } else if (without_reply(rq)) {
         if (trace_wanted())
             trace_tell(&rq->trace, err, 0);
+        c->note.what |= NOTE_FAILED;
         fuse_rq_reply_none(rq);
     } else {
         fuse_rq_reply_err(rq, err);

@@ -36,6 +36,9 @@ void fuse_srv_free(struct fuse_srv *srv);
 /* Answer one request: chain_complete() exactly once, in the call or, when it must wait, later. */
 void fuse_srv_handle(struct fuse_srv *srv, struct chain *c);
 
+/* Of an operation by its place in the counters (base/counters.h); NULL: none is there. Static. */
+const char *fuse_srv_op_name(unsigned place);
+
 /* The guest is gone: forget the negotiation and drop all guest state of the core. No request may be
  * in the handler; what waits is cancelled. */
 void fuse_srv_reset(struct fuse_srv *srv);

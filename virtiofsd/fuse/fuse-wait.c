@@ -25,6 +25,8 @@ void fuse_wait_answer(const struct fuse_wait *w, int err, size_t payload)
     if (err == -EINTR && chain_again(w->chain))
         return;
     iov_from_buf(w->chain->out, w->chain->out_cnt, 0, &oh, sizeof(oh));
+    if (err)
+        w->chain->note.what |= NOTE_FAILED;
     chain_complete(w->chain, oh.len);
 }
 
@@ -57,6 +59,7 @@ static void read_done(void *user, ssize_t result)
 {
     struct fuse_wait *w = user;
 
+    chain_note_bytes(w->chain, NOTE_READ, (size_t)MAX(result, 0));
     fuse_wait_answer(w, result < 0 ? (int)result : 0, (size_t)result);
     g_free(w);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Data on the host: straight between the caller's segments and the file. */
-/* #syscalls close copy_file_range fallocate fdatasync fstat fsync lseek preadv pwritev pwritev2
- * #syscalls syncfs
+/* #syscalls close copy_file_range fallocate fdatasync fstat fsync lseek preadv preadv2 pwritev
+ * #syscalls pwritev2 syncfs
  * #syscalls:lock flock */
 #include "virtiofsd/base/iov.h"
 #include "virtiofsd/tree/host-priv.h"
@@ -132,6 +132,37 @@ static ssize_t transfer_as(rw_fn *rw, struct host *h, struct tree_file *file, st
 
 /* ---- read, write ---- */
 
+/* A read that notes where the data were: what RWF_NOWAIT brings was in the page cache. */
+static ssize_t read_noting(struct host *h, int fd, struct iovec *iov, unsigned cnt, off_t off)
+{
+    unsigned part = MIN(cnt, (unsigned)IOV_MAX);
+    size_t asked = iov_len(iov, part);
+    ssize_t n = preadv2(fd, iov, (int)part, off, RWF_NOWAIT), rest = 0;
+    enum tree_read where = TREE_READ_CACHED;
+
+    if (n < 0)
+        where = errno == EAGAIN ? TREE_READ_UNCACHED : TREE_READ_UNKNOWN;
+    n = MAX(n, 0);
+    if ((size_t)n < asked || part < cnt) { /* or it is the end of the file */
+        iov_skip(&iov, &cnt, (size_t)n);
+        rest = transfer(get, fd, 0, iov, cnt, off + n);
+        if (where == TREE_READ_CACHED && rest > 0)
+            where = n > 0 ? TREE_READ_PARTLY : TREE_READ_UNCACHED;
+    }
+    atomic_fetch_add_explicit(&h->tree.reads[where], 1, memory_order_relaxed);
+    return rest < 0 && n == 0 ? rest : n + MAX(rest, 0);
+}
+
+static ssize_t read_plain(struct host *h, int fd, struct iovec *iov, unsigned cnt, off_t off)
+{
+    static _Thread_local unsigned until; /* the next that is looked at */
+
+    if (G_LIKELY(until-- != 0))
+        return transfer(get, fd, 0, iov, cnt, off);
+    until = TREE_READ_EVERY - 1;
+    return read_noting(h, fd, iov, cnt, off);
+}
+
 ssize_t host_read(struct tree *t, struct tree_file *file, struct iovec *iov, unsigned cnt,
                   off_t off, unsigned how)
 {
@@ -143,7 +174,7 @@ ssize_t host_read(struct tree *t, struct tree_file *file, struct iovec *iov, uns
     if (G_UNLIKELY(how & FS_IO_NOATIME) && h->preserve_noatime)
         want |= O_NOATIME;
     if (G_LIKELY(want == file->kind))
-        return transfer(get, file->fd, 0, iov, cnt, off);
+        return read_plain(h, file->fd, iov, cnt, off);
     return transfer_as(get, h, file, iov, cnt, off, want, 0, false);
 }
 

@@ -71,6 +71,18 @@ enum {
     FS_MADE_UP = 1 << 3,   /* made as it is read, or unknown: no time stamp tells of a change */
 };
 
+/* Where the data of a read were. */
+enum tree_read {
+    TREE_READ_CACHED, /* in memory, all of them */
+    TREE_READ_PARTLY,
+    TREE_READ_UNCACHED,
+    TREE_READ_UNKNOWN, /* the file system does not tell */
+    TREE_READS,
+};
+/* Of how many reads of a thread one is looked at: each costs the second system call that an
+ * uncached one is found out by. */
+#define TREE_READ_EVERY 31
+
 enum {
     FS_XATTR_ACL_KILL_SGID = 1 << 0, /* FUSE_SETXATTR_ACL_KILL_SGID */
 };

@@ -348,4 +348,6 @@ struct tree {
     struct tree_found root; /* the first node of all, complete; the core takes it over */
     bool rests;             /* rest() can be had */
     bool rests_costly; /* but it and the way back cost much: late, and for several nodes at once */
+    /* Each TREE_READ_EVERYth read of a thread by where its data were, if the tree counts them. */
+    _Atomic uint64_t reads[TREE_READS];
 };
