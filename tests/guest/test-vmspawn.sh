@@ -16,19 +16,11 @@ world "$0" "$@"
 group=/sys/fs/cgroup/$(basename "${WORLD_CGROUP%/*}")/system.slice/vmspawn.service
 mkdir -p "$group" && echo $$ >"$group/cgroup.procs" || { not_ok "a unit's group"; finish; }
 
-# What is found first, which tells how it was started, and as whom.
-mkdir -p "$T/bin" "$T/root"/{bin,dev,proc,sys,tmp,run,etc,usr} "$T/other"
-cat >"$T/bin/virtiofsd" <<SH
-#!/bin/sh
-echo "\$*" >>"$T/started" && echo \$\$ >>"$T/pids"
-exec "$VIRTIOFSD" "\$@"
-SH
-chmod 755 "$T/bin/virtiofsd"
+daemon_told "$T/bin"
 export HOME=$T PATH=$T/bin:$PATH TERM=dumb
+mkdir "$T/other"
 echo "from the host" >"$T/other/host"
-cp "$(type -P busybox)" "$T/root/bin/busybox"
-for p in sh mount cat mkdir touch chown poweroff ls stat grep sed; do ln -s busybox "$T/root/bin/$p"; done
-cat >"$T/root/bin/init" <<'SH'
+root_folder "$T/root" <<'SH'
 #!/bin/sh
 mount -t proc none /proc
 mount -t sysfs none /sys
@@ -36,12 +28,10 @@ echo "first: $(sed 1q /proc/mounts)"
 echo "tags:" $(cat /sys/fs/virtiofs/*/tag)
 echo "from the guest" >/etc/made && chown 1:2 /etc/made
 echo "owners: $(stat -c %u:%g /etc/host)"
-mkdir /tmp/m && mount -t virtiofs mnt0 /tmp/m && echo "host: $(cat /tmp/m/host)"
-echo more >/tmp/m/made
-sync
+mkdir /tmp/m && mount -t virtiofs mnt0 /tmp/m && echo "host: $(cat /tmp/m/host)" && echo more >/tmp/m/made
 poweroff -f
 SH
-chmod 755 "$T/root/bin/init"
+echo "from the host" >"$T/root/etc/host"
 
 # Whoever starts it talks to the system's bus, and wants nothing there when it registers nothing.
 mkdir -p /run/dbus
@@ -60,17 +50,11 @@ spawns() {
         --kvm=no --vsock=no --tpm=no --firmware=none --register=no --keep-unit --notify-ready=no --pass-ssh-key=no \
         --console=read-only "$@" init=/bin/init console=hvc0 panic=-1 quiet </dev/null >"$T/$file" 2>&1
 }
-said() { tr -d '\r' <"$T/$1" | sed -n "s/^$2: *//p"; } # FILE WORD: in a line "WORD: …"
 started() { sed "s|--fd [0-9]*|--fd N|; s|$T/||" "$T/started" | sort; }
-all_gone() {
-    local p
-    while read -r p; do ! kill -0 "$p" 2>/dev/null || return; done <"$T/pids"
-    [ -z "$(find /run/systemd/vmspawn -name 'sock-*' 2>/dev/null)" ]
-}
+all_gone() { daemons_gone && [ -z "$(find /run/systemd/vmspawn -name 'sock-*' 2>/dev/null)" ]; }
 WORDS="--xattr --fd N --no-announce-submounts --log-level=error --modcaps=-mknod"
 
 echo "# a folder as the root, owners as they are, and one more folder"
-echo "from the host" >"$T/root/etc/host"
 check "vmspawn runs a machine to its end" spawns one.out --bind="$T/other:/mnt/other"
 equal "by these daemons" "--shared-dir other $WORDS
 --shared-dir root $WORDS --translate-uid map:0:0:65536 --translate-gid map:0:0:65536" "$(started)"

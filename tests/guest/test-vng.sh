@@ -14,25 +14,14 @@ if [ -z "${WORLD_INSIDE:-}" ]; then
 fi
 world "$0" "$@"
 
-# What vng finds first, which tells how it was started.
-mkdir "$T/bin" "$T/tmp" "$T/home" "$T/data"
+mkdir "$T/tmp" "$T/home" "$T/data"
 chmod 1777 "$T/tmp" "$T/home" "$T/data"
-cat >"$T/bin/virtiofsd" <<SH
-#!/bin/sh
-case \$* in
-*--socket-path*) echo "\$*" >>"$T/data/started" && echo \$\$ >>"$T/data/pids" ;;
-esac
-exec "$VIRTIOFSD" "\$@"
-SH
-chmod 755 "$T/bin/virtiofsd"
-touch "$T/data/started" "$T/data/pids"
-chmod 666 "$T/data/started" "$T/data/pids" # each user's
+daemon_told "$T/bin" # which vng finds first
 export HOME=$T/home TMPDIR=$T/tmp PATH=$T/bin:$PATH TERM=dumb
 cd "$T" || exit
 echo "# $(vng --version), $(qemu-system-x86_64 --version | head -n 1)"
 
-# vng_runs FILE [OPTION…] COMMAND: in a guest, by $AS; what it and vng said is in FILE. A microvm would want other drivers;
-# the command speaks by the console, because the ports for it are a module of this kernel, and vng cannot tell its exit code.
+# vng_runs FILE [OPTION…] COMMAND: in a guest, by $AS; what it and vng said is in FILE. A microvm would want other drivers.
 AS=()
 vng_runs() {
     local file=$1
@@ -40,17 +29,10 @@ vng_runs() {
     timeout $((180 * ${GUEST_TIMES:-1})) ${AS[@]+"${AS[@]}"} vng --run "$QEMU_CACHE/kernels/$GUEST_KERNEL/vmlinuz" --disable-kvm \
         --disable-microvm --verbose "${@:1:$#-1}" --exec "${@: -1}" >"$T/$file" 2>&1 </dev/null
 }
-# said FILE WORD: what the guest said of it, in a line "WORD: …".
-said() { tr -d '\r' <"$T/$1" | sed -n "s/^$2: //p"; }
 # How often it looked for the daemon's file with its number, and whether it went on without the daemon.
 waits() { [ "$(grep -c 'waiting for virtiofsd to start' "$T/$1")" -lt 5 ] && ! grep 'fallback to 9p' "$T/$1"; }
-started() { sed "s|--socket-path $T/tmp/virtme[^ ]*|--socket-path P|" "$T/data/started"; }
-# all_gone: no daemon, no socket, no file with its number.
-all_gone() {
-    local p
-    while read -r p; do ! kill -0 "$p" 2>/dev/null || return; done <"$T/data/pids"
-    [ -z "$(find "$T/tmp" -name 'virtme*')" ]
-}
+started() { sed "s|--socket-path $T/tmp/virtme[^ ]*|--socket-path P|" "$T/started"; }
+all_gone() { daemons_gone && [ -z "$(find "$T/tmp" -name 'virtme*')" ]; } # nor a socket, or a file with its number
 WORDS="--syslog --no-announce-submounts --socket-path P --shared-dir / --sandbox none -o cache"
 
 echo "# root; nothing of the world may be written to"
@@ -64,8 +46,7 @@ echo "secret: \$(cat $T/data/secret 2>&1)"
 echo "vng: \$(sha256sum </usr/bin/vng)"
 touch $T/data/no 2>&1 | sed 's/^/write: /'
 SH
-vng_runs look.out "sh $T/data/look"
-check "vng runs a command" grep 'script returned {0}' "$T/look.out"
+check "vng runs a command" vng_runs look.out "sh $T/data/look"
 equal "by this daemon, with these arguments" "$WORDS=always" "$(started)"
 check "whose file it sees in time" waits look.out
 equal "the guest's root is the share" "ROOTFS / virtiofs ro,relatime 0 0" "$(said look.out first)"
@@ -77,7 +58,7 @@ check "no daemon and no file of it stays" await_host "the end" 10 all_gone
 
 echo "# an ordinary user, with the right to write"
 AS=(setpriv --reuid 65534 --regid 65534 --clear-groups env USER=nobody LOGNAME=nobody)
-: >"$T/data/started"
+: >"$T/started"
 cat >"$T/data/work" <<SH
 echo "first: \$(head -n 1 /proc/mounts)"
 cat $T/data/secret 2>&1 | sed 's/^/secret: /'
@@ -87,7 +68,7 @@ touch $T/data/host 2>&1 | sed 's/^/touch: /'
 exit 3
 SH
 vng_runs work.out --rw "sh $T/data/work"
-check "vng runs a command that fails" grep 'script returned {3}' "$T/work.out"
+equal "its command's exit code is vng's" 3 $?
 equal "by this daemon, with these arguments" "$WORDS=auto" "$(started)"
 check "whose file it sees in time" waits work.out
 equal "the guest's root is the share" "ROOTFS / virtiofs rw,relatime 0 0" "$(said work.out first)"

@@ -94,6 +94,40 @@ world_build() {
 # What lies under another mount cannot be reached, and so not be written to.
 world_readonly() { findmnt -rn -o OPTIONS --target "$1" | grep -qE '(^|,)ro(,|$)'; }
 
+# ---- what the programs are given ----
+
+# daemon_told DIR: DIR gets a program virtiofsd that tells how it was started, in $T/started, and as whom, in $T/pids, and
+# becomes ours. Whoever starts it may be any user.
+daemon_told() {
+    mkdir -p "$1"
+    touch "$T/started" "$T/pids"
+    chmod 666 "$T/started" "$T/pids"
+    cat >"$1/virtiofsd" <<SH
+#!/bin/sh
+case \$* in
+*--shared-dir*) echo "\$*" >>"$T/started" && echo \$\$ >>"$T/pids" ;;
+esac
+exec "$VIRTIOFSD" "\$@"
+SH
+    chmod 755 "$1/virtiofsd"
+}
+# daemons_gone: all that were told of have ended.
+daemons_gone() {
+    local p
+    while read -r p; do ! kill -0 "$p" 2>/dev/null || return; done <"$T/pids"
+}
+# said FILE WORD: what the guest said of it, in a line "WORD: …" of $T/FILE.
+said() { tr -d '\r' <"$T/$1" | sed -n "s/^$2: *//p"; }
+# root_folder DIR <<script: a machine's root of busybox alone, whose first process is this script.
+root_folder() {
+    local p
+    mkdir -p "$1"/{bin,dev,proc,sys,tmp,run,etc,usr}
+    cp "$(type -P busybox)" "$1/bin/busybox"
+    for p in sh mount cat mkdir touch chown poweroff ls stat sed sync; do ln -s busybox "$1/bin/$p"; done
+    cat >"$1/bin/init"
+    chmod 755 "$1/bin/init"
+}
+
 # Everything that runs in here ends with its first process, which we are, and the files with their tmpfs: what the logs say
 # is wanted only after a failure.
 world_end() {
