@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Stage 3 of the isolation: the three sandbox modes. */
-/* #syscalls:early chdir chroot close close_range fchdir fcntl getegid geteuid openat setgroups
+/* #syscalls:early chdir chroot close fchdir fcntl getegid geteuid openat setgroups
  * #syscalls:early setresgid setresuid unshare */
 #include <fcntl.h>
 #include <grp.h>
-#include <limits.h>
 #include <linux/capability.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -18,27 +16,6 @@
 #include "virtiofsd/base/auto.h"
 #include "virtiofsd/base/log.h"
 #include "virtiofsd/base/sock-files.h"
-
-/* The smallest of @keep that is not below @from; -1 when there is none. */
-static int next_kept(const int *keep, unsigned n, int from)
-{
-    int best = -1;
-    for (unsigned i = 0; i < n; i++) {
-        if (keep[i] >= from && (best < 0 || keep[i] < best))
-            best = keep[i];
-    }
-    return best;
-}
-
-void sb_close_inherited(const int *keep, unsigned n)
-{
-    int from = 3;
-    for (int k; (k = next_kept(keep, n, from)) >= 0 && k < INT_MAX; from = k + 1) {
-        if (k > from)
-            syscall(SYS_close_range, (unsigned)from, (unsigned)k - 1, 0u);
-    }
-    syscall(SYS_close_range, (unsigned)from, ~0u, 0u);
-}
 
 /* Root's supplementary groups would let the guest in where only those groups may (CVE-2022-0358).
  * A user namespace with one id denies the call, and has no group of root's to lose. */

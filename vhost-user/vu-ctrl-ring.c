@@ -226,12 +226,6 @@ int vu_ctrl_apply_features(struct vu_dev *dev)
     return rc;
 }
 
-void vu_ctrl_update_all(struct vu_dev *dev)
-{
-    for (unsigned i = 0; i < dev->cfg.num_queues; i++)
-        vu_queue_update(&dev->queues[i]);
-}
-
 void vu_ctrl_stop_all(struct vu_dev *dev)
 {
     vu_backend_pause(&dev->backend);

@@ -15,9 +15,6 @@ int vu_ctrl_apply_features(struct vu_dev *dev);
 /* dev->log or dev->log_call changed: the same. */
 void vu_ctrl_apply_log(struct vu_dev *dev);
 
-/* Start what can be started. */
-void vu_ctrl_update_all(struct vu_dev *dev);
-
 /* vu-state.c */
 int vu_state_begin(struct vu_dev *dev, struct vu_msg *msg, struct vu_reply *r);
 int vu_state_check(struct vu_dev *dev, struct vu_msg *msg, struct vu_reply *r);

@@ -79,25 +79,6 @@ struct vu_backend *vu_dev_backend(struct vu_dev *dev)
     return &dev->backend;
 }
 
-void vu_dev_break(struct vu_dev *dev, const char *fmt, ...)
-{
-    char text[256];
-    uint64_t one = 1;
-    va_list ap;
-
-    if (atomic_exchange(&dev->broken, true))
-        return;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof(text), fmt, ap);
-    va_end(ap);
-    /* Zeroes in lost memory look like a broken ring: name the cause. */
-    log_error("device stopped: %s: %s", dev->cfg.name,
-              atomic_load(&dev->lost.hit) ? "the guest's memory file was truncated" : text);
-    for (unsigned i = 0; i < dev->cfg.num_queues; i++)
-        vu_queue_wake(&dev->queues[i]);
-    (void)!write(dev->wake_fd, &one, sizeof(one));
-}
-
 /* ---- one connection ---- */
 
 /* Wait for @fd, or something else to do. Returns whether @fd is readable. */
@@ -230,7 +211,7 @@ static int prepare(struct vu_dev *dev)
     atomic_store(&dev->lost.hit, false);
     atomic_store(&dev->told_unshared, false);
     for (unsigned i = 0; i < dev->cfg.num_queues; i++)
-        vu_queue_init(&dev->queues[i], dev, i);
+        vu_queue_init(&dev->queues[i], dev, i, vu_queue_thread);
     if (dev->cfg.pool_size == 0)
         return 0;
     dev->pool = vu_pool_new(dev, dev->cfg.pool_size);
@@ -244,17 +225,6 @@ static void tell_session(struct vu_dev *dev, bool begins)
 }
 
 /* ---- counters ---- */
-
-struct counters *vu_dev_counters(struct vu_dev *dev, unsigned index)
-{
-    struct counters *c = atomic_load(&dev->counters[index]);
-
-    if (!c) {
-        c = counters_new(COUNTER_EVERY);
-        atomic_store(&dev->counters[index], c);
-    }
-    return c;
-}
 
 void vu_dev_counts(const struct vu_dev *dev, struct counts *sum,
                    void (*each)(void *user, unsigned queue, const struct counts *c), void *user)

@@ -39,10 +39,6 @@ struct vu_dev {
     struct counts before; /* at the begin of this session */
 };
 
-/* ---- vu-dev.c ---- */
-/* The counters of a queue, from its first start to the end of the device. Control thread. */
-struct counters *vu_dev_counters(struct vu_dev *dev, unsigned index);
-
 /* ---- vu-queue-work.c: the worker's side of a queue ---- */
 extern const struct chain_ops vu_chain_ops;
 /* The calling thread is the control thread: it breaks the waits of others, so it has none itself.

@@ -272,13 +272,26 @@ static void start_first(struct vu_queue *q)
     q->first_start = false;
 }
 
+/* The counters of a queue, from its first start to the end of the device. */
+static struct counters *counters_of(const struct vu_queue *q)
+{
+    struct counters *_Atomic *at = &q->dev->counters[q->index];
+    struct counters *c = atomic_load(at);
+
+    if (!c) {
+        c = counters_new(COUNTER_EVERY);
+        atomic_store(at, c);
+    }
+    return c;
+}
+
 static int start_thread(struct vu_queue *q)
 {
     if (q->has_thread)
         return 0;
-    q->counters = vu_dev_counters(q->dev, q->index);
+    q->counters = counters_of(q);
     q->avail.full = &q->counters->full;
-    int rc = pthread_create(&q->thread, NULL, vu_queue_thread, q);
+    int rc = pthread_create(&q->thread, NULL, q->run_thread, q);
     q->has_thread = rc == 0;
     return -rc;
 }
@@ -403,12 +416,13 @@ void vu_queue_join(struct vu_queue *q)
 
 /* ---- life ---- */
 
-void vu_queue_init(struct vu_queue *q, struct vu_dev *dev, unsigned index)
+void vu_queue_init(struct vu_queue *q, struct vu_dev *dev, unsigned index, void *(*thread)(void *))
 {
     pthread_condattr_t attr;
     memset(q, 0, sizeof(*q));
     q->dev = dev;
     q->index = index;
+    q->run_thread = thread;
     q->first_start = q->parked = true;
     pthread_mutex_init(&q->lock, NULL);
     pthread_condattr_init(&attr);
@@ -448,4 +462,10 @@ void vu_queue_fini(struct vu_queue *q)
         close(q->epoll_fd);
     pthread_cond_destroy(&q->changed);
     pthread_mutex_destroy(&q->lock);
+}
+
+void vu_queue_update_all(struct vu_dev *dev)
+{
+    for (unsigned i = 0; i < dev->cfg.num_queues; i++)
+        vu_queue_update(&dev->queues[i]);
 }

@@ -28,6 +28,7 @@ struct vu_queue {
     unsigned index;
     atomic_int wake_fd; /* eventfd: look at attention; another ring may stop the device meanwhile */
     int epoll_fd;
+    void *(*run_thread)(void *);
     pthread_t thread;
     bool has_thread; /* control thread only */
 
@@ -73,14 +74,15 @@ struct vu_queue {
     unsigned unsignalled; /* answers since the last decision to signal */
 };
 
-/* Costs no descriptors until the queue gets a kick. */
-void vu_queue_init(struct vu_queue *q, struct vu_dev *dev, unsigned index);
+/* Costs no descriptors until the queue gets a kick. @thread: what its thread does, with @q. */
+void vu_queue_init(struct vu_queue *q, struct vu_dev *dev, unsigned index, void *(*thread)(void *));
 /* The worker must have been ended. */
 void vu_queue_fini(struct vu_queue *q);
 
 /* Start or stop taking requests, as the settings say. Never waits. Returns 0 or -errno when a ring
  * that should run cannot. */
 int vu_queue_update(struct vu_queue *q);
+void vu_queue_update_all(struct vu_dev *dev);
 /* Wait until the worker is parked and nothing is in flight, calling ops->drain; at most @max_ms,
  * -1 = as long as it takes. The ring must not run. Returns whether it is drained. */
 bool vu_queue_drain(struct vu_queue *q, int max_ms);

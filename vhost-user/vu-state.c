@@ -295,6 +295,6 @@ int vu_state_check(struct vu_dev *dev, struct vu_msg *msg, struct vu_reply *r)
     join(s);
     s->begun = false;
     answer(r, s->result < 0);
-    vu_ctrl_update_all(dev);
+    vu_queue_update_all(dev);
     return 0;
 }

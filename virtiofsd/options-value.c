@@ -4,6 +4,8 @@
 
 #include "virtiofsd/options-table.h"
 
+G_DEFINE_QUARK(virtiofsd - options - error, options_error)
+
 /* The id 2^32 - 1 means "no change" to the kernel and is never mapped. */
 #define ID_MAX UINT32_MAX
 

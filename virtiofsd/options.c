@@ -6,8 +6,6 @@
 
 #include "virtiofsd/options-table.h"
 
-G_DEFINE_QUARK(virtiofsd - options - error, options_error)
-
 #define CACHE_SECONDS 86400.0
 #define AUTO_SECONDS  1.0
 /* Long enough for a search path or an import to profit, too short for a guest that is told by other

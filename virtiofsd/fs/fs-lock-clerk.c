@@ -21,7 +21,7 @@ static int64_t work_locked(struct fs_locks *l, struct pace *pace)
 
     if (due)
         l->stirred = false;
-    int64_t next = fs_waits_round_locked(l, due, now);
+    int64_t next = l->work_of->round(l, due, now);
     if (due) {
         int64_t end = fs_now_ns(), took = end - now;
         *pace = (struct pace){end + took, end + MAX(RETRY_NS, RETRY_IDLE * took)};
@@ -59,7 +59,7 @@ static void *clerk_main(void *arg)
     pthread_mutex_lock(&l->lock);
     while (!l->closing) {
         if (l->reap) {
-            fs_owners_reap_locked(l);
+            l->work_of->reap(l);
             continue;
         }
         if (l->fds) {
@@ -95,7 +95,7 @@ void fs_clerk_reap_locked(struct fs_locks *l)
 {
     if (!fs_clerk_wake_locked(l))
         while (l->reap)
-            fs_owners_reap_locked(l);
+            l->work_of->reap(l);
 }
 
 void fs_close_later(struct fs *fs, GArray *fds)
@@ -115,8 +115,10 @@ void fs_close_later(struct fs *fs, GArray *fds)
         close_all(l, fds);
 }
 
-void fs_clerk_init(struct fs_locks *l, const struct fs_config *cfg, _Atomic uint64_t *inode_fds)
+void fs_clerk_init(struct fs_locks *l, const struct fs_config *cfg, _Atomic uint64_t *inode_fds,
+                   const struct fs_clerk_work *work)
 {
+    l->work_of = work;
     l->thread_start = cfg->lock_thread_start;
     l->user = cfg->user;
     l->inode_fds = inode_fds;

@@ -93,7 +93,7 @@ void fs_owners_drop(struct fs *fs);
 /* Free some of what fs_locks_forget() put aside. fs_locks.lock is held, and given up meanwhile. */
 void fs_owners_reap_locked(struct fs_locks *l);
 
-/* ---- fs-lock-wait.c ---- */
+/* ---- fs-lock-thread.c ---- */
 
 #define FS_NEVER INT64_MAX
 
@@ -103,6 +103,8 @@ void fs_cond_init(pthread_cond_t *cond);
 void fs_wait_until_locked(struct fs_locks *l, pthread_cond_t *cond, int64_t when);
 /* A thread that no signal reaches but the one that ends its waits. 0 or -ENOLCK. */
 int fs_lock_thread(pthread_t *thread, void *(*fn)(void *), void *arg, bool detached);
+/* ---- fs-lock-wait.c ---- */
+
 /* End waits that are over, and with @try_all try for each that stands in line. fs_locks.lock is
  * held, and given up meanwhile. Returns when one of those that are left wants to be looked at. */
 int64_t fs_waits_round_locked(struct fs_locks *l, bool try_all, int64_t now);
@@ -117,6 +119,12 @@ bool fs_clerk_wake_locked(struct fs_locks *l);
 void fs_clerk_stir(struct fs_locks *l);
 /* Free what is put aside. fs_locks.lock is held. */
 void fs_clerk_reap_locked(struct fs_locks *l);
+/* What it does: fs_owners_reap_locked(), fs_waits_round_locked(). */
+struct fs_clerk_work {
+    void (*reap)(struct fs_locks *l);
+    int64_t (*round)(struct fs_locks *l, bool try_all, int64_t now);
+};
 /* @inode_fds: the count of what fs_close_later() gets. */
-void fs_clerk_init(struct fs_locks *l, const struct fs_config *cfg, _Atomic uint64_t *inode_fds);
+void fs_clerk_init(struct fs_locks *l, const struct fs_config *cfg, _Atomic uint64_t *inode_fds,
+                   const struct fs_clerk_work *work);
 void fs_clerk_fini(struct fs_locks *l);

@@ -8,8 +8,7 @@
  * meanwhile a thread of its own, the clerk, tries for it: when an owner of ours gives something up,
  * and from time to time. The clerk also ends waits that took too long, and frees what was put
  * aside. */
-/* #syscalls clone
- * #syscalls:lock rt_sigaction rt_sigprocmask tgkill */
+/* #syscalls:lock rt_sigaction rt_sigprocmask tgkill */
 #include "virtiofsd/base/log.h"
 #include "virtiofsd/fs/fs-lock-priv.h"
 
@@ -22,7 +21,6 @@
 #define WAKE_SIGNAL   (SIGRTMIN + 3)
 #define WAKE_AGAIN_NS 1000000 /* between two signals */
 #define THREADS_MAX   64u
-#define THREAD_STACK  (256 * 1024)
 #define SEARCH_MAX    20000u /* steps in the search for a deadlock */
 
 enum place { IN_LINE, WITH_CLERK, IN_KERNEL };
@@ -43,34 +41,6 @@ struct fs_waiter {
     pthread_t thread;  /* IN_KERNEL */
     unsigned search;   /* the last search for a deadlock */
 };
-
-int64_t fs_now_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return ts.tv_sec * 1000000000LL + ts.tv_nsec;
-}
-
-void fs_cond_init(pthread_cond_t *cond)
-{
-    pthread_condattr_t attr;
-
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(cond, &attr);
-    pthread_condattr_destroy(&attr);
-}
-
-void fs_wait_until_locked(struct fs_locks *l, pthread_cond_t *cond, int64_t when)
-{
-    struct timespec ts = {.tv_sec = when / 1000000000, .tv_nsec = when % 1000000000};
-
-    if (when == FS_NEVER)
-        pthread_cond_wait(cond, &l->lock);
-    else
-        pthread_cond_timedwait(cond, &l->lock, &ts);
-}
 
 /* ---- one wait ---- */
 
@@ -165,24 +135,6 @@ static void *waiter_main(void *arg)
     pthread_cond_broadcast(&l->ended);
     pthread_mutex_unlock(&l->lock);
     return NULL;
-}
-
-int fs_lock_thread(pthread_t *thread, void *(*fn)(void *), void *arg, bool detached)
-{
-    sigset_t all, old;
-    pthread_attr_t attr;
-
-    /* Only the wake signal may ever reach the new thread. */
-    sigfillset(&all);
-    pthread_attr_init(&attr);
-    pthread_attr_setstacksize(&attr, THREAD_STACK);
-    if (detached)
-        pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    int rc = pthread_create(thread, &attr, fn, arg);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    pthread_attr_destroy(&attr);
-    return rc == 0 ? 0 : -ENOLCK;
 }
 
 /* ---- deadlocks ---- */

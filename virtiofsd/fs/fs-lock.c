@@ -133,31 +133,3 @@ int fs_flock(struct fs *fs, struct fs_file *file, int op)
         fs_clerk_stir(fs_locks_of(fs));
     return rc;
 }
-
-/* ---- start and end ---- */
-
-int fs_locks_init(struct fs_shared *s, const struct fs_config *cfg)
-{
-    struct fs_locks *l = &s->locks;
-
-    pthread_mutex_init(&l->lock, NULL);
-    fs_clerk_init(l, cfg, &s->inode_fds);
-    l->ctxs = g_hash_table_new(g_direct_hash, g_direct_equal);
-    return fs_waits_init(l);
-}
-
-void fs_locks_reset(struct fs *fs)
-{
-    fs_locks_cancel(fs);
-    fs_owners_drop(fs);
-}
-
-void fs_locks_fini(struct fs_shared *s)
-{
-    struct fs_locks *l = &s->locks;
-
-    fs_waits_fini(l);
-    fs_clerk_fini(l);
-    g_hash_table_destroy(l->ctxs);
-    pthread_mutex_destroy(&l->lock);
-}

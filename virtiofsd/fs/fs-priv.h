@@ -59,6 +59,7 @@ struct fs_owner;
 struct fs_lock_ctx;
 struct fs_waiter;
 struct fs_idle;
+struct fs_clerk_work;
 
 /* Record locks of all clients, and those that wait for any lock: fs-lock-priv.h. */
 struct fs_locks {
@@ -77,6 +78,7 @@ struct fs_locks {
     unsigned search;      /* number of the search for a deadlock */
 
     pthread_cond_t work; /* for the clerk: fs-lock-clerk.c */
+    const struct fs_clerk_work *work_of;
     pthread_t clerk;
     bool has_clerk, stirred, closing;
     GArray *fds; /* to be closed by it, or NULL; counted by: */
@@ -396,7 +398,7 @@ int fs_secctx_check(struct fs *fs, const struct fs_cred *cred);
 /* The host's name of it. 0 or -errno. */
 int fs_secctx_name(struct fs *fs, const char *name, char buf[XATTR_NAME_MAX + 1]);
 
-/* ---- fs-lock.c, fs-lock-owner.c ---- */
+/* ---- fs-locks.c, fs-lock-wait.c, fs-lock-owner.c ---- */
 
 int fs_locks_init(struct fs_shared *s, const struct fs_config *cfg);
 void fs_locks_fini(struct fs_shared *s);

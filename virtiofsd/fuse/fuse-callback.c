@@ -6,9 +6,16 @@
 
 #include "virtiofsd/fuse/fuse-priv.h"
 
+static __thread struct fuse_rq *current;
+
+void fuse_callback_set(struct fuse_rq *rq)
+{
+    current = rq;
+}
+
 static void call(fuse_req_t req, const struct fuse_arg *arg)
 {
-    struct fuse_rq *rq = fuse_rq_current();
+    struct fuse_rq *rq = current;
 
     rq->arg = arg;
     rq->op->handle(rq);

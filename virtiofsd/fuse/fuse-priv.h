@@ -161,9 +161,6 @@ static inline size_t fuse_rq_space(const struct fuse_rq *rq)
     return n < sizeof(struct fuse_out_header) ? 0 : n - sizeof(struct fuse_out_header);
 }
 
-/* The request that the calling thread handles now: libfuse's callbacks find it here. */
-struct fuse_rq *fuse_rq_current(void);
-
 /* Who asks, with umask and extensions; NULL when the extensions are malformed (answer EINVAL). */
 const struct fs_cred *fuse_rq_cred(struct fuse_rq *rq, mode_t umask_);
 

@@ -86,5 +86,6 @@ void fuse_session_dispatch(struct fuse_rq *rq)
 {
     struct fuse_buf buf = {.size = rq->in->len, .mem = rq->buf};
 
+    fuse_callback_set(rq);
     fuse_session_process_buf(rq->srv->se, &buf);
 }

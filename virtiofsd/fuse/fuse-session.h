@@ -5,5 +5,9 @@
 #define FUSE_USE_VERSION 314
 #include <fuse3/fuse_lowlevel.h>
 
-/* What libfuse calls: reads of fuse_rq_current() what it took apart, and does the operation. */
+struct fuse_rq;
+
+/* The request that the calling thread is going to give to libfuse. */
+void fuse_callback_set(struct fuse_rq *rq);
+/* What libfuse calls: does that request's operation, with the arguments that libfuse found. */
 extern const struct fuse_lowlevel_ops fuse_callbacks;

@@ -30,11 +30,6 @@ static struct fuse_rq *rq_of_thread(void)
     return current;
 }
 
-struct fuse_rq *fuse_rq_current(void)
-{
-    return current;
-}
-
 /* ---- the path of one request ---- */
 
 _Static_assert(FUSE_WIRE_OPS <= COUNTER_OPS, "each operation has a place of its own");

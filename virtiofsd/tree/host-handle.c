@@ -66,14 +66,6 @@ static uint64_t pack_layout(struct host_layout l)
     return v;
 }
 
-static struct host_layout layout_of(const struct host_mnt *mnt)
-{
-    uint64_t v = atomic_load_explicit(&mnt->layout, memory_order_relaxed);
-    struct host_layout l;
-    memcpy(&l, &v, sizeof(l));
-    return l;
-}
-
 static bool holds_number(const struct file_handle *h, struct host_layout l, uint64_t ino)
 {
     uint32_t low = 0, high = 0; /* little endian: the low bytes come first */
@@ -107,7 +99,7 @@ void host_layout_learn(struct host *h, struct tree_node *node, int fd)
     struct host_layout found = {.state = LAYOUT_NONE};
     int mount_fd = atomic_load(&host_mnt(node)->fd);
 
-    if (!h->handles || h->broker || layout_of(host_mnt(node)).state != 0 || mount_fd < 0)
+    if (!h->handles || h->broker || host_layout_of(host_mnt(node)).state != 0 || mount_fd < 0)
         return;
     if (get_handle(fd, "", &u) < 0 || (node == h->root && !root_tells(&u.h, node->ino)))
         return;
@@ -131,11 +123,6 @@ void host_layout_learn(struct host *h, struct tree_node *node, int fd)
     atomic_store_explicit(&host_mnt(node)->layout, pack_layout(found), memory_order_relaxed);
 }
 
-bool host_layout_known(const struct host_mnt *mnt)
-{
-    return layout_of(mnt).state == LAYOUT_KNOWN;
-}
-
 bool host_handles_by_name(const struct host *h, const struct host_mnt *mnt)
 {
     return h->handles && host_layout_known(mnt) && atomic_load(&mnt->fd) >= 0;
@@ -154,7 +141,7 @@ static bool right_handle(int dir, const char *name, struct host_layout l, uint64
 int host_handle_of_name(const struct host_mnt *mnt, int dir, const char *name,
                         struct tree_found *found)
 {
-    struct host_layout l = layout_of(mnt);
+    struct host_layout l = host_layout_of(mnt);
     union handle_room u;
     struct file_handle *own = NULL;
     bool fits = sizeof(u.h) + l.bytes <= sizeof(found->room);
@@ -171,7 +158,7 @@ int host_handle_of_name(const struct host_mnt *mnt, int dir, const char *name,
 
 bool host_handle_has(const struct host_mnt *mnt, const struct file_handle *h, uint64_t ino)
 {
-    return host_layout_known(mnt) && holds_number(h, layout_of(mnt), ino);
+    return host_layout_known(mnt) && holds_number(h, host_layout_of(mnt), ino);
 }
 
 bool host_handle_equal(const struct file_handle *a, const struct file_handle *b)

@@ -13,6 +13,8 @@
 
 #include <stdlib.h>
 
+#include <linux/xattr.h>
+
 #define LABEL_MAX 4096 /* proc takes a page at most, and cuts what is longer */
 
 struct label_file {
@@ -62,10 +64,15 @@ static int own_file(struct host *h)
     return fd;
 }
 
+static bool is_selinux(const struct fs_cred *cred)
+{
+    return strcmp(cred->secctx_name, XATTR_NAME_SELINUX) == 0;
+}
+
 bool host_label_native(struct host *h, const struct fs_cred *cred)
 {
     return cred && cred->secctx_name && h->task_fd > 0 && cred->secctx_len > 0 &&
-           cred->secctx_len <= LABEL_MAX && host_secctx_native(cred);
+           cred->secctx_len <= LABEL_MAX && is_selinux(cred);
 }
 
 int host_label_begin(struct host *h, const struct fs_cred *cred)

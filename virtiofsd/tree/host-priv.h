@@ -66,6 +66,20 @@ struct host_layout {
 };
 enum { LAYOUT_KNOWN = 1, LAYOUT_NONE = 2 };
 
+static inline struct host_layout host_layout_of(const struct host_mnt *mnt)
+{
+    uint64_t v = atomic_load_explicit(&mnt->layout, memory_order_relaxed);
+    struct host_layout l;
+    memcpy(&l, &v, sizeof(l));
+    return l;
+}
+
+/* Whether the handles of this mount are of a form we know: number and generation. */
+static inline bool host_layout_known(const struct host_mnt *mnt)
+{
+    return host_layout_of(mnt).state == LAYOUT_KNOWN;
+}
+
 static inline struct host *host_of(struct tree *t)
 {
     return (struct host *)t;
@@ -82,7 +96,7 @@ static inline const struct file_handle *host_handle(const struct tree_node *node
     return node->own;
 }
 
-/* ---- host.c: small things ---- */
+/* ---- host-fd.c ---- */
 
 #define FD_NAME_LEN 12
 
@@ -173,8 +187,6 @@ int host_handle_of_name(const struct host_mnt *mnt, int dir, const char *name,
                         struct tree_found *found);
 /* Whether host_handle_of_name() has a chance on this mount. */
 bool host_handles_by_name(const struct host *h, const struct host_mnt *mnt);
-/* Whether the handles of this mount are of a form we know: number and generation. */
-bool host_layout_known(const struct host_mnt *mnt);
 /* Learn the layout from a node with a descriptor, once per mount. */
 void host_layout_learn(struct host *h, struct tree_node *node, int fd);
 /* Open by handle with the caller's own @flags, which have O_PATH unless host_proved(). Returns
@@ -304,8 +316,6 @@ int host_setxattr(struct tree *t, struct tree_node *node, const char *name, cons
                   size_t size, int flags);
 int host_removexattr(struct tree *t, struct tree_node *node, const char *name);
 int host_kill_sgid(struct tree *t, struct tree_node *node);
-/* Whether the label of @cred is SELinux'. */
-bool host_secctx_native(const struct fs_cred *cred);
 /* Give it to the new inode behind @fd (any kind of descriptor), unless the kernel has. 0 or -errno.
  */
 int host_secctx_set(struct host *h, const struct fs_cred *cred, int fd);

@@ -125,11 +125,6 @@ int host_kill_sgid(struct tree *t, struct tree_node *node)
 
 #define LABEL_MAX 1024
 
-bool host_secctx_native(const struct fs_cred *cred)
-{
-    return strcmp(cred->secctx_name, XATTR_NAME_SELINUX) == 0;
-}
-
 /* Length of a label: some end with a NUL, some do not. */
 static size_t label_len(const char *label, size_t len)
 {
