@@ -17,7 +17,11 @@ world "$0" "$@"
 # Its sandbox shows the daemon this folder and the share, and nothing else of ours; and there is nothing to write to but stderr.
 mkdir "$T/bin"
 cp "$VIRTIOFSD" "$T/bin/ours"
-printf '#!/bin/sh\necho "started: $(id -u) $*" >&2\nexec "%s" "$@"\n' "$T/bin/ours" >"$T/bin/virtiofsd"
+cat >"$T/bin/virtiofsd" <<SH
+#!/bin/sh
+echo "started: \$(id -u) \$*" >&2
+exec "$T/bin/ours" "\$@"
+SH
 chmod 755 "$T/bin/virtiofsd"
 mkdir "$T/tmp" "$T/image" "$T/other"
 chmod 1777 "$T/tmp"
@@ -64,7 +68,8 @@ started() { sed -n "s|/work$T/||; s|--fd [0-9]*|--fd N|; s/^started: //p" "$T/vm
 all_gone() { ! readlink /proc/[0-9]*/exe | grep -x "$T/bin/ours" && [ -z "$(ls "$T/tmp")" ]; }
 WORDS="--xattr --no-announce-submounts --sandbox=chroot --inode-file-handles=HOW --log-level=error --modcaps=-mknod --fd N"
 
-check "mkosi runs a machine to its end" eval 'timeout $((180 * ${GUEST_TIMES:-1})) mkosi --debug vm </dev/null >"$T/vm.out" 2>&1'
+timeout $((180 * ${GUEST_TIMES:-1})) mkosi --debug vm </dev/null >"$T/vm.out" 2>&1
+equal "mkosi runs a machine to its end" 0 $?
 equal "by these daemons" "0 --shared-dir image/mkosi.output/image ${WORDS/HOW/prefer}
 0 --shared-dir other ${WORDS/HOW/never}" "$(started)"
 equal "the guest's root is the share" "root / virtiofs rw,relatime 0 0" "$(said vm.out first)"
