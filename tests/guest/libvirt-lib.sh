@@ -17,8 +17,9 @@ libvirt_ready() {
     tools_of attr setfattr getfattr
     tools_of util-linux unshare flock
     for f in subuid subgid; do [ -f /etc/$f ] || lacks "file /etc/$f" passwd; done
+    "$GUEST/qemu-root" "$GUEST_KERNEL" || lacks "kernel $GUEST_KERNEL" linux-image-amd64
     if [ "${LIBVIRT:-}" = sid ]; then
-        "$GUEST/sid-root" || exit
+        sid_ready
         return
     fi
     tools_of libvirt-daemon libvirtd

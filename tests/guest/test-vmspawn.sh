@@ -8,7 +8,7 @@ GUEST_KERNEL=${GUEST_KERNEL:-x86_64-7} # virtio-fs and PCI are built in: the roo
 WORLD_TMPFS=(/run /dev/shm /var/tmp) WORLD_SUITE=sid WORLD_GROUPS=unified
 if [ -z "${WORLD_INSIDE:-}" ]; then
     tools_of util-linux unshare
-    "$GUEST/sid-root" || exit
+    sid_ready
     setup
 fi
 world "$0" "$@"

@@ -8,7 +8,7 @@ GUEST_KERNEL=${GUEST_KERNEL:-x86_64-7} # virtio-fs and PCI are built in: vng fin
 WORLD_TMPFS=(/run /dev/shm) WORLD_SUITE=sid
 if [ -z "${WORLD_INSIDE:-}" ]; then
     tools_of util-linux unshare setpriv
-    "$GUEST/sid-root" || exit
+    sid_ready
     setup
     chmod 755 "$T" # another user looks in
 fi

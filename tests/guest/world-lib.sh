@@ -23,6 +23,9 @@ tools_of() {
     for p in "$@"; do type -P "$p" >/dev/null || [ -e "$p" ] || [ -x "/usr/sbin/$p" ] || lacks "$p" "$package"; done
 }
 
+# sid_ready: sid's programs are there, or are brought.
+sid_ready() { "$GUEST/sid-root" || lacks "program of Debian sid" libvirt-daemon; }
+
 # world PROGRAM ARGUMENT…: the outer half waits for the inner one, and ends with its code.
 world() {
     local d code cgroup
