@@ -26,6 +26,13 @@
 #define WIRE_SANITIZED 0
 #endif
 
+/* The thread sanitizer's own thread reads files: what it may leave out, names of functions. */
+#ifdef __SANITIZE_THREAD__
+#define WIRE_THREADS 1
+#else
+#define WIRE_THREADS 0
+#endif
+
 /* How the daemon is started: without namespaces, with all it has, or with nothing but itself. */
 enum wire_mode {
     WIRE_PLAIN,   /* --sandbox=$WIRE_SANDBOX, system calls filtered */
