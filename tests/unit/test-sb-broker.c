@@ -13,10 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/ptrace.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -27,54 +25,11 @@
 
 #include "sandbox/sb-handles.h"
 #include "tests/lib/jail.h"
-#include "tests/unit/broker-peer.h"
-#include "tests/unit/sb-run.h"
+#include "tests/unit/broker-run.h"
 
 static char dir[64], share[96], secret[96];
 
 static const enum sb_mode modes[] = {SB_NAMESPACE, SB_CHROOT, SB_NONE};
-
-#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
-
-#define CHECK(x)                                                         \
-    do {                                                                 \
-        if (!(x)) {                                                      \
-            dprintf(2, "line %d: %s (errno %d)\n", __LINE__, #x, errno); \
-            return 1;                                                    \
-        }                                                                \
-    } while (0)
-
-static void run_everywhere(sb_run_fn *body)
-{
-    static const enum sb_action actions[] = {SB_ACTION_NONE, SB_ACTION_KILL};
-
-    for (size_t i = 0; i < COUNT(modes) * COUNT(actions); i++) {
-        struct sb_run run = {
-            .cfg = {.mode = modes[i / 2],
-                    .shared_dir = share,
-                    .file_handles = true,
-                    .fenced = true,
-                    .seccomp = SB_ACTION_KILL},
-            .seccomp = actions[i % 2],
-        };
-        int status = sb_run(&run, body, NULL);
-        assert_true(WIFEXITED(status));
-        if (WEXITSTATUS(status) == SB_RUN_IMPOSSIBLE)
-            skip();
-        if (WEXITSTATUS(status) != 0)
-            print_error("mode %d, action %d\n", modes[i / 2], actions[i % 2]);
-        assert_int_equal(WEXITSTATUS(status), 0);
-    }
-}
-
-static int make_in(const struct sb_result *r, const char *name)
-{
-    int fd = openat(r->root_fd, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0 || write(fd, name, strlen(name)) != (ssize_t)strlen(name))
-        return -1;
-    close(fd);
-    return openat(r->root_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-}
 
 static bool reads(const struct sb_result *r, int ref, const char *text)
 {
@@ -87,21 +42,14 @@ static bool reads(const struct sb_result *r, int ref, const char *text)
     return same;
 }
 
-static bool begin(const struct sb_result *r, uint64_t *mount)
-{
-    int top = openat(r->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return r->channels == BROKER_CHANNELS && top >= 0 &&
-           peer_mount(r->channel[0], top, mount) == 0 && close(top) == 0;
-}
-
 /* ---- what it is for ---- */
 
 static int body_opens(const struct sb_result *r, void *arg)
 {
     struct broker_handle a, d;
     uint64_t mount;
-    CHECK(begin(r, &mount));
-    int fd = make_in(r, "a");
+    CHECK(broker_begin(r, &mount));
+    int fd = broker_make(r, "a");
     CHECK(fd >= 0 && peer_sign(r->channel[0], fd, &a) == 0 && a.mount == mount);
     close(fd);
     for (unsigned i = 0; i < BROKER_CHANNELS; i++) {
@@ -125,7 +73,7 @@ static int body_opens(const struct sb_result *r, void *arg)
 
 static void test_opens(void **state)
 {
-    run_everywhere(body_opens);
+    broker_everywhere(share, body_opens);
 }
 
 /* ---- forgeries ---- */
@@ -136,7 +84,7 @@ static int body_forged(const struct sb_result *r, void *arg)
 {
     struct broker_handle h[] = {above, beside};
     uint64_t mount;
-    CHECK(begin(r, &mount));
+    CHECK(broker_begin(r, &mount));
     for (unsigned i = 0; i < COUNT(h); i++) {
         for (unsigned m = 0; m < 3; m++) {
             h[i].mount = mount - 1 + m;
@@ -149,7 +97,7 @@ static int body_forged(const struct sb_result *r, void *arg)
 
 static void test_forged(void **state)
 {
-    run_everywhere(body_forged);
+    broker_everywhere(share, body_forged);
 }
 
 /* Each bit of what was signed counts. */
@@ -157,8 +105,8 @@ static int body_flipped(const struct sb_result *r, void *arg)
 {
     struct broker_handle a, x;
     uint64_t mount;
-    CHECK(begin(r, &mount));
-    int fd = make_in(r, "a");
+    CHECK(broker_begin(r, &mount));
+    int fd = broker_make(r, "a");
     CHECK(fd >= 0 && peer_sign(r->channel[0], fd, &a) == 0);
     size_t bits = 8 * (offsetof(struct broker_handle, handle) + a.bytes);
     for (size_t bit = 0; bit < bits; bit++) {
@@ -173,7 +121,7 @@ static int body_flipped(const struct sb_result *r, void *arg)
 
 static void test_flipped(void **state)
 {
-    run_everywhere(body_flipped);
+    broker_everywhere(share, body_flipped);
 }
 
 /* A code is of one handle, and of one broker. */
@@ -183,8 +131,8 @@ static int body_others_code(const struct sb_result *r, void *arg)
     static struct broker_reply reply;
     struct broker_handle a, b, x;
     uint64_t mount;
-    CHECK(begin(r, &mount));
-    int none, fd = make_in(r, "a"), other = make_in(r, "b");
+    CHECK(broker_begin(r, &mount));
+    int none, fd = broker_make(r, "a"), other = broker_make(r, "b");
     CHECK(peer_sign(r->channel[0], fd, &a) == 0 && peer_sign(r->channel[0], other, &b) == 0);
     x = b;
     memcpy(x.code, a.code, sizeof(x.code));
@@ -204,7 +152,7 @@ static int body_others_code(const struct sb_result *r, void *arg)
 
 static void test_others_code(void **state)
 {
-    run_everywhere(body_others_code);
+    broker_everywhere(share, body_others_code);
 }
 
 /* A file that is gone stays gone, whoever has its number now. */
@@ -212,8 +160,8 @@ static int body_replay(const struct sb_result *r, void *arg)
 {
     struct broker_handle a;
     uint64_t mount;
-    CHECK(begin(r, &mount));
-    int fd = make_in(r, "gone");
+    CHECK(broker_begin(r, &mount));
+    int fd = broker_make(r, "gone");
     CHECK(fd >= 0 && peer_sign(r->channel[0], fd, &a) == 0);
     close(fd);
     CHECK(unlinkat(r->root_fd, "gone", 0) == 0);
@@ -221,7 +169,7 @@ static int body_replay(const struct sb_result *r, void *arg)
     for (unsigned i = 0; i < 100; i++) {
         char name[16];
         snprintf(name, sizeof(name), "next%u", i);
-        fd = make_in(r, name);
+        fd = broker_make(r, name);
         CHECK(fd >= 0);
         close(fd);
     }
@@ -236,7 +184,7 @@ static int body_replay(const struct sb_result *r, void *arg)
 
 static void test_replay(void **state)
 {
-    run_everywhere(body_replay);
+    broker_everywhere(share, body_replay);
 }
 
 /* ---- mounts ---- */
@@ -248,11 +196,11 @@ static int body_mounts(const struct sb_result *r, void *arg)
     int ch = r->channel[0];
     struct broker_reply reply;
     int none, sub_fd = openat(r->root_fd, "sub", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int file = openat(r->root_fd, "sub/file", O_PATH | O_CLOEXEC), a = make_in(r, "a");
+    int file = openat(r->root_fd, "sub/file", O_PATH | O_CLOEXEC), a = broker_make(r, "a");
 
     CHECK(sub_fd >= 0 && file >= 0 && a >= 0);
     CHECK(peer_sign(ch, a, &in_share) == ENXIO); /* not known yet */
-    CHECK(begin(r, &mount) && begin(r, &again) && mount == again);
+    CHECK(broker_begin(r, &mount) && broker_begin(r, &again) && mount == again);
     CHECK(peer_sign(ch, file, &in_sub) == ENXIO);
     CHECK(peer_mount(ch, sub_fd, &sub) == 0 && sub != mount);
     CHECK(peer_sign(ch, file, &in_sub) == 0 && in_sub.mount == sub);
@@ -287,7 +235,7 @@ static void test_mounts(void **state)
     int fd = open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
     assert_true(fd >= 0);
     close(fd);
-    run_everywhere(body_mounts);
+    broker_everywhere(share, body_mounts);
     assert_int_equal(umount2(sub, MNT_DETACH) | rmdir(sub), 0);
 }
 
@@ -311,7 +259,7 @@ static int body_messages(const struct sb_result *r, void *arg)
     int fds[40], fd, ch = r->channel[2];
     uint32_t x = 2463534242u;
 
-    CHECK(begin(r, &mount));
+    CHECK(broker_begin(r, &mount));
     for (size_t i = 0; i < COUNT(fds); i++)
         fds[i] = r->root_fd;
     /* Every length and, at the right one, every operation with every number of descriptors. */
@@ -342,7 +290,7 @@ static int body_messages(const struct sb_result *r, void *arg)
         CHECK(fd == -1);
     }
     /* It lives, and holds no more than before: it has less descriptors than were sent. */
-    int f = make_in(r, "a");
+    int f = broker_make(r, "a");
     CHECK(peer_sign(ch, f, &a) == 0);
     CHECK(peer_open(ch, &a) >= 0);
     return 0;
@@ -350,96 +298,7 @@ static int body_messages(const struct sb_result *r, void *arg)
 
 static void test_messages(void **state)
 {
-    run_everywhere(body_messages);
-}
-
-/* ---- short of memory ---- */
-
-/* What the broker's calls are to fail with, shared with it; those of process @not_of do not. */
-static struct {
-    pid_t not_of;
-    _Atomic int send_error, send_times, recv_error, recv_times;
-} * faults;
-
-ssize_t __real_sendmsg(int fd, const struct msghdr *m, int flags);
-ssize_t __wrap_sendmsg(int fd, const struct msghdr *m, int flags);
-ssize_t __real_recvmsg(int fd, struct msghdr *m, int flags);
-ssize_t __wrap_recvmsg(int fd, struct msghdr *m, int flags);
-
-static bool fails(_Atomic int *times, int error)
-{
-    if (!faults || *times == 0 || getpid() == faults->not_of)
-        return false;
-    (*times)--;
-    errno = error;
-    return true;
-}
-
-ssize_t __wrap_sendmsg(int fd, const struct msghdr *m, int flags)
-{
-    if (faults && fails(&faults->send_times, faults->send_error))
-        return -1;
-    return __real_sendmsg(fd, m, flags);
-}
-
-ssize_t __wrap_recvmsg(int fd, struct msghdr *m, int flags)
-{
-    if (faults && fails(&faults->recv_times, faults->recv_error))
-        return -1;
-    return __real_recvmsg(fd, m, flags);
-}
-
-/* Too many descriptors in flight (of all processes of the user), or no memory for a moment: the
- * broker lives on, and says so where it can. */
-static int body_short(const struct sb_result *r, void *arg)
-{
-    static const int errors[] = {ETOOMANYREFS, ENOMEM, ENOBUFS};
-    struct broker_handle a;
-    uint64_t mount;
-    int fd;
-
-    faults->not_of = getpid();
-    CHECK(begin(r, &mount));
-    int file = make_in(r, "a");
-    CHECK(file >= 0 && peer_sign(r->channel[0], file, &a) == 0);
-    for (unsigned i = 0; i < COUNT(errors); i++) {
-        faults->send_error = errors[i];
-        faults->send_times = 1;
-        CHECK(peer_open(r->channel[0], &a) == -ENFILE);
-        fd = peer_open(r->channel[0], &a);
-        CHECK(fd >= 0);
-        close(fd);
-    }
-    for (unsigned i = 1; i < COUNT(errors); i++) {
-        faults->recv_error = errors[i];
-        faults->recv_times = 1; /* it is in the call already: the second question meets it */
-        for (unsigned k = 0; k < 3; k++) {
-            fd = peer_open(r->channel[0], &a);
-            CHECK(fd >= 0);
-            close(fd);
-        }
-        CHECK(faults->recv_times == 0);
-    }
-    /* No answer at all can be sent: the next one comes. */
-    faults->send_error = ENOMEM;
-    faults->send_times = 2;
-    struct broker_request q = {.op = BROKER_OPEN, .seq = 1000, .h = a};
-    CHECK(send(r->channel[1], &q, sizeof(q), 0) == sizeof(q));
-    while (faults->send_times > 0)
-        usleep(1000);
-    fd = peer_open(r->channel[1], &a);
-    CHECK(fd >= 0);
-    close(fd);
-    return 0;
-}
-
-static void test_short_of_memory(void **state)
-{
-    faults = mmap(NULL, sizeof(*faults), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    assert_ptr_not_equal(faults, MAP_FAILED);
-    run_everywhere(body_short);
-    munmap(faults, sizeof(*faults));
-    faults = NULL;
+    broker_everywhere(share, body_messages);
 }
 
 /* ---- the process ---- */
@@ -451,7 +310,7 @@ static int body_reach(const struct sb_result *r, void *arg)
     struct iovec here = {&byte, 1}, there = {&byte, 1};
     uint64_t mount;
 
-    CHECK(begin(r, &mount));
+    CHECK(broker_begin(r, &mount));
     CHECK(kill(2, 0) == 0);
     CHECK(ptrace(PTRACE_ATTACH, 2, NULL, NULL) < 0 && errno == EPERM);
     CHECK(process_vm_readv(2, &here, 1, &there, 1, 0) < 0 && errno == EPERM);
@@ -475,14 +334,14 @@ static void test_reach(void **state)
 static int body_ends(const struct sb_result *r, void *arg)
 {
     uint64_t mount;
-    CHECK(begin(r, &mount));
+    CHECK(broker_begin(r, &mount));
     return 0;
 }
 
 static int body_waits(const struct sb_result *r, void *arg)
 {
     uint64_t mount;
-    if (!begin(r, &mount) || write(*(int *)arg, "", 1) != 1)
+    if (!broker_begin(r, &mount) || write(*(int *)arg, "", 1) != 1)
         _exit(1);
     for (;;)
         pause();
@@ -531,7 +390,7 @@ static int body_killed(const struct sb_result *r, void *arg)
 {
     struct broker_handle a;
     uint64_t mount;
-    CHECK(begin(r, &mount));
+    CHECK(broker_begin(r, &mount));
     CHECK(kill(2, SIGKILL) == 0);
     for (unsigned i = 0; i < BROKER_CHANNELS; i++) {
         int rc = peer_sign(r->channel[i], r->root_fd, &a);
@@ -615,9 +474,9 @@ int main(void)
         cmocka_unit_test(test_opens),    cmocka_unit_test(test_forged),
         cmocka_unit_test(test_flipped),  cmocka_unit_test(test_others_code),
         cmocka_unit_test(test_replay),   cmocka_unit_test(test_mounts),
-        cmocka_unit_test(test_messages), cmocka_unit_test(test_short_of_memory),
-        cmocka_unit_test(test_reach),    cmocka_unit_test(test_ends),
-        cmocka_unit_test(test_killed),   cmocka_unit_test(test_none),
+        cmocka_unit_test(test_messages), cmocka_unit_test(test_reach),
+        cmocka_unit_test(test_ends),     cmocka_unit_test(test_killed),
+        cmocka_unit_test(test_none),
     };
     if (geteuid() != 0 || !jail_enter(dir, sizeof(dir), "/proc"))
         return 77;
