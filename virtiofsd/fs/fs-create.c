@@ -217,6 +217,14 @@ int fs_tmpfile(struct fs *fs, const struct fs_cred *cred, struct fs_inode *paren
     if ((clean & O_ACCMODE) == O_RDONLY)
         return -EINVAL;
     rc = fs_cred_to_tree(fs, cred, &below, &cred);
-    return rc < 0 ? rc
-                  : create(fs, cred, parent, NULL, mode, clean | excl, flags, out, opened, NULL);
+    if (rc == 0)
+        rc = create(fs, cred, parent, NULL, mode, clean | excl, flags, out, opened, NULL);
+    if (rc < 0)
+        return rc;
+    rc = fs_hold_nameless(fs, out->inode);
+    if (rc < 0) {
+        fs_release(fs, opened->fh);
+        fs_inode_put(fs, out->inode);
+    }
+    return rc;
 }

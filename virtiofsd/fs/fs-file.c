@@ -34,9 +34,10 @@ static uint64_t take_handle_locked(struct fs *fs, uint64_t fh)
     return (uint64_t)fs->next_file_gen++ << 32 | slot;
 }
 
-/* As a file of @node, which is @inode's or that of what is lost. */
+/* As a file of @node, which is @inode's or that of what is lost, held by FILE_OPEN or by one
+ * reference: @hold. *fh as of fs_file_add(). */
 static int add(struct fs *fs, struct fs_inode *inode, struct tree_node *node,
-               const struct tree_file *opened, int flags, uint64_t *fh)
+               const struct tree_file *opened, int flags, uint64_t hold, uint64_t *fh)
 {
     pthread_mutex_lock(&fs->files_lock);
     uint64_t id = take_handle_locked(fs, *fh);
@@ -61,8 +62,7 @@ static int add(struct fs *fs, struct fs_inode *inode, struct tree_node *node,
     atomic_store_explicit(&f->flock, 0, memory_order_relaxed);
     f->slot = (uint32_t)id;
     LIST_INIT(&f->owners);
-    atomic_store_explicit(&f->state, (id & ~(uint64_t)UINT32_MAX) | FILE_OPEN,
-                          memory_order_release);
+    atomic_store_explicit(&f->state, (id & ~(uint64_t)UINT32_MAX) | hold, memory_order_release);
     *fh = id;
     return 0;
 }
@@ -70,13 +70,24 @@ static int add(struct fs *fs, struct fs_inode *inode, struct tree_node *node,
 int fs_file_add(struct fs *fs, struct fs_inode *inode, const struct tree_file *opened, int flags,
                 uint64_t *fh)
 {
-    return add(fs, inode, &inode->node, opened, flags, fh);
+    return add(fs, inode, &inode->node, opened, flags, FILE_OPEN, fh);
 }
 
 int fs_file_add_lost(struct fs *fs, struct fs_inode *inode, const struct tree_file *none, int flags,
                      uint64_t *fh)
 {
-    return add(fs, inode, &fs_lost_node, none, flags, fh);
+    return add(fs, inode, &fs_lost_node, none, flags, FILE_OPEN, fh);
+}
+
+int fs_file_add_unnamed(struct fs *fs, struct fs_inode *inode, const struct tree_file *opened,
+                        int flags, struct fs_file **out)
+{
+    uint64_t fh = 0;
+    int rc = add(fs, inode, &inode->node, opened, flags, 1, &fh);
+
+    if (rc == 0)
+        *out = fs_table_at(&fs->files, (uint32_t)fh);
+    return rc;
 }
 
 /* The last hold is gone. */

@@ -39,6 +39,8 @@ bool fs_forget_of_many(struct fs *fs, uint64_t id, uint64_t n, GArray *fds)
     if (last) {
         if (atomic_load(&inode->node.flags) & INODE_LOCKS)
             fs_locks_forget(fs, inode);
+        if (fs->kept)
+            fs_kept_forget(fs, inode);
         fs_inode_put_later(fs, inode, fds);
     }
     fs_inode_put_later(fs, inode, fds);

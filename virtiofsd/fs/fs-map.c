@@ -21,6 +21,18 @@ unsigned fs_mount_kind(struct fs *fs, struct fs_inode *inode)
     return fs->cfg.readonly ? kind & ~(unsigned)FS_MAP_WRITE : kind;
 }
 
+bool fs_offsets_last(struct fs *fs)
+{
+    return fs_mount_kind(fs, fs->root) & FS_OFFSETS;
+}
+
+bool fs_reopens(struct fs *fs)
+{
+    struct tree *t = fs->shared->tree;
+
+    return t->ops->reopens && t->ops->reopens(t);
+}
+
 /* Whether an open for writing would succeed. */
 static bool may_write(struct fs_inode *inode, const struct fs_attr *attr)
 {
@@ -35,7 +47,7 @@ unsigned fs_map_kind(struct fs *fs, struct fs_inode *inode, const struct fs_attr
 
     if (!fs_inode_is(inode, S_IFREG))
         return 0;
-    unsigned kind = fs_mount_kind(fs, inode);
+    unsigned kind = fs_mount_kind(fs, inode) & ~(unsigned)FS_OFFSETS;
     if (!(kind & FS_MAP_WRITE))
         return kind;
     uint8_t known = atomic_load_explicit(&inode->node.map, memory_order_relaxed);

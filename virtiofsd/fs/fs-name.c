@@ -159,7 +159,24 @@ int fs_link(struct fs *fs, struct fs_inode *inode, struct fs_inode *parent, cons
     if (fs_tree(inode) != t)
         return -EXDEV;
     rc = t->ops->link ? t->ops->link(t, &inode->node, &parent->node, name) : -EROFS;
-    return rc < 0 ? rc : lookup_self(fs, inode, out);
+    if (rc < 0)
+        return rc;
+    fs_hold_named(inode);
+    return lookup_self(fs, inode, out);
+}
+
+/* @name in @parent is about to mean something else, or nothing: see fs_hold(). */
+static int hold(struct fs *fs, struct fs_inode *parent, const char *name, struct fs_inode **held)
+{
+    struct fs_entry entry;
+
+    *held = NULL;
+    if (G_LIKELY(!fs_hold_wanted(fs)))
+        return 0;
+    int rc = fs_lookup(fs, parent, name, &entry);
+    if (rc < 0) /* the removal will say it, or can do without */
+        return rc == -ENFILE ? rc : 0;
+    return fs_hold(fs, entry.inode, held);
 }
 
 static int remove_name(struct fs *fs, struct fs_inode *parent, const char *name, int flags)
@@ -168,7 +185,15 @@ static int remove_name(struct fs *fs, struct fs_inode *parent, const char *name,
     int rc = check_change(fs, name);
     if (rc < 0)
         return rc;
-    return t->ops->unlink ? t->ops->unlink(t, &parent->node, name, flags) : -EROFS;
+    if (!t->ops->unlink)
+        return -EROFS;
+    struct fs_inode *held;
+    rc = hold(fs, parent, name, &held);
+    if (rc < 0)
+        return rc;
+    rc = t->ops->unlink(t, &parent->node, name, flags);
+    fs_hold_end(fs, held, rc == 0);
+    return rc;
 }
 
 int fs_unlink(struct fs *fs, struct fs_inode *parent, const char *name)
@@ -196,8 +221,16 @@ int fs_rename(struct fs *fs, const struct fs_cred *cred, struct fs_inode *parent
         return rc;
     if (fs_tree(newparent) != t)
         return -EXDEV;
-    return t->ops->rename ? t->ops->rename(t, &parent->node, name, &newparent->node, newname, flags)
-                          : -EROFS;
+    if (!t->ops->rename)
+        return -EROFS;
+    struct fs_inode *held = NULL;
+    if (!(flags & (RENAME_NOREPLACE | RENAME_EXCHANGE)))
+        rc = hold(fs, newparent, newname, &held);
+    if (rc < 0)
+        return rc;
+    rc = t->ops->rename(t, &parent->node, name, &newparent->node, newname, flags);
+    fs_hold_end(fs, held, rc == 0);
+    return rc;
 }
 
 ssize_t fs_readlink(struct fs *fs, struct fs_inode *inode, char *buf, size_t size)

@@ -58,25 +58,30 @@ static bool keep_cache(struct fs *fs, struct fs_inode *inode, const struct tree_
 
 /* ---- the verbs ---- */
 
-/* Open and enter into the table; *fh as of fs_file_add(). Returns 0 or -errno. */
-static int open_counted(struct fs *fs, struct fs_inode *inode, int flags, int asked, unsigned how,
-                        struct tree_file *f, uint64_t *fh)
+/* Open and count; not in the table yet. Returns 0 or -errno. */
+static int open_tree(struct fs *fs, struct fs_inode *inode, int flags, int asked, unsigned how,
+                     struct tree_file *f)
 {
     struct tree *t = fs_tree(inode);
     int rc = fs_fds_take(fs);
     if (rc < 0)
         return rc;
     rc = t->ops->open(t, &inode->node, flags, asked, how, f);
-    if (rc < 0) {
+    if (rc < 0)
         fs_fds_give(fs);
-        return rc;
-    }
-    return fs_file_add(fs, inode, f, asked, fh);
+    return rc;
 }
 
-/* A regular file. */
-static int open_file(struct fs *fs, struct fs_inode *inode, int flags, unsigned how,
-                     struct tree_file *f, uint64_t *fh)
+/* Open and enter into the table; *fh as of fs_file_add(). Returns 0 or -errno. */
+static int open_counted(struct fs *fs, struct fs_inode *inode, int flags, int asked, unsigned how,
+                        struct tree_file *f, uint64_t *fh)
+{
+    int rc = open_tree(fs, inode, flags, asked, how, f);
+    return rc < 0 ? rc : fs_file_add(fs, inode, f, asked, fh);
+}
+
+/* The flags for a regular file, or -errno: it is none, or must not be opened so. */
+static int flags_of_file(struct fs *fs, struct fs_inode *inode, int flags)
 {
     int clean = fs_open_flags(fs, flags);
     if (clean < 0)
@@ -85,7 +90,25 @@ static int open_file(struct fs *fs, struct fs_inode *inode, int flags, unsigned 
         return fs_inode_is(inode, S_IFDIR)   ? -EISDIR
                : fs_inode_is(inode, S_IFLNK) ? -ELOOP
                                              : -ENXIO;
-    return open_counted(fs, inode, clean, flags, how, f, fh);
+    return clean;
+}
+
+/* A regular file. */
+static int open_file(struct fs *fs, struct fs_inode *inode, int flags, unsigned how,
+                     struct tree_file *f, uint64_t *fh)
+{
+    int clean = flags_of_file(fs, inode, flags);
+    return clean < 0 ? clean : open_counted(fs, inode, clean, flags, how, f, fh);
+}
+
+int fs_file_open(struct fs *fs, struct fs_inode *inode, int flags, struct fs_file **out)
+{
+    bool dir = fs_inode_is(inode, S_IFDIR) && (flags & O_ACCMODE) == O_RDONLY;
+    int clean = dir ? O_RDONLY | O_DIRECTORY : flags_of_file(fs, inode, flags);
+    struct tree_file f;
+    int rc = clean < 0 ? clean : open_tree(fs, inode, clean, flags, 0, &f);
+
+    return rc < 0 ? rc : fs_file_add_unnamed(fs, inode, &f, flags, out);
 }
 
 int fs_open(struct fs *fs, struct fs_inode *inode, int flags, unsigned how, struct fs_opened *out)

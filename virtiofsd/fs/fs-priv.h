@@ -27,6 +27,8 @@ enum {
     INODE_HASHED = 2 << NODE_CORE,
     INODE_OPENED = 4 << NODE_CORE, /* at least once: the guest may have some of it cached */
     INODE_QUEUED = 8 << NODE_CORE, /* in the queue of fs-idle.c */
+    INODE_NAMELESS =
+        16 << NODE_CORE, /* its last name is gone: only its descriptor leads to it (fs-hold.c) */
 };
 
 /* An inode the guest may name. refs are ours and keep the slot; nlookup is what the guest claims
@@ -90,7 +92,8 @@ struct fs_locks {
 /* What all clients of a tree share: the inodes, and the descriptors that they and all open files
  * cost. */
 struct fs_shared {
-    atomic_uint clients; /* besides the first */
+    atomic_uint clients;    /* besides the first */
+    atomic_bool handleless; /* a client's guest has files open that we do not know of */
     _Atomic uint64_t inode_fds;
     _Atomic uint64_t other_fds; /* open files and lock descriptors */
     _Atomic uint64_t reads_late;
@@ -113,6 +116,7 @@ struct fs_shared {
 };
 
 struct fs_fetch;
+struct fs_kept;
 
 /* What waits for the tree to fetch something: fs-fetch.c. */
 struct fs_fetches {
@@ -129,6 +133,8 @@ struct fs {
     bool acl;                 /* the guest knows ACLs; constant while requests run */
     bool submounts;           /* other file systems are other devices to the guest; the same */
     bool links;               /* the guest keeps what they say: fs_links_enable() */
+    bool handleless;          /* it opens nothing: fs_handleless_enable() */
+    struct fs_kept *kept;     /* NULL while it never was: fs-kept.c */
     atomic_bool closes_speak; /* some file was open since the reset of which that is true */
     atomic_bool closes_mute;  /* what it would say each write has to say: fs_close_mute() */
     uint64_t inode_fds_soft;  /* beyond it unused descriptors are closed, where inodes can rest */
@@ -303,7 +309,8 @@ static inline void fs_idle_note(struct fs *fs, struct fs_inode *inode)
 {
     if (fs->rests && fs_inode_is(inode, S_IFREG) &&
         fs_state_fd(atomic_load_explicit(&inode->node.state, memory_order_relaxed)) >= 0 &&
-        !(atomic_load_explicit(&inode->node.flags, memory_order_relaxed) & INODE_QUEUED))
+        !(atomic_load_explicit(&inode->node.flags, memory_order_relaxed) &
+          (INODE_QUEUED | INODE_NAMELESS)))
         fs_idle_enter(fs, inode);
 }
 
@@ -330,6 +337,9 @@ int fs_file_add(struct fs *fs, struct fs_inode *inode, const struct tree_file *o
 /* The same as a file of the tree of what is lost, whatever @inode is. */
 int fs_file_add_lost(struct fs *fs, struct fs_inode *inode, const struct tree_file *none, int flags,
                      uint64_t *fh);
+/* The same under no handle: *out is a reference, and the only one. */
+int fs_file_add_unnamed(struct fs *fs, struct fs_inode *inode, const struct tree_file *opened,
+                        int flags, struct fs_file **out);
 
 /* One more reference. */
 struct fs_file *fs_file_ref(struct fs_file *file);
@@ -339,6 +349,28 @@ struct fs_file *fs_file_ref(struct fs_file *file);
 /* A tree of what is gone; and the node of open files of which nothing else is known. */
 extern struct tree fs_lost_tree;
 extern struct tree_node fs_lost_node;
+/* ---- fs-kept.c ---- */
+
+/* All that is kept is closed, and handle-less requests are off. */
+void fs_kept_reset(struct fs *fs);
+void fs_kept_fini(struct fs *fs);
+/* The guest has forgotten the inode. */
+void fs_kept_forget(struct fs *fs, const struct fs_inode *inode);
+
+/* ---- fs-hold.c: inodes that lose their last name ---- */
+
+/* Whether that matters to any client. */
+bool fs_hold_wanted(const struct fs *fs);
+/* A name of @inode is about to go. Takes the reference over: *held is the inode, held by a
+ * descriptor, if the guest may have it open without our knowing it, else NULL. 0; -ENFILE: it would
+ * be lost. */
+int fs_hold(struct fs *fs, struct fs_inode *inode, struct fs_inode **held);
+/* That is done, or not. @held may be NULL. */
+void fs_hold_end(struct fs *fs, struct fs_inode *held, bool removed);
+/* A new @inode never had a name. 0 or -ENFILE. */
+int fs_hold_nameless(struct fs *fs, struct fs_inode *inode);
+/* It has got one. */
+void fs_hold_named(struct fs_inode *inode);
 
 /* ---- fs-fetch.c ---- */
 
@@ -369,6 +401,10 @@ uint64_t fs_digest(const struct statx *stx);
 uint64_t fs_digest_stat(const struct stat *st);
 
 /* ---- fs-open.c ---- */
+
+/* Open a regular file, or a directory for reading, without a handle: *out is a reference. 0 or
+ * -errno. */
+int fs_file_open(struct fs *fs, struct fs_inode *inode, int flags, struct fs_file **out);
 
 /* The guest's open(2) flags reduced to what its descriptor gets, or -errno. */
 int fs_open_flags(const struct fs *fs, int flags);

@@ -15,7 +15,8 @@ static bool may_go(const struct fs *fs, struct fs_inode *i)
     uint64_t s = atomic_load_explicit(&i->node.state, memory_order_acquire);
 
     if (fs_state_refs(s) != 1 || fs_state_fd(s) < 0 || atomic_load(&i->nlookup) == 0 ||
-        i == fs->root || atomic_load_explicit(&i->node.mnt->no_rest, memory_order_relaxed))
+        i == fs->root || atomic_load_explicit(&i->node.mnt->no_rest, memory_order_relaxed) ||
+        (atomic_load_explicit(&i->node.flags, memory_order_relaxed) & INODE_NAMELESS))
         return false;
     return !(atomic_fetch_and(&i->node.flags, (uint8_t)~NODE_USED) & NODE_USED);
 }
@@ -156,7 +157,8 @@ struct fs_inode *fs_sweep_one(struct fs *fs, uint64_t id, struct fs_batch *batch
     bool used = atomic_fetch_and(&inode->node.flags, (uint8_t)~NODE_USED) & NODE_USED;
     if (fs_state_fd(s) >= 0 && (used || tree_node_is_young(&inode->node)))
         return inode;
-    if (fs_state_fd(s) >= 0 && fs_state_refs(s) == 2)
+    bool nameless = atomic_load(&inode->node.flags) & INODE_NAMELESS;
+    if (fs_state_fd(s) >= 0 && fs_state_refs(s) == 2 && !nameless)
         close_some_time(fs, inode, batch);
     else
         fs_inode_put_later(fs, inode, NULL); /* without entering it into the queue again */

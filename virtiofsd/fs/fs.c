@@ -161,6 +161,7 @@ void fs_reset(struct fs *fs)
     atomic_store(&fs->closes_mute, false);
     fs_fetches_cancel(fs, NULL);
     fs_locks_reset(fs);
+    fs_kept_reset(fs);
     fs_files_reset(fs);
     if (fs->shares)
         return;
@@ -220,6 +221,7 @@ void fs_free(struct fs *fs)
         return;
     if (fs->root)
         fs_reset(fs);
+    fs_kept_fini(fs);
     fs_files_fini(fs);
     if (fs->shares)
         atomic_fetch_sub(&fs->shared->clients, 1);

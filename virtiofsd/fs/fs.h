@@ -301,6 +301,31 @@ int fs_map_store(struct fs *fs, struct fs_inode *inode, unsigned how);
 unsigned fs_inode_mark(const struct fs_inode *inode);
 void fs_inode_set_mark(struct fs_inode *inode, unsigned mark);
 
+/* ---- a guest that opens nothing ----
+ * Linux can do without OPEN, OPENDIR and what follows them: requests then name the inode alone, in
+ * any order and for as long as the guest knows it. Files are opened as they are needed and kept for
+ * the next request, so many, and for so long: fs-kept.c. */
+
+/* This client's guest does so, until fs_reset(): an inode whose last name goes through this tree is
+ * held until it is forgotten, and each write says what close(2) would. No other call of this client
+ * may run. */
+void fs_handleless_enable(struct fs *fs);
+/* Whether a file that is open can be opened again whatever became of its mode. */
+bool fs_reopens(struct fs *fs);
+/* Whether offsets in the share's directories hold in a directory that is opened anew. (Of mounts
+ * below it nothing is known yet.) */
+bool fs_offsets_last(struct fs *fs);
+/* The file of @inode, with a reference: for reading, or, by the access mode in open(2) @flags, for
+ * writing too; O_APPEND matters for files that take nothing but appends. 0 or -errno of open(2),
+ * -EBADF: not enabled. */
+int fs_kept_file(struct fs *fs, struct fs_inode *inode, int flags, struct fs_file **out);
+/* The handle @fh ends; its file is kept as if it had been opened by fs_kept_file(). */
+void fs_file_keep(struct fs *fs, uint64_t fh);
+/* A directory to read from @off on, with a reference, for one caller at a time; and where that has
+ * come to, or that it is at its end. The latter takes the reference. */
+int fs_pass_take(struct fs *fs, struct fs_inode *dir, uint64_t off, struct fs_file **out);
+void fs_pass_give(struct fs *fs, struct fs_file *dir, uint64_t next, bool over);
+
 /* ---- directories ---- */
 
 struct fs_dirent {

@@ -1,19 +1,38 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * What the files of one mount have in common, by the kind of its file system. */
-/* #syscalls fstatfs */
+/* #syscalls fstatfs statx */
 #include "virtiofsd/tree/host-priv.h"
 
 #include <sys/vfs.h>
 
 #define MNT_KNOWN (1u << 31)
 
-/* File systems of which something is different; local ones on a disk or in memory are not here. A
- * layered one opens another file for writing than for reading (and copies it, which nothing but a
- * write should cause). Pseudo file systems have no pages to map, or those of a device. */
+/* Before Linux 6.12's headers. */
+#ifndef STATX_MNT_ID_UNIQUE
+#define STATX_MNT_ID_UNIQUE 0x4000u
+#endif
+
+#define TMPFS 0x01021994
+
+/* File systems of which something is different; other local ones on a disk or in memory are not
+ * here. A layered one opens another file for writing than for reading (and copies it, which nothing
+ * but a write should cause). Pseudo file systems have no pages to map, or those of a device.
+ * FS_OFFSETS: those that are known to find a place in a directory by what the place is, not by
+ * counting in one open file, which overlayfs does. */
 static const struct {
     uint32_t magic;
     unsigned kind;
 } fs_types[] = {
+    {0x0000ef53, FS_MAP | FS_OFFSETS},  /* ext2, ext3, ext4 */
+    {0x58465342, FS_MAP | FS_OFFSETS},  /* XFS */
+    {0x9123683e, FS_MAP | FS_OFFSETS},  /* btrfs */
+    {0xf2f52010, FS_MAP | FS_OFFSETS},  /* F2FS */
+    {0xca451a4e, FS_MAP | FS_OFFSETS},  /* bcachefs */
+    {0x2fc12fc1, FS_MAP | FS_OFFSETS},  /* ZFS */
+    {0xe0f5e1e2, FS_MAP | FS_OFFSETS},  /* EROFS */
+    {0x73717368, FS_MAP | FS_OFFSETS},  /* squashfs */
+    {0x00009660, FS_MAP | FS_OFFSETS},  /* ISO 9660 */
+    {TMPFS, FS_MAP | FS_OFFSETS},       /* since Linux 6.6 */
     {0x794c7630, 0},                    /* overlayfs */
     {0x61756673, 0},                    /* aufs */
     {0x0000f15f, 0},                    /* ecryptfs */
@@ -56,6 +75,15 @@ static unsigned kind_of_fs(uint32_t magic)
     return FS_MAP;
 }
 
+/* Linux 6.8 at least, which is as near to 6.6 as can be seen. */
+static bool is_new_tmpfs(int fd)
+{
+    struct statx stx;
+
+    return statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID_UNIQUE, &stx) == 0 &&
+           (stx.stx_mask & STATX_MNT_ID_UNIQUE);
+}
+
 unsigned host_mount_kind(struct tree *t, struct tree_node *node)
 {
     struct host_mnt *mnt = host_mnt(node);
@@ -70,6 +98,8 @@ unsigned host_mount_kind(struct tree *t, struct tree_node *node)
     if (fd < 0 || fstatfs(fd, &st) != 0)
         return FS_MADE_UP;
     kind = kind_of_fs((uint32_t)st.f_type);
+    if (st.f_type == TMPFS && !is_new_tmpfs(fd))
+        kind &= ~(unsigned)FS_OFFSETS;
     if ((kind & FS_MAP) && !(st.f_flags & ST_RDONLY))
         kind |= FS_MAP_WRITE;
     atomic_store_explicit(&mnt->map, kind | MNT_KNOWN, memory_order_relaxed);

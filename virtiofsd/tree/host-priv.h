@@ -254,6 +254,7 @@ int host_open(struct tree *t, struct tree_node *node, int flags, int asked, unsi
               struct tree_file *out);
 void host_close(struct tree *t, struct tree_file *file);
 int host_close_error(struct tree *t, struct tree_file *file);
+bool host_reopens(struct tree *t);
 /* Fill in what open(2) with @flags gave. */
 void host_file_init(struct tree_file *f, struct tree_node *node, int fd, int flags, int asked);
 int host_lock_open(struct tree *t, struct tree_node *node, short type);

@@ -54,6 +54,7 @@ static const struct tree_ops host_ops = {
     .create = host_create,
     .close = host_close,
     .close_error = host_close_error,
+    .reopens = host_reopens,
     .read = host_read,
     .write = host_write,
     .lseek = host_lseek,

@@ -254,6 +254,8 @@ struct tree_ops {
                   const char *name, mode_t mode, int flags, int asked, struct tree_found *found,
                   struct tree_file *out);
     void (*close)(struct tree *t, struct tree_file *file);
+    /* Whether open() succeeds whatever a file's mode says. None: no. */
+    bool (*reopens)(struct tree *t);
     /* What close(2) has to say of earlier writes. None: 0. */
     int (*close_error)(struct tree *t, struct tree_file *file);
     /* Short only at the end of the file. TREE_NOT_YET: nothing was read. */
