@@ -264,6 +264,32 @@ static enum options_result check_needed(const struct options *o, GError **err)
     return OPTIONS_RUN;
 }
 
+/* With the profile the guest says neither that it opens a file nor that it closes it, and keeps all
+ * that it has read. */
+static enum options_result check_profile(const struct options *o, GError **err)
+{
+    const struct {
+        bool set;
+        const char *shown, *why;
+    } rows[] = {
+        {o->fuse.posix_lock, "--posix-lock",
+         "locks end when a file is closed, of which the guest does not tell"},
+        {o->fuse.flock, "--flock",
+         "locks end when a file is closed, of which the guest does not tell"},
+        {o->fuse.writeback, "--writeback", "the guest would delay what the host may refuse"},
+        {o->fs.cache == FS_CACHE_NEVER, "--cache=never", "the guest keeps what it has read"},
+        {o->fs.cache == FS_CACHE_METADATA, "--cache=metadata", "the guest keeps what it has read"},
+    };
+
+    if (o->fuse.profile == FUSE_PROFILE_NONE)
+        return OPTIONS_RUN;
+    for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++)
+        if (rows[i].set)
+            return bad(err, "%s and --profile=rootfs cannot be used together: %s", rows[i].shown,
+                       rows[i].why);
+    return OPTIONS_RUN;
+}
+
 static bool given(const struct options *o, const char *name)
 {
     bool on;
@@ -279,13 +305,14 @@ static void resolve(struct options *o)
         [FS_CACHE_AUTO] = AUTO_SECONDS,
         [FS_CACHE_ALWAYS] = CACHE_SECONDS,
     };
+    bool rootfs = o->fuse.profile == FUSE_PROFILE_ROOTFS;
     if (!given(o, "timeout"))
-        o->fuse.timeout = by_policy[o->fs.cache];
+        o->fuse.timeout = rootfs ? CACHE_SECONDS : by_policy[o->fs.cache];
     if (!given(o, "negative-timeout"))
-        o->fuse.negative_timeout = o->fs.cache == FS_CACHE_AUTO
+        o->fuse.negative_timeout = rootfs || o->fs.cache == FS_CACHE_ALWAYS ? o->fuse.timeout
+                                   : o->fs.cache == FS_CACHE_AUTO
                                        ? MIN(o->fuse.timeout, ABSENT_SECONDS)
-                                   : o->fs.cache == FS_CACHE_ALWAYS ? o->fuse.timeout
-                                                                    : 0;
+                                       : 0;
     o->fs.xattr |= o->xattrmap || o->fuse.posix_acl != FUSE_ASK_NEVER ||
                    o->fuse.security_label != FUSE_ASK_NEVER;
     if (!given(o, "p9-lock"))
@@ -313,6 +340,8 @@ enum options_result options_parse(int argc, char **argv, struct options *out, GE
         r = check_move(out, err);
     if (r == OPTIONS_RUN)
         r = check_9p(out, err);
+    if (r == OPTIONS_RUN)
+        r = check_profile(out, err);
     if (r == OPTIONS_RUN)
         resolve(out);
     return r;

@@ -30,7 +30,8 @@ enum {
     MAX_RECORDS = 64,
     MORE = 40,
     CONFIG = 0xc0,  /* a first byte from here on chooses a setup, and with */
-    FOREIGN = 0x10, /* this bit a guest that is not Linux, */
+    PROFILE = 0x08, /* this bit a server with a profile, */
+    FOREIGN = 0x10, /* this one a guest that is not Linux, */
     DAX = 0x20,     /* this one the server with a window */
 };
 
@@ -51,7 +52,7 @@ struct record {
     const uint8_t *payload;
 };
 
-/* The servers under test: as by default, and two that differ from it in as much as possible. */
+/* The servers under test: as by default, and others that differ from it in as much as possible. */
 static const struct setup {
     struct host_policy host;
     struct fs_config fs;
@@ -78,11 +79,19 @@ static const struct setup {
      "squash-guest:0:7:2000",
      MORE},
     {{HOST_HANDLES_PREFER},
+     {.cache = FS_CACHE_AUTO, .xattr = true, .max_fds = 64},
+     {.readdirplus = true, .profile = FUSE_PROFILE_ROOTFS, .negative_timeout = 1}},
+    {{HOST_HANDLES_NEVER},
+     {.cache = FS_CACHE_ALWAYS, .readonly = true, .max_fds = 48},
+     {.readdirplus = true, .profile = FUSE_PROFILE_ROOTFS},
+     .more = MORE},
+    {{HOST_HANDLES_PREFER},
      {.cache = FS_CACHE_AUTO, .xattr = true, .max_fds = 256},
      {.readdirplus = true, .writeback = true},
      .window = true},
 };
-#define WITH_WINDOW (G_N_ELEMENTS(setups) - 1)
+#define WITH_WINDOW  (G_N_ELEMENTS(setups) - 1)
+#define WITH_PROFILE (WITH_WINDOW - 2) /* and the next */
 
 static struct server {
     char share[64];
@@ -484,7 +493,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     nodes[n_nodes++] = FS_ROOT_ID;
     server = &servers[0];
     if (size && data[0] >= CONFIG)
-        server = &servers[data[0] & DAX ? WITH_WINDOW : data[0] % WITH_WINDOW];
+        server = &servers[data[0] & DAX       ? WITH_WINDOW
+                          : data[0] & PROFILE ? WITH_PROFILE + data[0] % 2
+                                              : data[0] % WITH_PROFILE];
     fuse_window_begin();
     send_init(size && data[0] >= CONFIG && (data[0] & FOREIGN));
     for (unsigned i = 0; i < MAX_RECORDS && next_record(&data, &size, &r); i++)
@@ -502,7 +513,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 static const struct records_shape *shape(void)
 {
-    static uint8_t kinds[FUSE_WIRE_OPS + 3];
+    static uint8_t kinds[FUSE_WIRE_OPS + 5];
     static struct records_shape s = {.header = RECORD, .kinds = kinds};
 
     if (s.n_kinds > 0)
@@ -510,6 +521,8 @@ static const struct records_shape *shape(void)
     kinds[s.n_kinds++] = CONFIG + 1;
     kinds[s.n_kinds++] = CONFIG + FOREIGN;
     kinds[s.n_kinds++] = CONFIG + DAX;
+    kinds[s.n_kinds++] = CONFIG + PROFILE;
+    kinds[s.n_kinds++] = CONFIG + PROFILE + 1;
     for (uint8_t op = 0; op < FUSE_WIRE_OPS; op++) {
         if (fuse_ops[op].name)
             kinds[s.n_kinds++] = op;

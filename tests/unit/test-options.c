@@ -156,6 +156,8 @@ static const struct {
     {NEEDED "--timeout=2.5 --cache=always", "negative-timeout", "2.5"},
     {NEEDED "--timeout=0", "timeout", "0"},
     {NEEDED "--negative-timeout=.25", "negative-timeout", "0.25"},
+    {NEEDED, "profile", "none"},
+    {NEEDED "--profile=rootfs", "profile", "rootfs"},
     {NEEDED "--negative-timeout=0 --cache=always", "negative-timeout", "0"},
 
     /* The other values. */
@@ -261,6 +263,7 @@ static const struct {
     /* Missing, twice, contradicting. */
     {"", "--shared-dir is missing: give the directory to share"},
     {"--shared-dir=/a", "--socket-path or --fd is missing: give the vhost-user socket"},
+    {NEEDED "--profile=root", "--profile: \"root\" is not one of none, rootfs"},
     {"--shared-dir=/a --fd=3 --socket-path=/s",
      "--fd=3 and --socket-path=/s cannot be used together: give one of them"},
     {"--shared-dir=/a --protocol=9p",

@@ -211,6 +211,44 @@ static void test_readonly(void **state)
     dax_umount(w);
 }
 
+/* What a guest stores in the last page of a file is brought home when that is closed: with a window
+ * a guest that may write says so. One that may not opens nothing. */
+static void test_profile(void **state)
+{
+    static const char *const rootfs[] = {"--profile=rootfs", "--log-level=info", NULL};
+    static const char *const readonly_too[] = {"--profile=rootfs", "--readonly", NULL};
+    struct fuse_open_in in = {0};
+    struct fuse_flush_in flush = {0};
+    struct wire *w = *state;
+    uint64_t fh, opens_none = FUSE_NO_OPEN_SUPPORT;
+    char byte;
+
+    dax_mount(w, FE_SHMEM_QEMU, rootfs);
+    assert_int_equal(fe_init_granted(&w->f) & opens_none, 0);
+    assert_true(fe_init_granted(&w->f) & FUSE_ATOMIC_O_TRUNC);
+    assert_true(fe_daemon_log_count(&w->d, "must know when a file is closed") > 0);
+    uint64_t node = wire_node(w, "big");
+    assert_int_equal(fe_open(&w->f, node, O_RDWR, &fh), 0);
+    flush.fh = fh;
+    assert_int_equal(fe_call(&w->f, FUSE_FLUSH, node, &flush, sizeof(flush), NULL, 0, NULL), 0);
+    assert_int_equal(dax_map(w, node, 0, DAX_WRITE), 0);
+    assert_int_equal(fe_release(&w->f, node, fh), 0);
+    dax_umount(w);
+
+    dax_mount(w, FE_SHMEM_CROSVM, readonly_too);
+    assert_int_equal(fe_init_granted(&w->f) & opens_none, opens_none);
+    node = wire_node(w, "big");
+    assert_int_equal(fe_call(&w->f, FUSE_OPEN, node, &in, sizeof(in), NULL, 16, NULL), -ENOSYS);
+    assert_int_equal(fe_call(&w->f, FUSE_FLUSH, node, &flush, sizeof(flush), NULL, 0, NULL),
+                     -ENOSYS);
+    assert_true(dax_flagged(w, "big"));
+    assert_int_equal(dax_map(w, node, 0, DAX_READ), 0);
+    assert_true(dax_shows(0, 1 << 20));
+    assert_int_equal(fe_read(&w->f, node, 0, 5, &byte, 1), 1);
+    assert_int_equal((uint8_t)byte, wire_pattern(5));
+    dax_umount(w);
+}
+
 /* One mapping does for reading and, later, for writing. */
 static void test_upgrade(void **state)
 {
@@ -326,9 +364,9 @@ int main(void)
 {
 #define OWN(t) cmocka_unit_test_teardown(t, dax_cleanup)
     const struct CMUnitTest tests[] = {
-        OWN(test_granted), OWN(test_off),     OWN(test_sizes),
-        OWN(test_answers), OWN(test_names),   OWN(test_readonly),
-        OWN(test_upgrade), OWN(test_running), OWN(test_few_descriptors),
+        OWN(test_granted),         OWN(test_off),      OWN(test_sizes),   OWN(test_answers),
+        OWN(test_names),           OWN(test_readonly), OWN(test_upgrade), OWN(test_running),
+        OWN(test_few_descriptors), OWN(test_profile),
     };
     return cmocka_run_group_tests(tests, wire_make, wire_teardown);
 }

@@ -65,6 +65,7 @@ static const struct row {
     {"thread-pool-size", "65536"},
     {"poll-us", "-1"},
     {"cache", "nver"},
+    {"profile", "root"},
     {"timeout", "inf"},
     {"negative-timeout", "1e3"},
     {"dax-window", "3M"},

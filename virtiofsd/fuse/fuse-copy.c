@@ -3,6 +3,7 @@
 #include "virtiofsd/fuse/fuse-priv.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 static bool is64(const struct fuse_rq *rq)
@@ -63,9 +64,10 @@ void fuse_do_copy_range(struct fuse_rq *rq)
         fuse_rq_reply_err(rq, -EINVAL);
         return;
     }
-    struct fs_file *in = fs_file_get(fs, arg.fh_in, NULL);
-    struct fs_file *out = fs_file_get(fs, arg.fh_out, NULL);
-    ssize_t done = -EBADF;
+    int err_in, err_out;
+    struct fs_file *in = fuse_file_get(rq, rq->in->nodeid, arg.fh_in, O_RDONLY, &err_in);
+    struct fs_file *out = fuse_file_get(rq, arg.nodeid_out, arg.fh_out, O_WRONLY, &err_out);
+    ssize_t done = in ? err_out : err_in;
     size_t len = MIN(arg.len, (uint64_t)(UINT32_MAX & ~0xfffu));
     if (in && out)
         done = fs_copy_range(fs, in, (off_t)arg.off_in, out, (off_t)arg.off_out, len, 0,

@@ -11,7 +11,8 @@ struct dir_reply {
     uint8_t *buf;
     size_t used, size;
     bool plus;
-    uint64_t dir; /* node id */
+    uint64_t dir;  /* node id */
+    uint64_t next; /* offset behind the last entry */
 };
 
 /* For a name that is listed without its inode, as "." and ".." are: Linux looks at nothing then,
@@ -51,7 +52,28 @@ static bool emit(void *user, const struct fs_dirent *d, struct fs_entry *entry)
     memcpy(p + FUSE_NAME_OFFSET, d->name, d->name_len);
     memset(p + plain, 0, FUSE_DIRENT_ALIGN(plain) - plain);
     r->used += len;
+    r->next = d->off;
     return true;
+}
+
+/* The directory that the request reads, by its handle or where its pass has come to. 0 or -errno.
+ */
+static int begin(struct fuse_rq *rq, struct fs_inode *inode, const struct fuse_read_in *arg,
+                 struct fs_file **dir)
+{
+    if (fuse_spares(rq->srv, FUSE_NO_OPENDIR_SUPPORT))
+        return arg->fh ? -EBADF : fs_pass_take(rq->srv->fs, inode, arg->offset, dir);
+    *dir = fs_file_get(rq->srv->fs, arg->fh, inode);
+    return *dir ? 0 : -EBADF;
+}
+
+/* Linux reads until nothing comes. */
+static void end(struct fuse_rq *rq, struct fs_file *dir, const struct dir_reply *r)
+{
+    if (fuse_spares(rq->srv, FUSE_NO_OPENDIR_SUPPORT))
+        fs_pass_give(rq->srv->fs, dir, r->next, r->used == 0);
+    else
+        fs_file_put(rq->srv->fs, dir);
 }
 
 void fuse_do_readdir(struct fuse_rq *rq)
@@ -68,11 +90,11 @@ void fuse_do_readdir(struct fuse_rq *rq)
         .dir = rq->in->nodeid,
     };
     struct fs_inode *inode = fs_inode_get(fs, rq->in->nodeid);
-    struct fs_file *file = inode ? fs_file_get(fs, arg.fh, inode) : NULL;
-    int err = -EBADF;
-    if (file) {
+    struct fs_file *file = NULL;
+    int err = inode ? begin(rq, inode, &arg, &file) : -EBADF;
+    if (err == 0) {
         err = fs_readdir(fs, inode, file, arg.offset, r.plus, r.size, emit, &r);
-        fs_file_put(fs, file);
+        end(rq, file, &r);
     }
     if (inode)
         fs_inode_put(fs, inode);

@@ -4,6 +4,7 @@
 #include "virtiofsd/fuse/fuse-priv.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/sysmacros.h>
@@ -35,9 +36,10 @@ void fuse_do_read(struct fuse_rq *rq)
     struct chain *c = rq->chain;
 
     memcpy(&arg, rq->body, sizeof(arg));
-    struct fs_file *file = fs_file_get(rq->srv->fs, arg.fh, NULL);
+    int err;
+    struct fs_file *file = fuse_file_get(rq, rq->in->nodeid, arg.fh, O_RDONLY, &err);
     if (!file) {
-        fuse_rq_reply_err(rq, -EBADF);
+        fuse_rq_reply_err(rq, err);
         return;
     }
     size_t size = MIN(arg.size, fuse_rq_space(rq));
@@ -72,9 +74,10 @@ void fuse_do_write(struct fuse_rq *rq)
         fuse_rq_reply_err(rq, -EINVAL);
         return;
     }
-    struct fs_file *file = fs_file_get(rq->srv->fs, arg.fh, NULL);
+    int err, want = O_WRONLY | (int)(arg.flags & O_APPEND);
+    struct fs_file *file = fuse_file_get(rq, rq->in->nodeid, arg.fh, want, &err);
     if (!file) {
-        fuse_rq_reply_err(rq, -EBADF);
+        fuse_rq_reply_err(rq, err);
         return;
     }
     if (arg.size >= BIG_TRANSFER)

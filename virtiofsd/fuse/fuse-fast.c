@@ -75,7 +75,10 @@ void fuse_do_open(struct fuse_rq *rq)
     bool dir = false;
 
     memcpy(&arg, rq->body, sizeof(arg));
-    if (inode) {
+    if (inode && fuse_spares(srv, FUSE_NO_OPEN_SUPPORT)) {
+        err = -ENOSYS;
+        fs_inode_put(srv->fs, inode);
+    } else if (inode) {
         err = open_node(srv, inode, &arg, &dir, &opened);
         fuse_listing_opened(srv, rq->in->nodeid);
         fs_inode_put(srv->fs, inode);
@@ -90,7 +93,10 @@ void fuse_do_opendir(struct fuse_rq *rq)
     struct fs_inode *inode = fs_inode_get(fs, rq->in->nodeid);
     int err = -ENOENT;
 
-    if (inode) {
+    if (inode && fuse_spares(rq->srv, FUSE_NO_OPENDIR_SUPPORT)) {
+        err = -ENOSYS;
+        fs_inode_put(fs, inode);
+    } else if (inode) {
         err = fs_opendir(fs, inode, &opened);
         fuse_listing_opened(rq->srv, rq->in->nodeid);
         fs_inode_put(fs, inode);
@@ -120,7 +126,7 @@ void fuse_do_flush(struct fuse_rq *rq)
     struct fuse_flush_in arg;
 
     memcpy(&arg, rq->body, sizeof(arg));
-    if (!srv->flush && fs_close_mute(srv->fs)) {
+    if (!srv->flush && (fuse_spares(srv, FUSE_NO_OPEN_SUPPORT) || fs_close_mute(srv->fs))) {
         fuse_rq_reply_err(rq, -ENOSYS);
         return;
     }
@@ -140,5 +146,8 @@ void fuse_do_release(struct fuse_rq *rq)
     struct fuse_release_in arg;
 
     memcpy(&arg, rq->body, sizeof(arg));
-    fuse_rq_reply_err(rq, fs_release(rq->srv->fs, arg.fh));
+    /* Of a file that was made before the guest has heard that it opens none. */
+    bool spared =
+        arg.fh == 0 && fuse_spares(rq->srv, FUSE_NO_OPEN_SUPPORT | FUSE_NO_OPENDIR_SUPPORT);
+    fuse_rq_reply_err(rq, spared ? 0 : fs_release(rq->srv->fs, arg.fh));
 }

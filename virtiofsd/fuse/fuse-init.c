@@ -110,14 +110,15 @@ static uint16_t max_pages(void)
 }
 
 /* FLUSH ends locks, moves private pages of a DAX window into the file, and brings errors of network
- * file systems; and guests so old that they do not write back mapped pages at close without it do
- * so with it. Else it can be spared, but see fs_close_mute(). Linux remembers ENOSYS, for the whole
- * mount, and asks no more; other drivers report it to their programs. */
+ * file systems, where there can be any; and guests so old that they do not write back mapped pages
+ * at close without it do so with it. Else it can be spared, but see fs_close_mute(). Linux
+ * remembers ENOSYS, for the whole mount, and asks no more; other drivers report it to their
+ * programs. */
 static bool flush_needed(const struct fuse_srv *srv)
 {
     return !srv->linux_guest || srv->minor < FLUSH_SPARED_MINOR ||
-           (srv->flags & (FUSE_POSIX_LOCKS | FUSE_WRITEBACK_CACHE)) || srv->dax.on ||
-           fs_close_speaks(srv->fs);
+           (srv->flags & (FUSE_POSIX_LOCKS | FUSE_WRITEBACK_CACHE)) ||
+           (!srv->shared->readonly && (srv->dax.on || fs_close_speaks(srv->fs)));
 }
 
 static void tell_mounted(const struct fuse_srv *srv, const struct fuse_init_in *init)
@@ -148,6 +149,8 @@ int fuse_srv_begin(struct fuse_srv *srv, const struct fuse_negotiated *n)
     fs_acl_enable(srv->fs, srv->flags & FUSE_POSIX_ACL);
     fs_writeback_enable(srv->fs, srv->flags & FUSE_WRITEBACK_CACHE);
     fs_submounts_enable(srv->fs, srv->flags & FUSE_SUBMOUNTS);
+    if (fuse_spares(srv, FUSE_NO_OPEN_SUPPORT | FUSE_NO_OPENDIR_SUPPORT))
+        fs_handleless_enable(srv->fs);
     return 0;
 }
 
@@ -184,7 +187,10 @@ void fuse_do_init(struct fuse_rq *rq)
         fuse_rq_reply_err(rq, -EPROTO);
         return;
     }
-    const struct fuse_negotiated n = {init.minor, fuse_guest_is_linux(&init), granted};
+    bool linux_guest = fuse_guest_is_linux(&init);
+    uint64_t spare = fuse_file_init(srv, capable, linux_guest);
+    granted = (granted & ~fuse_file_denies(srv, spare)) | spare;
+    const struct fuse_negotiated n = {init.minor, linux_guest, granted};
     if (fuse_srv_begin(srv, &n) < 0) {
         fuse_rq_reply_err(rq, -EIO);
         return;

@@ -12,6 +12,10 @@ enum fuse_ask { FUSE_ASK_NEVER, FUSE_ASK_AUTO, FUSE_ASK_ALWAYS };
 
 enum fuse_dax_policy { FUSE_DAX_AUTO, FUSE_DAX_ALWAYS, FUSE_DAX_NEVER };
 
+/* What the share is for. ROOTFS: programs run from it, and hardly anybody but the guest changes it.
+ */
+enum fuse_profile { FUSE_PROFILE_NONE, FUSE_PROFILE_ROOTFS };
+
 /* Which files are mapped. */
 struct fuse_dax_config {
     enum fuse_dax_policy policy;
@@ -21,6 +25,7 @@ struct fuse_dax_config {
 };
 
 struct fuse_policy {
+    enum fuse_profile profile;
     double timeout;          /* seconds that the guest may trust names and attributes */
     double negative_timeout; /* seconds that the guest may trust absence; 0 = never */
     bool readdirplus;

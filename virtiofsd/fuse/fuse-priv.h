@@ -2,6 +2,7 @@
  * What the files of fuse/ share. */
 #pragma once
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -229,6 +230,35 @@ bool fuse_guest_is_linux(const struct fuse_init_in *init);
  * give a path from there (Hermit and Zephyr do); then *name becomes its last part, and a directory
  * of the path is taken for @id. Returns a reference; or NULL, and *err (-errno). */
 struct fs_inode *fuse_dir_get(struct fuse_srv *srv, uint64_t id, const char **name, int *err);
+
+/* fuse-file.c: the file that a request is about, by its handle or, where the guest opens nothing,
+ * by its node. */
+
+/* INIT: what the guest need not send, FUSE_NO_OPEN_SUPPORT and FUSE_NO_OPENDIR_SUPPORT; it goes
+ * into srv.flags. dax.on is known. */
+uint64_t fuse_file_init(struct fuse_srv *srv, uint64_t capable, bool linux_guest);
+/* Flags that must not be granted with these. */
+uint64_t fuse_file_denies(const struct fuse_srv *srv, uint64_t spare);
+
+static inline bool fuse_spares(const struct fuse_srv *srv, uint64_t flag)
+{
+    return srv->flags & flag;
+}
+
+/* fuse_file_get() for a guest that opens nothing. */
+struct fs_file *fuse_file_by_node(struct fuse_rq *rq, uint64_t node, uint64_t fh, int flags,
+                                  int *err);
+
+/* With a reference; @flags: access mode that is needed, and O_APPEND. NULL: *err is to be answered;
+ * a handle is of any node. */
+static inline struct fs_file *fuse_file_get(struct fuse_rq *rq, uint64_t node, uint64_t fh,
+                                            int flags, int *err)
+{
+    if (G_UNLIKELY(fuse_spares(rq->srv, FUSE_NO_OPEN_SUPPORT)))
+        return fuse_file_by_node(rq, node, fh, flags, err);
+    *err = -EBADF;
+    return fs_file_get(rq->srv->fs, fh, NULL);
+}
 
 /* fuse-init.c */
 /* What a guest and we have agreed on at INIT. */

@@ -80,12 +80,14 @@ void fuse_split_timeout(double t, uint64_t *sec, uint32_t *nsec)
 /* The host clears set-id bits at a write (FUSE_HANDLE_KILLPRIV_V2), and the answers to WRITE,
  * FALLOCATE, COPY_FILE_RANGE and SETXATTR carry no attributes: for as long as the guest trusts the
  * old ones, what a user has just written runs as the file's owner. Under auto it asks again before
- * it reads a file that it has written to, but not when it reads through the window. Of directories
- * an ACL can take the set-group-id bit, which lets nobody run anything. */
+ * it reads a file that it has written to, but not when it reads through the window. With a profile
+ * it is not relied on. Of directories an ACL can take the set-group-id bit, which lets nobody run
+ * anything. */
 static bool bits_may_go(const struct fuse_srv *srv, mode_t mode)
 {
     return S_ISREG(mode) && (mode & (S_ISUID | S_ISGID)) &&
-           (srv->shared->cache != FS_CACHE_AUTO || srv->dax.on);
+           (srv->shared->cache != FS_CACHE_AUTO || srv->dax.on ||
+            srv->cfg.profile != FUSE_PROFILE_NONE);
 }
 
 void fuse_attr_timeout(const struct fuse_srv *srv, mode_t mode, uint64_t *sec, uint32_t *nsec)
@@ -188,10 +190,16 @@ void fuse_rq_reply_create(struct fuse_rq *rq, const char *name, struct fs_entry 
     }
     if (!name) /* what has no name cannot be looked up again: it stays what it is */
         out.entry.entry_valid = UINT64_MAX;
-    out.open.fh = o->fh;
-    out.open.open_flags = fuse_open_flags(srv, false, o);
+    bool spared = fuse_spares(srv, FUSE_NO_OPEN_SUPPORT);
+    if (spared) { /* no RELEASE will come; what the guest may have cached goes */
+        fs_file_keep(srv->fs, o->fh);
+    } else {
+        out.open.fh = o->fh;
+        out.open.open_flags = fuse_open_flags(srv, false, o);
+    }
     if (!fuse_rq_reply_buf(rq, &out, sizeof(out))) {
-        fs_release(srv->fs, o->fh);
+        if (!spared)
+            fs_release(srv->fs, o->fh);
         fs_forget(srv->fs, out.entry.nodeid, 1);
     }
 }
