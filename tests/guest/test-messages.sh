@@ -38,25 +38,29 @@ fill() {
 }
 [ -z "${MESSAGES_ROOT:-}" ] || ROOTFS=$("$GUEST/mk-rootfs" "${GUEST_KERNEL%-*}") || exit
 
-shares=(auto60 auto always xattr)
+shares=(auto60 auto always xattr profile)
 for s in "${shares[@]}"; do fill "$T/share.$s"; done
 daemon auto60 "$T/share.auto60" --timeout=60
 daemon auto "$T/share.auto"
 daemon always "$T/share.always" --cache=always
 daemon xattr "$T/share.xattr" --timeout=60 --xattr
+daemon profile "$T/share.profile" --profile=rootfs
 
 rivals=${RIVALS:-$TOP/.cache/rivals}
 if [ -z "${NO_RIVALS:-}" ] && "$TOP/tests/bench/rivals" "$rivals" rust >"$T/rivals.log" 2>&1; then
-    fill "$T/share.rust"
-    # shellcheck disable=SC2046 # words
-    $(cat "$rivals/rust.cmd") --socket-path="$T/rust.sock" --shared-dir="$T/share.rust" --tag=rust --cache=auto \
-        >"$T/rust.log" 2>&1 &
-    DAEMON[rust]=$!
-    if await_host "the Rust daemon's socket" 10 test -S "$T/rust.sock"; then
-        shares=(rust "${shares[@]}")
-    else
-        sed 's/^/# /' "$T/rust.log"
-    fi
+    for s in rust=auto rust-always=always; do
+        r=${s%=*}
+        fill "$T/share.$r"
+        # shellcheck disable=SC2046 # words
+        $(cat "$rivals/rust.cmd") --socket-path="$T/$r.sock" --shared-dir="$T/share.$r" --tag="$r" --cache="${s#*=}" \
+            >"$T/$r.log" 2>&1 &
+        DAEMON[$r]=$!
+        if await_host "the Rust daemon's socket" 10 test -S "$T/$r.sock"; then
+            shares=("$r" "${shares[@]}")
+        else
+            sed 's/^/# /' "$T/$r.log"
+        fi
+    done
 else
     echo "# no Rust daemon to compare with: $(tail -n 1 "$T/rivals.log" 2>/dev/null)"
 fi
@@ -121,6 +125,7 @@ for share in ${shares[*]}; do
     if [ -n "$native" ]; then
         count git git -C /mnt/repo status
         count git-2 git -C /mnt/repo status
+        count git-3 git -C /mnt/repo status
     fi
     if [ -d /mnt/root/usr ]; then
         again python chroot /mnt/root python3 -c 'import json'
@@ -151,11 +156,11 @@ found() {
         }' "$T/g/out"
 }
 
-# row NAME CEILING AIM WHAT: with --timeout=60. "-": none.
+# row NAME CEILING AIM WHAT: of $mine beside $theirs. "-": none.
 row() {
     local ours rust
-    ours=$(found auto60 "$1")
-    rust=$(found rust "$1")
+    ours=$(found "$mine" "$1")
+    rust=$(found "$theirs" "$1")
     [ -n "$ours" ] || return 0
     if [ "${ours%% *}" -le "$2" ]; then
         ok "$4: ${ours%% *}, at most $2; Rust ${rust%% *} (${ours#* })"
@@ -168,6 +173,7 @@ row() {
 # Long rows may differ by a few from run to run: what a young time stamp makes necessary, and the pieces in which a
 # directory is read.
 rows() {
+    mine=auto60 theirs=rust
     check "messages are counted" test "$(found auto60 cat-cold | cut -d' ' -f1)" -ge 3
     row cat 2 2 "cat of a cached file"
     row list 4 4 "ls -l of 100 files again"
@@ -187,16 +193,40 @@ rows() {
     row python 100000 - "python3 -c again"
     row dpkg 100000 - "dpkg -l again"
 }
+# With --profile=rootfs as it is, beside Rust's --cache=always.
+profile_rows() {
+    mine=profile theirs=rust-always
+    row cat 0 0 "rootfs: cat of a cached file"
+    row list 2 2 "rootfs: ls -l of 100 files again"
+    row exec 0 0 "rootfs: exec again"
+    row stat 0 0 "rootfs: stat again"
+    row readlink 0 0 "rootfs: readlink again"
+    row cat-100 4 4 "rootfs: cat of 100 small files again"
+    row create 3 - "rootfs: create + write + close"
+    row overwrite 2 - "rootfs: overwrite + close"
+    row unlink 1 - "rootfs: unlink"
+    row cp 420 - "rootfs: cp -r of 100 files"
+    row rm 110 - "rootfs: rm -r of 100 files"
+    row tar 420 - "rootfs: tar x of 50 files"
+    row npm 3100 - "rootfs: 1,000 new files in 10 directories"
+    row git 420 - "rootfs: git status, 20 directories, 200 files"
+    row git-2 60 60 "rootfs: git status again"
+    row cat-3s 0 - "rootfs: cat of a cached file, 3 seconds later"
+    row list-3s 2 - "rootfs: ls -l, 3 seconds later"
+    row python 100000 - "rootfs: python3 -c again"
+    row dpkg 100000 - "rootfs: dpkg -l again"
+}
 rows
+profile_rows
 
 printf '# %-10s' messages
-for s in "${shares[@]}"; do printf ' %8s' "$s"; done
+for s in "${shares[@]}"; do printf ' %11s' "$s"; done
 echo
 while read -r r; do
     printf '# %-10s' "$r"
     for s in "${shares[@]}"; do
         n=$(found "$s" "$r")
-        printf ' %8s' "${n%% *}"
+        printf ' %11s' "${n%% *}"
     done
     echo
 done < <(awk '$1 == "=" && !seen[$3]++ { print $3 }' "$T/g/out")
