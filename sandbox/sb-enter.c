@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Stage 3 of the isolation: the three sandbox modes. */
-/* #syscalls:early chdir chroot close fchdir fcntl getegid geteuid openat setgroups
+/* #syscalls:early chdir chroot close fchdir fcntl geteuid openat setgroups
  * #syscalls:early setresgid setresuid unshare */
 #include <fcntl.h>
 #include <grp.h>
@@ -37,9 +37,7 @@ static bool enter_namespace(const struct sb_config *cfg, int share_fd, struct sb
     if (fchdir(share_fd) < 0)
         return sb_fail(err, errno, "cannot enter the shared directory");
     out->user_ns = geteuid() != 0 || cfg->uid_map.n || cfg->gid_map.n;
-    out->single_id = out->user_ns &&
-                     sb_idmap_is_single(cfg->uid_map.map, cfg->uid_map.n, geteuid()) &&
-                     sb_idmap_is_single(cfg->gid_map.map, cfg->gid_map.n, getegid());
+    out->single_id = out->user_ns && sb_idmap_is_single(cfg);
     if (out->user_ns) {
         if (!sb_userns_enter(cfg, CLONE_NEWPID, err))
             return false;
@@ -57,8 +55,7 @@ static bool enter_namespace(const struct sb_config *cfg, int share_fd, struct sb
     if (!drop_groups(err) || !sb_keeper_bind(&keeper, err) || !sb_ns_build(cfg, out, err))
         return false;
     if (out->single_id)
-        log_info("only one user id exists in the sandbox: changing owners, device nodes and file "
-                 "handles are refused (see --uid-map, --gid-map)");
+        sb_idmap_tell_single();
     return true;
 }
 
@@ -149,11 +146,9 @@ bool sb_enter(const struct sb_config *cfg, struct sb_result *out, GError **err)
     if (share_fd < 0)
         return sb_fail(err, errno, "cannot open the shared directory '%s'", cfg->shared_dir);
     if ((cfg->uid_map.n || cfg->gid_map.n) && cfg->mode != SB_NAMESPACE)
-        return sb_fail(err, EINVAL, "--uid-map and --gid-map need --sandbox=namespace");
+        return sb_fail(err, EINVAL, "id maps without a user namespace");
     if (is_fence_open(cfg))
-        return sb_fail(err, EINVAL,
-                       "--modcaps=+dac_read_search gives back what --inode-file-handles=fenced "
-                       "takes: use one of them");
+        return sb_fail(err, EINVAL, "CAP_DAC_READ_SEARCH beside a broker that takes it");
 
     bool ok = enter_mode(cfg, share_fd, &r, err);
     for (unsigned i = 0; ok && cfg->files && i < cfg->files->len; i++)

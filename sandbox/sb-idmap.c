@@ -18,6 +18,7 @@
 
 #include "sandbox/sb-priv.h"
 #include "virtiofsd/base/auto.h"
+#include "virtiofsd/base/log.h"
 
 /* The two kinds of ids differ by these names only. */
 struct id_kind {
@@ -26,9 +27,20 @@ struct id_kind {
 static const struct id_kind uid_kind = {"--uid-map", "uid_map", "newuidmap", "/etc/subuid"};
 static const struct id_kind gid_kind = {"--gid-map", "gid_map", "newgidmap", "/etc/subgid"};
 
-bool sb_idmap_is_single(const struct sb_idmap *map, unsigned n, uint32_t own)
+static bool is_single(const struct sb_idmaps *maps, uint32_t own)
 {
-    return n == 0 || (n == 1 && map[0].count == 1 && map[0].outside == own);
+    return maps->n == 0 || (maps->n == 1 && maps->map[0].count == 1 && maps->map[0].outside == own);
+}
+
+bool sb_idmap_is_single(const struct sb_config *cfg)
+{
+    return is_single(&cfg->uid_map, geteuid()) && is_single(&cfg->gid_map, getegid());
+}
+
+void sb_idmap_tell_single(void)
+{
+    log_info("only one user id exists in the sandbox: changing owners, device nodes and file "
+             "handles are refused (see --uid-map, --gid-map)");
 }
 
 /* The daemon is user and group 0 of its namespace, so that must exist. */
@@ -113,8 +125,8 @@ static G_NORETURN void mapper_main(const struct sb_config *cfg, pid_t target, in
 
     if (read(fd, &go, 1) != 1)
         _exit(0);
-    bool single_uid = sb_idmap_is_single(cfg->uid_map.map, cfg->uid_map.n, geteuid());
-    bool single_gid = sb_idmap_is_single(cfg->gid_map.map, cfg->gid_map.n, getegid());
+    bool single_uid = is_single(&cfg->uid_map, geteuid());
+    bool single_gid = is_single(&cfg->gid_map, getegid());
     if ((!single_gid &&
          !map_from_outside(&gid_kind, target, cfg->gid_map.map, cfg->gid_map.n, &err)) ||
         (!single_uid &&
@@ -192,8 +204,8 @@ static bool map_self(const struct id_kind *kind, uint32_t own, GError **err)
 static bool map_all(const struct sb_config *cfg, struct mapper *m, uint32_t uid, uint32_t gid,
                     GError **err)
 {
-    bool single_gid = sb_idmap_is_single(cfg->gid_map.map, cfg->gid_map.n, gid);
-    bool single_uid = sb_idmap_is_single(cfg->uid_map.map, cfg->uid_map.n, uid);
+    bool single_gid = is_single(&cfg->gid_map, gid);
+    bool single_uid = is_single(&cfg->uid_map, uid);
 
     if (m->pid && !mapper_finish(m, true, err))
         return false;
@@ -211,8 +223,7 @@ bool sb_userns_enter(const struct sb_config *cfg, int flags, GError **err)
     if (!maps_zero(&uid_kind, cfg->uid_map.map, cfg->uid_map.n, err) ||
         !maps_zero(&gid_kind, cfg->gid_map.map, cfg->gid_map.n, err))
         return false;
-    if ((!sb_idmap_is_single(cfg->uid_map.map, cfg->uid_map.n, uid) ||
-         !sb_idmap_is_single(cfg->gid_map.map, cfg->gid_map.n, gid)) &&
+    if ((!is_single(&cfg->uid_map, uid) || !is_single(&cfg->gid_map, gid)) &&
         !mapper_start(&m, cfg, err))
         return false;
     if (unshare(CLONE_NEWUSER | flags) < 0) {

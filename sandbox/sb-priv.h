@@ -31,8 +31,10 @@ long sb_read_number(const char *path, long fallback);
 
 /* Leave for a new user namespace with @flags (CLONE_NEW*) made in it, its id maps written. */
 bool sb_userns_enter(const struct sb_config *cfg, int flags, GError **err);
-/* Whether only the caller's own id is mapped, by default or by option. */
-bool sb_idmap_is_single(const struct sb_idmap *map, unsigned n, uint32_t own);
+/* Whether only the caller's own ids are mapped, by default or by option; and what that means, for
+ * the log. */
+bool sb_idmap_is_single(const struct sb_config *cfg);
+void sb_idmap_tell_single(void);
 
 /* ---- sb-keeper: the parent ---- */
 

@@ -40,7 +40,7 @@ int vu_sock_listen(const char *path, const char *group, struct sock_files **file
     strcpy(addr.sun_path, path);
     if (group && !sock_group(group, &gid)) {
         g_set_error(err, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
-                    "--socket-group: no group '%s': name an existing group or a number", group);
+                    "no group '%s': name an existing group or a number", group);
         return -1;
     }
     if (!sock_path_own(&addr, files, err))

@@ -13,7 +13,6 @@
 #include "virtiofsd/9p/p9-srv.h"
 #include "virtiofsd/base/auto.h"
 #include "virtiofsd/base/log.h"
-#include "virtiofsd/base/sock.h"
 #include "virtiofsd/daemon-stats.h"
 
 #define MOUNT_TAG    (UINT64_C(1) << 0) /* VIRTIO_9P_MOUNT_TAG: linux/virtio_9p.h */
@@ -27,10 +26,11 @@
 
 struct daemon_9p {
     const struct options *o;
-    char *where;            /* the device's socket, as the log calls it */
-    int listen_fd, conn_fd; /* of the device; -1: none, or handed over */
-    GArray *endpoints;      /* struct p9_endpoint, until they are handed over */
-    gid_t group;
+    const struct daemon_policy *policy;
+    const char *tag;
+    char *where;                     /* the device's socket, as the log calls it */
+    int listen_fd, conn_fd;          /* of the device; -1: none, or handed over */
+    GArray *endpoints;               /* struct p9_endpoint, until they are handed over */
     uint32_t squash_uid, squash_gid; /* of peers by network; UINT32_MAX: believe them */
 
     struct fs *fs;         /* a client of its own */
@@ -78,47 +78,71 @@ static bool open_endpoints(struct daemon_9p *x, GPtrArray *files, GError **err)
 {
     const struct options *o = x->o;
 
-    if (o->socket_group)
-        sock_group(o->socket_group, &x->group); /* where it is needed, failure is told */
     for (unsigned i = 0; i < o->p9_listen->len; i++) {
+        const char *addr = g_ptr_array_index(o->p9_listen, i);
         struct p9_endpoint ep;
-        bool ok = p9_listen_open(g_ptr_array_index(o->p9_listen, i), o->socket_group, &ep, err);
+        bool ok = p9_listen_open(addr, x->policy->group, &ep, err);
         if (ep.files)
             g_ptr_array_add(files, ep.files);
-        if (!ok)
+        if (!ok) {
+            g_prefix_error(err, "--p9-listen=");
             return false;
+        }
         g_array_append_val(x->endpoints, ep);
     }
     return true;
 }
 
-struct daemon_9p *daemon_9p_open(const struct options *o, int *listen_fd, int *conn_fd,
-                                 GPtrArray *files, GError **err)
+GArray *daemon_9p_inherited(const struct options *o)
 {
+    GArray *fds = g_array_new(FALSE, FALSE, sizeof(int));
+
+    for (unsigned i = 0; i < o->p9_listen->len; i++) {
+        int fd = p9_listen_inherited(g_ptr_array_index(o->p9_listen, i));
+        g_array_append_val(fds, fd);
+    }
+    return fds;
+}
+
+static bool open_device(struct daemon_9p *x, GPtrArray *files, GError **err)
+{
+    struct sock_files *f;
+
+    if (!x->o->p9_socket_path)
+        return true;
+    x->listen_fd = vu_sock_listen(x->o->p9_socket_path, x->policy->group, &f, err);
+    if (f)
+        g_ptr_array_add(files, f);
+    return x->listen_fd >= 0;
+}
+
+bool daemon_9p_open(const struct options *o, const struct daemon_policy *p,
+                    const struct daemon_9p_device *dev, GPtrArray *files, struct daemon_9p **out,
+                    GError **err)
+{
+    *out = NULL;
+    if (o->protocol == OPT_PROTOCOL_VIRTIOFS)
+        return true;
     struct daemon_9p *x = g_new0(struct daemon_9p, 1);
 
     x->o = o;
+    x->policy = p;
+    x->tag = dev->tag;
     x->listen_fd = x->conn_fd = -1;
     x->endpoints = g_array_new(FALSE, FALSE, sizeof(struct p9_endpoint));
-    x->group = (gid_t)-1;
     x->squash_uid = x->squash_gid = NOBODY;
+    x->where = o->p9_socket_path ? vu_sock_name(o->p9_socket_path, -1) : g_strdup(dev->where);
     if (o->protocol == OPT_PROTOCOL_9P) {
-        x->listen_fd = steal_fd(listen_fd);
-        x->conn_fd = steal_fd(conn_fd);
+        x->listen_fd = steal_fd(dev->listen_fd);
+        x->conn_fd = steal_fd(dev->conn_fd);
     }
-    bool ok =
-        (!o->p9_squash || parse_squash(x, o->p9_squash, err)) && open_endpoints(x, files, err);
-    if (ok && o->p9_socket_path) {
-        struct sock_files *f;
-        x->listen_fd = vu_sock_listen(o->p9_socket_path, o->socket_group, &f, err);
-        if (f)
-            g_ptr_array_add(files, f);
-        ok = x->listen_fd >= 0;
-    }
+    bool ok = (!o->p9_squash || parse_squash(x, o->p9_squash, err)) &&
+              open_endpoints(x, files, err) && open_device(x, files, err);
     if (ok)
-        return x;
-    daemon_9p_free(x);
-    return NULL;
+        *out = x;
+    else
+        daemon_9p_free(x);
+    return ok;
 }
 
 /* ---- the device ---- */
@@ -169,13 +193,12 @@ static void make_dev(struct daemon_9p *x)
                                           .thread_start = thread_start,
                                           .arrive = dev_arrive};
     const struct options *o = x->o;
-    x->where = vu_sock_name(o->p9_socket_path ? o->p9_socket_path : o->socket_path, o->fd);
     uint8_t config[sizeof(uint16_t) + OPT_TAG_MAX];
-    size_t len = MIN(strlen(o->tag), (size_t)OPT_TAG_MAX);
+    size_t len = MIN(strlen(x->tag), (size_t)OPT_TAG_MAX);
 
     config[0] = (uint8_t)len;
     config[1] = 0;
-    memcpy(config + sizeof(uint16_t), o->tag, len);
+    memcpy(config + sizeof(uint16_t), x->tag, len);
     struct vu_config vc = {
         .ops = &ops,
         .user = x,
@@ -200,7 +223,7 @@ static void make_sock(struct daemon_9p *x)
         .local = x->srv,
         .remote = x->remote,
         .threads = MAX(x->o->vu.pool_size, SOCK_THREADS),
-        .group = x->group,
+        .group = x->policy->gid,
         .thread_start = thread_start,
         .user = x,
     };
@@ -226,7 +249,7 @@ bool daemon_9p_make(struct daemon_9p *x, struct fs *fs, void (*start)(void *user
         return false;
     }
     /* Nothing is negotiated: mode and ACL are kept in step by the host, and by the client. */
-    fs_acl_enable(x->fs, o->fuse.posix_acl != FUSE_ASK_NEVER);
+    fs_acl_enable(x->fs, x->policy->acl);
     struct p9_config pc = {
         .fs = x->fs,
         .policy = o->p9,

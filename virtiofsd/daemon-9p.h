@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "virtiofsd/base/stats.h"
+#include "virtiofsd/daemon-policy.h"
 #include "virtiofsd/fs/fs.h"
 #include "virtiofsd/options.h"
 
@@ -16,11 +17,22 @@ struct daemon_9p;
 /* Descriptors that its own needs may take, besides what clients open. */
 uint64_t daemon_9p_fds(const struct options *o);
 
+/* Descriptors of ours that @o says we were started with. */
+GArray *daemon_9p_inherited(const struct options *o);
+
+/* The socket of a device: what the log and guests call it, and *listen_fd or *conn_fd, or both -1.
+ */
+struct daemon_9p_device {
+    const char *where, *tag;
+    int *listen_fd, *conn_fd;
+};
+
 /* Open the sockets that @o names, before the sandbox; their files (base/sock-files.h) are added to
- * @files. With --protocol=9p the device's socket is
- * the caller's: *listen_fd or *conn_fd is taken over. NULL with @err set. */
-struct daemon_9p *daemon_9p_open(const struct options *o, int *listen_fd, int *conn_fd,
-                                 GPtrArray *files, GError **err);
+ * @files. With --protocol=9p the socket of @dev is taken over; with virtiofs *@out is NULL, and
+ * nothing done. @p must outlive *@out. False with @err. */
+bool daemon_9p_open(const struct options *o, const struct daemon_policy *p,
+                    const struct daemon_9p_device *dev, GPtrArray *files, struct daemon_9p **out,
+                    GError **err);
 
 /* The servers over a client of @fs, inside the sandbox. @thread_start gets @user first of all in
  * every thread that works on requests, and @session as struct vu_dev_ops has it. Returns false with

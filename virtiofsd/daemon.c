@@ -14,7 +14,6 @@
 #include "sandbox/sandbox.h"
 #include "vhost-user/vu-dev.h"
 #include "vhost-user/vu-sock.h"
-#include "virtiofsd/9p/p9-listen.h"
 #include "virtiofsd/base/auto.h"
 #include "virtiofsd/base/errno-text.h"
 #include "virtiofsd/base/fd-kind.h"
@@ -140,7 +139,7 @@ static bool open_socket(struct daemon *d, GError **err)
     d->where = vu_sock_name(o->socket_path, o->fd);
     if (o->socket_path) {
         struct sock_files *f;
-        d->listen_fd = vu_sock_listen(o->socket_path, o->socket_group, &f, err);
+        d->listen_fd = vu_sock_listen(o->socket_path, d->policy.group, &f, err);
         if (f)
             g_ptr_array_add(d->files, f);
         d->awaits = d->listen_fd >= 0;
@@ -163,8 +162,8 @@ static bool enter_sandbox(struct daemon *d, struct sb_result *out, GError **err)
     struct sb_config sc = {
         .policy = o->sandbox,
         .shared_dir = o->shared_dir,
-        .file_handles = o->host.handles != HOST_HANDLES_NEVER,
-        .fenced = o->host.handles == HOST_HANDLES_FENCED,
+        .file_handles = d->policy.file_handles,
+        .fenced = d->policy.fenced,
         .files = d->files,
         .labels = o->fuse.security_label != FUSE_ASK_NEVER,
         .caps_add = d->policy.caps_add,
@@ -358,16 +357,14 @@ static int start(struct daemon *d, GError **err)
                     "/dev/null: %s; the daemon needs it", errno_text(errno));
         return -1;
     }
-    if (d->o->protocol != OPT_PROTOCOL_VIRTIOFS) {
-        d->p9 = daemon_9p_open(d->o, &d->listen_fd, &d->conn_fd, d->files, err);
-        if (!d->p9)
-            return -1;
-    }
+    struct daemon_9p_device dev = {d->where, d->o->tag, &d->listen_fd, &d->conn_fd};
+    if (!daemon_9p_open(d->o, &d->policy, &dev, d->files, &d->p9, err))
+        return -1;
     if (d->o->statfs_from && !(d->statfs = sb_statfs_start(d->o->statfs_from, err))) {
         g_prefix_error(err, "--statfs-from: ");
         return -1;
     }
-    if (d->o->protocol != OPT_PROTOCOL_9P)
+    if (d->listen_fd >= 0 || d->conn_fd >= 0) /* else it is 9P's */
         make_dev(d);
     struct sb_result sb;
     if (!enter_sandbox(d, &sb, err))
@@ -478,12 +475,10 @@ static void stop(struct daemon *d)
 
 static void close_inherited(const struct options *o)
 {
-    g_autofree int *keep = g_new(int, o->p9_listen->len + 1);
+    g_autoptr(GArray) keep = daemon_9p_inherited(o);
 
-    for (unsigned i = 0; i < o->p9_listen->len; i++)
-        keep[i] = p9_listen_inherited(g_ptr_array_index(o->p9_listen, i));
-    keep[o->p9_listen->len] = o->fd;
-    sb_close_inherited(keep, o->p9_listen->len + 1);
+    g_array_append_val(keep, o->fd);
+    sb_close_inherited((const int *)(void *)keep->data, keep->len);
 }
 
 int daemon_run(const struct options *o, daemon_tree_fn *make_tree)

@@ -12,9 +12,9 @@ import re
 import sys
 
 KEYS = {'kind', 'field', 'arg', 'min', 'max', 'most', 'power-of-2', 'zero-too', 'once', 'old-name', 'words',
-        'old-words', 'bare', 'letter', 'alias', 'alias-value', 'default', 'default-value', 'default-text',
+        'old-words', 'needed', 'either', 'bare', 'letter', 'alias', 'alias-value', 'default', 'default-value', 'default-text',
         'complete', 'help', 'man'}
-FLAGS = ('once', 'power-of-2', 'old-name', 'zero-too')
+FLAGS = ('once', 'power-of-2', 'old-name', 'zero-too', 'needed', 'either')
 # What the parser (options-value.c) writes to a field of each kind.
 TYPES = {'switch': ('bool',), 'word': ('unsigned',), 'number': ('unsigned', 'int', 'uint64_t'), 'size': ('uint64_t',),
          'seconds': ('double',), 'string': ('char *',), 'texts': ('GPtrArray *',), 'id-map': ('struct sb_idmaps',)}

@@ -30,11 +30,32 @@ static void print_option(const struct opt_def *def)
         printf("%*s%s\n", HELP_INDENT, "", *l);
 }
 
+static void print_those(unsigned flag)
+{
+    for (unsigned i = 0; i < opt_table_len; i++)
+        if (opt_table[i].flags & flag)
+            printf(" --%s=%s", opt_table[i].name, opt_table[i].arg);
+}
+
+static void print_usage(void)
+{
+    const char *lead = "Usage:";
+
+    for (unsigned i = 0; i < opt_table_len; i++) {
+        const struct opt_def *def = &opt_table[i];
+        if (!(def->flags & OPT_EITHER))
+            continue;
+        printf("%s virtiofsd", lead);
+        print_those(OPT_NEEDED);
+        printf(" --%s=%s [OPTION...]\n", def->name, def->arg);
+        lead = "      ";
+    }
+}
+
 void opt_print_help(void)
 {
-    printf("virtiofsd: give a host directory to a virtual machine (virtio-fs over vhost-user)\n\n"
-           "Usage: virtiofsd --shared-dir=DIR --socket-path=PATH [OPTION...]\n"
-           "       virtiofsd --shared-dir=DIR --fd=N [OPTION...]\n");
+    printf("virtiofsd: give a host directory to a virtual machine (virtio-fs over vhost-user)\n\n");
+    print_usage();
     for (unsigned g = 0; g < opt_group_count; g++) {
         printf("\n%s:\n", opt_group_titles[g]);
         for (unsigned i = 0; i < opt_table_len; i++) {

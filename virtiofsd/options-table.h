@@ -38,6 +38,8 @@ enum {
     OPT_POWER_OF_2 = 1 << 1,
     OPT_OLD_NAME = 1 << 2, /* also a word of -o LIST, with '_' for '-' */
     OPT_ZERO_TOO = 1 << 3, /* 0 is a value besides .min .. .max */
+    OPT_NEEDED = 1 << 4,   /* for the usage: always, */
+    OPT_EITHER = 1 << 5,   /* or one of these */
 };
 
 struct opt_def {
@@ -73,6 +75,10 @@ const struct opt_def *opt_near(const char *name);
 /* What may stand for the value of @def, as text for a message: "one of never, auto" or "a number
  * from 1 to 9". The caller frees it. */
 char *opt_allowed(const struct opt_def *def);
+
+/* What the field of @def owns: none yet; and nothing any more. */
+void opt_init(struct options *out, const struct opt_def *def);
+void opt_clear(struct options *out, const struct opt_def *def);
 
 /* Set the field of @def in @out. @value is NULL for none; @on is for switches; @shown is how the
  * user wrote the option, for the message. */

@@ -246,6 +246,25 @@ static bool set_value(struct options *out, const struct opt_def *def, const char
     }
 }
 
+static void *field_of(struct options *out, const struct opt_def *def)
+{
+    return (char *)out + def->offset;
+}
+
+void opt_init(struct options *out, const struct opt_def *def)
+{
+    if (def->type == OPT_TEXTS)
+        *(GPtrArray **)field_of(out, def) = g_ptr_array_new_with_free_func(g_free);
+}
+
+void opt_clear(struct options *out, const struct opt_def *def)
+{
+    if (def->type == OPT_TEXTS)
+        g_ptr_array_unref(*(GPtrArray **)field_of(out, def));
+    else if (def->type == OPT_STRING)
+        g_free(*(char **)field_of(out, def));
+}
+
 bool opt_set(struct options *out, const struct opt_def *def, const char *value, bool on,
              const char *shown, GError **err)
 {

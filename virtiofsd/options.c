@@ -41,30 +41,15 @@ static enum options_result refuse(GError **err, const char *shown, const char *w
 static void set_defaults(struct options *o)
 {
     *o = opt_defaults;
-    o->p9_listen = g_ptr_array_new_with_free_func(g_free);
-    o->fuse.dax.include = g_ptr_array_new_with_free_func(g_free);
-    o->fuse.dax.exclude = g_ptr_array_new_with_free_func(g_free);
-    o->translate_uid = g_ptr_array_new_with_free_func(g_free);
-    o->translate_gid = g_ptr_array_new_with_free_func(g_free);
+    for (unsigned i = 0; i < opt_table_len; i++)
+        opt_init(o, &opt_table[i]);
     o->notes = g_ptr_array_new_with_free_func(g_free);
 }
 
 void options_free(struct options *o)
 {
-    g_free(o->shared_dir);
-    g_free(o->statfs_from);
-    g_free(o->tag);
-    g_free(o->socket_path);
-    g_free(o->socket_group);
-    g_free(o->xattrmap);
-    g_free(o->modcaps);
-    g_free(o->p9_socket_path);
-    g_free(o->p9_squash);
-    g_ptr_array_unref(o->p9_listen);
-    g_ptr_array_unref(o->fuse.dax.include);
-    g_ptr_array_unref(o->fuse.dax.exclude);
-    g_ptr_array_unref(o->translate_uid);
-    g_ptr_array_unref(o->translate_gid);
+    for (unsigned i = 0; i < opt_table_len; i++)
+        opt_clear(o, &opt_table[i]);
     g_ptr_array_unref(o->notes);
     *o = (struct options){.fd = -1};
 }

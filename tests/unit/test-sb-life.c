@@ -274,7 +274,7 @@ static void test_bad_maps(void **state)
     struct sb_config cfg = {.shared_dir = dir, .uid_map = {{{5, 5, 5}}, 1}};
     expect_error(&cfg, "--uid-map must give id 0");
     cfg.mode = SB_NONE;
-    expect_error(&cfg, "--sandbox=namespace");
+    expect_error(&cfg, "without a user namespace");
 }
 
 /* In a user namespace whose own limit of further ones is zero. */

@@ -86,6 +86,7 @@ static const struct row {
     {"sandbox", "jail"},
     {"seccomp", "maybe"},
     {"statfs-from", ""},
+    {"modcaps", "+dac_read_search", {"--inode-file-handles=fenced"}},
     {"modcaps", "+nosuch"},
     {"modcaps", "chown"},
     {"modcaps", "+chown:"},

@@ -31,22 +31,21 @@ union any_addr {
     struct sockaddr_vm vm;
 };
 
-G_GNUC_PRINTF(4, 5)
-static bool fail(GError **err, const char *addr, int code, const char *fmt, ...)
+G_GNUC_PRINTF(3, 4)
+static bool fail(GError **err, int code, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
     g_autofree char *text = g_strdup_vprintf(fmt, ap);
     va_end(ap);
-    g_set_error(err, G_FILE_ERROR, (int)g_file_error_from_errno(code), "--p9-listen=%s: %s", addr,
-                text);
+    g_set_error_literal(err, G_FILE_ERROR, (int)g_file_error_from_errno(code), text);
     return false;
 }
 
 /* No address at all. */
-static bool malformed(GError **err, const char *addr, const char *want)
+static bool malformed(GError **err, const char *want)
 {
-    g_set_error(err, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE, "--p9-listen=%s: %s", addr, want);
+    g_set_error_literal(err, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE, want);
     return false;
 }
 
@@ -68,13 +67,13 @@ static void set_tcp(int fd)
 }
 
 /* A listening socket on @sa. -1 with @err. */
-static int listen_on(const char *addr, const union any_addr *a, socklen_t len, GError **err)
+static int listen_on(const union any_addr *a, socklen_t len, GError **err)
 {
     int one = 1;
     AUTO_FD int fd = socket(a->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
     if (fd < 0) {
-        fail(err, addr, errno, "cannot make a socket: %s", errno_text(errno));
+        fail(err, errno, "cannot make a socket: %s", errno_text(errno));
         return -1;
     }
     if (a->sa.sa_family == AF_INET || a->sa.sa_family == AF_INET6) {
@@ -84,7 +83,7 @@ static int listen_on(const char *addr, const union any_addr *a, socklen_t len, G
     if (a->sa.sa_family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
     if (bind(fd, &a->sa, len) < 0 || listen(fd, BACKLOG) < 0) {
-        fail(err, addr, errno, "cannot listen: %s", errno_text(errno));
+        fail(err, errno, "cannot listen: %s", errno_text(errno));
         return -1;
     }
     return steal_fd(&fd);
@@ -101,39 +100,27 @@ static bool number(const char *text, unsigned max, unsigned *out)
 
 /* ---- unix ---- */
 
-static bool no_group(GError **err, const char *addr, const char *group)
-{
-    g_set_error(err, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
-                "--p9-listen=%s: no group '%s' (--socket-group): name an existing group or a "
-                "number",
-                addr, group);
-    return false;
-}
-
-static bool open_unix(const char *addr, const char *path, const char *group,
-                      struct p9_endpoint *out, GError **err)
+static bool open_unix(const char *path, const char *group, struct p9_endpoint *out, GError **err)
 {
     union any_addr a = {.un = {.sun_family = AF_UNIX}};
     gid_t gid = (gid_t)-1;
 
     if (*path == '\0' || strlen(path) >= sizeof(a.un.sun_path))
-        return malformed(err, addr, "a path of 1 to 107 bytes must follow");
+        return malformed(err, "a path of 1 to 107 bytes must follow");
     memcpy(a.un.sun_path, path, strlen(path) + 1);
     if (group && !sock_group(group, &gid))
-        return no_group(err, addr, group);
-    if (!sock_path_own(&a.un, &out->files, err)) {
-        g_prefix_error(err, "--p9-listen=%s: ", addr);
+        return fail(err, EINVAL, "no group '%s'", group);
+    if (!sock_path_own(&a.un, &out->files, err))
         return false;
-    }
     mode_t mask = umask(0177);
-    AUTO_FD int fd = listen_on(addr, &a, sizeof(a.un), err);
+    AUTO_FD int fd = listen_on(&a, sizeof(a.un), err);
     umask(mask);
     if (fd < 0)
         return false;
     sock_files_made(out->files);
     int rc = group ? sock_path_give(path, gid) : 0;
     if (rc < 0)
-        return fail(err, addr, -rc, "cannot give it to group '%s': %s", group, errno_text(-rc));
+        return fail(err, -rc, "cannot give it to group '%s': %s", group, errno_text(-rc));
     out->fd = steal_fd(&fd);
     out->local = true;
     return true;
@@ -162,8 +149,7 @@ static bool split_host(const char *rest, char **host, unsigned *port)
     return *after == ':' && number(after + 1, UINT16_MAX, port) && *port > 0;
 }
 
-static bool open_tcp(const char *addr, const char *rest, const char *group, struct p9_endpoint *out,
-                     GError **err)
+static bool open_tcp(const char *rest, const char *group, struct p9_endpoint *out, GError **err)
 {
     union any_addr a = {0};
     g_autofree char *host = NULL;
@@ -183,17 +169,15 @@ static bool open_tcp(const char *addr, const char *rest, const char *group, stru
     }
     if (len == 0)
         return malformed(
-            err, addr,
-            "a numeric address must follow, and perhaps a port, as in tcp:127.0.0.1:564 "
-            "or tcp:[::1]:564");
-    *out = (struct p9_endpoint){.fd = listen_on(addr, &a, len, err)};
+            err, "a numeric address must follow, and perhaps a port, as in tcp:127.0.0.1:564 "
+                 "or tcp:[::1]:564");
+    *out = (struct p9_endpoint){.fd = listen_on(&a, len, err)};
     return out->fd >= 0;
 }
 
 /* ---- vsock ---- */
 
-static bool open_vsock(const char *addr, const char *rest, const char *group,
-                       struct p9_endpoint *out, GError **err)
+static bool open_vsock(const char *rest, const char *group, struct p9_endpoint *out, GError **err)
 {
     union any_addr a = {.vm = {.svm_family = AF_VSOCK}};
     g_auto(GStrv) part = g_strsplit(rest, ":", 3);
@@ -201,33 +185,31 @@ static bool open_vsock(const char *addr, const char *rest, const char *group,
 
     if (g_strv_length(part) != 2 || !number(part[1], UINT32_MAX - 1, &port) ||
         (strcmp(part[0], "any") != 0 && !number(part[0], UINT32_MAX - 1, &cid)))
-        return malformed(err, addr,
-                         "a context id (or any) and a port must follow, as in vsock:any:564");
+        return malformed(err, "a context id (or any) and a port must follow, as in vsock:any:564");
     a.vm.svm_cid = cid;
     a.vm.svm_port = port;
-    *out = (struct p9_endpoint){.fd = listen_on(addr, &a, sizeof(a.vm), err)};
+    *out = (struct p9_endpoint){.fd = listen_on(&a, sizeof(a.vm), err)};
     return out->fd >= 0;
 }
 
 /* ---- inherited ---- */
 
-static bool open_fd(const char *addr, const char *rest, const char *group, struct p9_endpoint *out,
-                    GError **err)
+static bool open_fd(const char *rest, const char *group, struct p9_endpoint *out, GError **err)
 {
     struct sock_kind kind;
     unsigned n;
 
     if (!number(rest, INT32_MAX, &n))
-        return malformed(err, addr, "the number of a descriptor must follow");
+        return malformed(err, "the number of a descriptor must follow");
     int fd = (int)n;
     int rc = sock_look(fd, &kind);
     if (rc < 0)
-        return fail(err, addr, -rc, "%s; pass a stream socket", errno_text(-rc));
+        return fail(err, -rc, "%s; pass a stream socket", errno_text(-rc));
     if (kind.type != SOCK_STREAM)
-        return fail(err, addr, EINVAL, "it is not a stream socket");
+        return fail(err, EINVAL, "it is not a stream socket");
     if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ||
         (kind.listening && fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0))
-        return fail(err, addr, errno, "%s", errno_text(errno));
+        return fail(err, errno, "%s", errno_text(errno));
     if (kind.domain == AF_INET || kind.domain == AF_INET6)
         set_tcp(fd);
     *out = (struct p9_endpoint){
@@ -243,8 +225,7 @@ static bool open_fd(const char *addr, const char *rest, const char *group, struc
 
 static const struct kind {
     const char *prefix;
-    bool (*open)(const char *addr, const char *rest, const char *group, struct p9_endpoint *out,
-                 GError **err);
+    bool (*open)(const char *rest, const char *group, struct p9_endpoint *out, GError **err);
 } kinds[] = {
     {"unix:", open_unix},
     {"tcp:", open_tcp},
@@ -252,14 +233,22 @@ static const struct kind {
     {"fd:", open_fd},
 };
 
+static bool open_any(const char *addr, const char *group, struct p9_endpoint *out, GError **err)
+{
+    for (unsigned i = 0; i < G_N_ELEMENTS(kinds); i++) {
+        if (g_str_has_prefix(addr, kinds[i].prefix))
+            return kinds[i].open(addr + strlen(kinds[i].prefix), group, out, err);
+    }
+    return malformed(err, "unknown; give unix:PATH, tcp:ADDR:PORT, vsock:CID:PORT or fd:N");
+}
+
 bool p9_listen_open(const char *addr, const char *group, struct p9_endpoint *out, GError **err)
 {
     *out = (struct p9_endpoint){.fd = -1};
-    for (unsigned i = 0; i < G_N_ELEMENTS(kinds); i++) {
-        if (g_str_has_prefix(addr, kinds[i].prefix))
-            return kinds[i].open(addr, addr + strlen(kinds[i].prefix), group, out, err);
-    }
-    return malformed(err, addr, "unknown; give unix:PATH, tcp:ADDR:PORT, vsock:CID:PORT or fd:N");
+    if (open_any(addr, group, out, err))
+        return true;
+    g_prefix_error(err, "%s: ", addr);
+    return false;
 }
 
 int p9_listen_inherited(const char *addr)

@@ -23,7 +23,7 @@ struct p9_endpoint {
  *   fd:N                 an inherited stream socket, listening or connected
  * @group (name or number, may be NULL) is for unix:PATH only. Nothing is listened on that was not
  * written: "tcp:" alone is refused. Before the sandbox is entered. The caller owns out->fd.
- * Returns false with @err one line that says what to do. */
+ * Returns false with @err one line that begins with @addr and says what to do. */
 bool p9_listen_open(const char *addr, const char *group, struct p9_endpoint *out, GError **err);
 
 /* N of "fd:N", else -1. */
