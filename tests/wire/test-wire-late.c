@@ -245,6 +245,55 @@ static void by_9p(void **state)
     p9_stopped(w);
 }
 
+static int region(struct wire *w, uint32_t message, unsigned i)
+{
+    const struct fe_region *r = &w->mem.r[i];
+    const uint64_t arg[5] = {0, r->gpa, r->size, r->uaddr, r->off};
+    return fe_vhost_ack(&w->v, message, arg, sizeof(arg), &r->fd, message == VU_ADD_MEM_REG);
+}
+
+/* The memory that an answer will be written to is taken away while data are fetched, and so is that
+ * of the ring: answers go to where it was, and nothing is done with what is not there. */
+static void memory_goes(void **state)
+{
+    struct wire *w = *state;
+    uint64_t fh, node = open_file(w, "late", &fh), held_fh, held = open_file(w, "held", &held_fh);
+    int slot[4];
+    uint32_t base;
+
+    for (unsigned round = 0; round < 20; round++) {
+        for (unsigned i = 0; i < 4; i++)
+            slot[i] = send_read(w, node, fh, i * 1000 + round);
+        assert_int_equal(fe_getattr(&w->f, FUSE_ROOT_ID, NULL), 0); /* they are taken */
+        assert_int_equal(region(w, VU_REM_MEM_REG, 2), 0);
+        for (unsigned i = 0; i < 4; i++)
+            assert_int_equal(wait_read(w, slot[i], i * 1000 + round), SIZE);
+        assert_int_equal(region(w, VU_ADD_MEM_REG, 2), 0);
+        assert_int_equal(fe_getattr(&w->f, FUSE_ROOT_ID, NULL), 0);
+    }
+    for (unsigned i = 0; i < 4; i++)
+        slot[i] = send_read(w, held, held_fh, i);
+    assert_int_equal(fe_getattr(&w->f, FUSE_ROOT_ID, NULL), 0);
+    for (unsigned i = 0; i < 3; i++)
+        region(w, VU_REM_MEM_REG, i);
+    for (unsigned i = 0; i < 2; i++) /* twice */
+        assert_int_equal(fe_vhost_get_base(&w->v, FE_REQ, &base), 0);
+    assert_int_equal(base, w->v.ring[FE_REQ].avail_shown);
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(wait_read(w, slot[i], i), -EINTR);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(region(w, VU_ADD_MEM_REG, i), 0);
+    assert_int_equal(fe_vhost_start_ring(&w->v, FE_REQ), 0);
+    wire_alive(w);
+    /* And with a reset, and a hang-up, behind it. */
+    send_read(w, held, held_fh, 0);
+    assert_int_equal(fe_getattr(&w->f, FUSE_ROOT_ID, NULL), 0);
+    region(w, VU_REM_MEM_REG, 2);
+    assert_int_equal(fe_vhost_ack(&w->v, VU_RESET_DEVICE, NULL, 0, NULL, 0), 0);
+    assert_int_equal(fe_vhost_get_base(&w->v, FE_REQ, &base), 0);
+    region(w, VU_REM_MEM_REG, 0);
+}
+
 /* Of a file whose type or mode a file system does not tell nobody knows that it has no set-id bits,
  * which go without the guest's knowledge: it may not trust such attributes for long. */
 static void statx_without_mode(void **state)
@@ -311,6 +360,7 @@ int main(void)
         T(interrupts),
         T(new_mount),
         T(reset),
+        T(memory_goes),
         cmocka_unit_test_setup_teardown(gone, mount_it, wire_cleanup),
         cmocka_unit_test_setup_teardown(statx_without_mode, mode_it, wire_cleanup),
         cmocka_unit_test_setup_teardown(by_9p, mode_it, wire_cleanup),
