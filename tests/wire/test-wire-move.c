@@ -209,6 +209,46 @@ static void test_waiting_lock(void **state)
     wire_finish(w, 0);
 }
 
+/* A guest that opens nothing goes on so, whatever the next daemon's options are: by the node, what
+ * it has unlinked too, in the middle of a directory, and no longer than that has descriptors for
+ * what nobody uses. */
+static void test_handleless(void **state)
+{
+    struct wire *w = *state;
+    static const char *const rootfs[] = {"--profile=rootfs", NULL};
+    struct fuse_read_in rd = {.size = 40};
+    struct fuse_open_in in = {0};
+    struct fe_daemon old;
+    struct fe_state s;
+    char out[64];
+
+    move_mount_with(w, rootfs);
+    wire_put(w, "unlinked", "no name");
+    uint64_t file = wire_node(w, "file"), gone = wire_node(w, "unlinked");
+    reads(w, gone, 0, "no name");
+    assert_int_equal(fe_call_name(&w->f, FUSE_UNLINK, ROOT, NULL, 0, "unlinked", NULL, NULL, 0), 0);
+    assert_int_equal(fe_call(&w->f, FUSE_READDIR, ROOT, &rd, sizeof(rd), out, sizeof(out), NULL),
+                     0);
+    rd.offset = ((const struct fuse_dirent *)out)->off;
+    for (unsigned i = 0; i < 2; i++) {
+        move_save(w, &s);
+        assert_int_equal(move_to(w, &s, i ? rootfs : NULL, &old), 0);
+        fe_daemon_stop(&old);
+        assert_int_equal(fe_call(&w->f, FUSE_OPEN, file, &in, sizeof(in), out, 16, NULL), -ENOSYS);
+        reads(w, file, 0, "hello\n");
+        assert_int_equal(fe_write(&w->f, file, 0, 0, "h", 1), 1);
+        assert_int_equal(
+            fe_call(&w->f, FUSE_READDIR, ROOT, &rd, sizeof(rd), out, sizeof(out), NULL), 0);
+        assert_int_equal(fe_read(&w->f, file, (uint64_t)1 << 32 | 1, 0, out, 1), -EBADF);
+        if (!have_handles())
+            continue;
+        reads(w, gone, 0, "no name");
+        usleep(4500000); /* what is not used rests by now, and is found by its handle; but that */
+        reads(w, gone, 0, "no name");
+    }
+    wire_finish(w, 0);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, move_mount, wire_umount)
 
 int main(void)
@@ -220,6 +260,7 @@ int main(void)
         T(test_not_open_never_fails),
         T(test_swapped),
         cmocka_unit_test_setup_teardown(test_waiting_lock, NULL, wire_cleanup),
+        cmocka_unit_test_setup_teardown(test_handleless, NULL, wire_cleanup),
     };
     return cmocka_run_group_tests(tests, wire_make, wire_teardown);
 }

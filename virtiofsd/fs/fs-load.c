@@ -187,8 +187,11 @@ static int find_inode(struct loader *l, struct entry *e, struct fs_inode *dir)
     dir = dir ? dir : fs->root;
     if (!(e->flags & MOVE_LOST))
         rc = t->ops->locate(t, &dir->node, how_of(l, e), &l->p, &found);
+    bool nameless = rc == 0 && found.stx.stx_nlink == 0;
     if (rc == 0)
         rc = fs_inode_restore_as(fs, dir, &found, e->id, e->nlookup, &e->inode);
+    if (rc == 0 && nameless) /* what can still be had of it is held, as by who had it before */
+        fs_hold_nameless(fs, e->inode);
     if (rc == 0) {
         e->stage = FOUND;
         return 0;
