@@ -26,6 +26,24 @@ for d in ro ids; do
     check "its daemon ends" await_host "the end" 20 no_daemon "$T/$d"
 done
 
+echo "# save and restore, of a guest whose only device is the share; what has no name would end with the first daemon"
+mkdir "$T/moved"
+share_xml myfs "$T/moved" <<<"<driver type='virtiofs'/>" | domain moves |
+    sed "s|ctl=9p|rdinit=/bin/mover-init mover=named|; /accessmode='squash'/d; s|$CTL/console|$T/moves.serial|; s|path='$T/moves.serial'/>|path='$T/moves.serial' append='on'/>|" >"$T/moves.xml"
+rounds() { tr -d '\r' <"$T/moves.serial" | sed -n 's/^round //p' | tail -n 1; }
+rounds_past() { [ "$(rounds)" -gt "$1" ]; }
+check "define" v define "$T/moves.xml"
+check "start" v start moves
+check "its program works in the share" await_host "a first round" 120 rounds_past 1
+check "save" v save moves "$T/moves.saved"
+check "its daemon ends" await_host "its end" 10 no_daemon "$T/moved"
+at=$(rounds)
+check "restore" v restore "$T/moves.saved"
+check "the program goes on, with what it had open" await_host "more rounds" 60 rounds_past $((at + 2))
+equal "and finds nothing wrong" "" "$(grep -a FAIL "$T/moves.serial")"
+check "destroy" v destroy moves
+check "its daemon ends" await_host "its end" 10 no_daemon "$T/moved"
+
 echo "# an ordinary user's"
 check "destroy the other" v destroy one
 mkdir "$T/users"
@@ -46,7 +64,7 @@ equal "it is root's there" 0:0 "$(g stat -c %u:%g /mnt/host)"
 check "the guest writes" g "echo x >/mnt/file && mkdir /mnt/dir && chown 5:6 /mnt/dir"
 equal "the user's files on the host" 1999:1999 "$(stat -c %u:%g "$T/users/file")"
 equal "other ids are of his range" 200004:200005 "$(stat -c %u:%g "$T/users/dir")"
-check "save, which our description does not offer" refused migrat u save mine "$T/user/saved"
+check "save, which the mounted 9P device forbids" refused "VirtFS" u save mine "$T/user/saved"
 check "destroy" u destroy mine
 check "its daemon ends" await_host "its end" 10 no_daemon "$T/users"
 check "start the other" v start one

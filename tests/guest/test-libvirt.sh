@@ -8,7 +8,7 @@ GUEST_KERNEL=${GUEST_KERNEL:-x86_64-6.1}
 . "$GUEST/libvirt-lib.sh"
 if [ -z "${WORLD_INSIDE:-}" ]; then
     libvirt_ready
-    setup setfattr getfattr locker flock
+    setup setfattr getfattr locker flock mover "$GUEST/mover-init=bin/mover-init"
     chmod 755 "$T" # another user's libvirtd looks in
 fi
 world "$0" "$@"

@@ -3,7 +3,8 @@
  * and written, appended, locked, unlinked, renamed ones, directories, new ones. Says "round N" for
  * each round, "FAIL what" for what is not as it was left, and "done N" when DIR/stop is there.
  *
- * usage: mover DIR [locks] */
+ * usage: mover DIR [locks|named]
+ * named: without the unlinked file, which ends with the last daemon that has it open. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +22,7 @@
 
 static unsigned round_no;
 static int rw, app, gone, locked, flocked, in, in2, renamed, dir;
-static bool locks;
+static bool locks, named;
 static ino_t rw_ino, in_ino;
 
 static void failed(const char *fmt, ...)
@@ -67,6 +68,8 @@ static void begin(void)
     memset(block, 'g', sizeof(block));
     must(write(gone, block, sizeof(block)) == GONE);
     must(unlink("gone") == 0);
+    if (named)
+        close(gone);
     must(write(in, "inside", 6) == 6);
     must(write(renamed, "renamed", 7) == 7);
     struct stat st;
@@ -102,6 +105,8 @@ static void without_a_name(void)
 {
     char c[2] = "";
     struct stat st;
+    if (named)
+        return;
     must(pread(gone, c, 1, round_no % GONE) == 1 && (c[0] == 'g' || c[0] == 'G'));
     must(pwrite(gone, "G", 1, round_no % GONE) == 1);
     must(fstat(gone, &st) == 0 && st.st_size == GONE && st.st_nlink == 0);
@@ -172,7 +177,8 @@ static void drop_caches(void)
 int main(int argc, char **argv)
 {
     setvbuf(stdout, NULL, _IOLBF, 0);
-    locks = argc > 2;
+    locks = argc > 2 && strcmp(argv[2], "locks") == 0;
+    named = argc > 2 && strcmp(argv[2], "named") == 0;
     if (argc < 2 || chdir(argv[1]) != 0) {
         failed("no directory");
         return 1;
