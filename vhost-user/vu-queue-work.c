@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The worker's side of a queue: take, hand out, answer, sleep.
  *
- * While there is work the guest is asked not to kick, and what is answered is signalled in one
- * go: when the ring is empty, when the server says that something slow comes (chain_flush), or
- * after SIGNAL_BATCH answers. Answers from other threads are signalled at once. */
+ * While there is work, or the worker looks at an empty ring (vu-poll.h), the guest is asked not to
+ * kick, and what is answered is signalled in one go: when the ring is empty, when the server says
+ * that something slow comes (chain_flush), or after SIGNAL_BATCH answers. Answers from other
+ * threads are signalled at once. */
 /* #syscalls epoll_ctl epoll_wait sched_yield */
 #include <sched.h>
 #include <string.h>
@@ -312,22 +313,47 @@ static bool serve_one(struct vu_queue *q)
 
 /* ---- waiting ---- */
 
-/* Look at the ring for cfg.poll_us. Returns whether there is a reason to go on. */
-static bool poll_ring(struct vu_queue *q)
+/* Look at the ring from @now on for @ns. Returns when it ended, and in *away how long the thread
+ * did not run at most; there is a reason to go on, or the time is over. */
+static uint64_t look(struct vu_queue *q, uint64_t now, uint64_t ns, uint64_t *away)
 {
-    unsigned us = q->dev->cfg.poll_us;
-    if (us == 0)
-        return false;
-    int64_t end = g_get_monotonic_time() + us;
+    uint64_t end = now + ns, then = now;
+    *away = 0;
     do {
         for (unsigned i = 0; i < POLL_SPINS; i++) {
             if (vu_avail_pending(&q->avail) ||
                 atomic_load_explicit(&q->attention, memory_order_relaxed))
-                return true;
+                return counters_clock_ns();
         }
         sched_yield(); /* the guest may need this very processor */
-    } while (g_get_monotonic_time() < end);
-    return false;
+        now = counters_clock_ns();
+        *away = MAX(*away, now - then);
+        then = now;
+    } while (now < end);
+    return now;
+}
+
+/* The ring is empty. Look at it for as long as is right. Returns whether there is a reason to go
+ * on.
+ */
+static bool poll_ring(struct vu_queue *q)
+{
+    unsigned us = q->dev->cfg.poll_us;
+    bool adapts = us == VU_POLL_AUTO;
+    if (us == 0 || (adapts && vu_poll_alone(&q->poll)))
+        return false;
+    /* With a pool one of its threads has to answer. */
+    uint64_t away, now = counters_clock_ns();
+    uint64_t ns = adapts ? vu_poll_begin(&q->poll, now, q->dev->pool ? 1 : 0) : (uint64_t)us * 1000;
+    if (ns == 0)
+        return false;
+    now = look(q, now, ns, &away);
+    bool found = vu_avail_pending(&q->avail);
+    if (adapts)
+        vu_poll_end(&q->poll, now, found, away);
+    if (found)
+        counter_add(&q->counters->polled, 1);
+    return found || atomic_load_explicit(&q->attention, memory_order_relaxed);
 }
 
 /* Empty a kick that is a pipe. One that has no writer any more, or fails, would never let us sleep
@@ -378,6 +404,8 @@ static void idle(struct vu_queue *q)
         log_event(q);
     if (!pending)
         sleep_until_kick(q);
+    if (q->dev->cfg.poll_us == VU_POLL_AUTO && q->poll.cpus > 1 && vu_avail_pending(&q->avail))
+        vu_poll_slept(&q->poll, counters_clock_ns());
     if (vu_avail_kick_off(&q->avail) && G_UNLIKELY(logs_ring(q)))
         log_event(q);
 }

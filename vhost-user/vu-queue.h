@@ -14,6 +14,7 @@
 
 #include "vhost-user/vu-fd.h"
 #include "vhost-user/vu-log.h"
+#include "vhost-user/vu-poll.h"
 #include "vhost-user/vu-ring.h"
 #include "virtiofsd/base/counters.h"
 
@@ -68,6 +69,7 @@ struct vu_queue {
     struct counters *counters; /* the device's; of who answers: under the lock */
     uint64_t taken, done_here;
     struct vu_chain *free_own;
+    struct vu_poll poll;  /* with VU_POLL_AUTO */
     bool kicked;          /* and there was no request in this ring's life before */
     bool polled;          /* there is no kick: look from time to time */
     bool kick_pipe;       /* the kick must be read */

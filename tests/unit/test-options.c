@@ -97,7 +97,7 @@ static const struct {
     {NEEDED, "num-request-queues", "1"},
     {NEEDED, "queue-size", "1024"},
     {NEEDED, "thread-pool-size", "0"},
-    {NEEDED, "poll-us", "0"},
+    {NEEDED, "poll-us", "-1"}, /* by what is seen */
     {NEEDED, "cache", "auto"},
     {NEEDED, "timeout", "1"},
     {NEEDED, "negative-timeout", "0.2"},
