@@ -6,7 +6,7 @@
  * it would where a full table is rebuilt. Bucket b lies in slot b + 1 of its table. */
 #include "virtiofsd/fs/fs-priv.h"
 
-#define BUCKETS_FIRST 1024u /* a power of two */
+#define BUCKETS_FIRST 64u /* a power of two; each one costs a start some instructions */
 #define BUCKETS_MAX   (1u << 26)
 
 int fs_hash_init(struct fs *fs)

@@ -316,8 +316,10 @@ int fs_inode_intern(struct fs *fs, const struct fs_inode *near, struct tree_foun
         return rc;
     if (made && tree->ops->settle)
         tree->ops->settle(tree, &inode->node);
-    fs_idle_note(fs, inode);
-    fs_sweep(fs);
+    if (tree_node_fd(&inode->node) >= 0) { /* which may be one more */
+        fs_idle_note(fs, inode);
+        fs_sweep(fs);
+    }
     if (isnew)
         *isnew = made;
     *out = inode;
