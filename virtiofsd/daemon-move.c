@@ -70,8 +70,17 @@ int daemon_move_load(struct fuse_srv *fuse, const uint8_t *bytes, size_t len, GA
 {
     gint64 begin = g_get_monotonic_time();
     struct fs_moved did = {0};
+    g_autoptr(GByteArray) theirs = g_byte_array_new();
     struct bytes stream;
-    int rc = record_check(bytes, len, &stream);
+    int rc = 0;
+
+    if (!record_is_stream(bytes, len)) {
+        rc = fuse_srv_translate(fuse, bytes, len, theirs);
+        bytes = theirs->data;
+        len = theirs->len;
+    }
+    if (rc == 0)
+        rc = record_check(bytes, len, &stream);
 
     if (rc == 0)
         rc = check_kinds(stream);

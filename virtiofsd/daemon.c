@@ -340,6 +340,8 @@ static void make_dev(struct daemon *d)
         .config_len = o->tag ? sizeof(config) : 0,
     };
     daemon_dax_device(o, &vc);
+    if (vc.shmem_size)
+        log_info("a guest with a DAX window cannot be migrated: that is not offered");
     d->dev = vu_dev_new(&vc);
     daemon_dax_prepare(&d->dax, o, d->dev);
 }

@@ -41,6 +41,17 @@ machine() {
     await_host "the machine's monitor" 30 test -S "$T/$name.qmp"
 }
 
+# rust_daemon NAME DIR [OPTION…]: the Rust daemon in place of ours.
+# shellcheck disable=SC2034,SC2004 # lib.sh's array
+rust_daemon() {
+    local name=$1 dir=$2
+    shift 2
+    "$TOP/tests/bench/rivals" "$TOP/.cache/rivals" rust >/dev/null 2>"$T/rivals" || skip "no Rust daemon: $(tail -n 1 "$T/rivals")"
+    "$TOP/.cache/rivals/rust" --sandbox=none --socket-path="$T/$name.sock" --shared-dir="$dir" "$@" >>"$T/$name.log" 2>&1 &
+    DAEMON[$name]=$!
+    await_host "the Rust daemon's socket" 10 test -S "$T/$name.sock"
+}
+
 # moves FROM TO
 moves() {
     local said

@@ -3,6 +3,7 @@
 #   MIGRATE=live (default)  ours to ours, over a socket; twice, back again
 #   MIGRATE=file            into a file, everything ends, and from there
 #   MIGRATE=failed          the destination refuses; the guest goes on, and moves at the second try
+#   MIGRATE=rust            from the Rust daemon to ours, by names; MIGRATE=rust-handles: by handles
 #   MIGRATE=locks           as live, with shared locks
 GUEST_KERNEL=${GUEST_KERNEL:-x86_64-7}
 . "$(dirname "$0")/lib.sh"
@@ -12,7 +13,11 @@ options=()
 [ "$how" != locks ] || options=(--posix-lock --flock)
 migrate_setup ${options[@]+"${options[@]}"}
 
-daemon A "$T/share" ${options[@]+"${options[@]}"}
+case $how in
+rust) rust_daemon A "$T/share" ;;
+rust-handles) rust_daemon A "$T/share" --migration-mode=file-handles --inode-file-handles=mandatory ;;
+*) daemon A "$T/share" ${options[@]+"${options[@]}"} ;;
+esac
 machine A
 await_round A 5 || finish
 
@@ -40,6 +45,23 @@ file)
     machine B -incoming "file:$T/state"
     last=B
     ;;
+rust | rust-handles)
+    # By names alone a file without one is lost, which the Rust daemon's guests know, too.
+    [ "$how" = rust ] && lost_when_all_ends=yes && options=(--migration-on-error=guest-error)
+    [ "$how" = rust-handles ] && options=(--migration-mode=file-handles)
+    daemon B "$T/share" "${options[@]}"
+    machine B -incoming "unix:$T/B.mig"
+    moves A B
+    check "the daemon knew it for the Rust one's" grep -q 'comes from the Rust daemon' "$T/B.log"
+    end_machine A
+    await_more B 8
+    daemon C "$T/share" "${options[@]}"
+    machine C -incoming "unix:$T/C.mig"
+    moves B C
+    end_machine B
+    check "the daemon between ends with its machine, code 0" daemon_wait B
+    last=C
+    ;;
 failed)
     daemon B "$T/share" --max-inodes=1
     machine B -incoming "unix:$T/B.mig"
@@ -62,7 +84,7 @@ wait_machine "$last"
 check "the last daemon ends with its guest, code 0" daemon_wait "$last"
 rounds=$(tr -d '\r' <"$T/$last.serial" | sed -n 's/^done //p')
 equal "each line was appended once, in order" "$(seq "${rounds:-0}" | md5sum)" "$(md5sum <"$T/share/m/append")"
-cat "$T"/[AB].serial "$T"/serial.* 2>/dev/null | tr -d '\r' | grep '^FAIL' >"$T/failures"
+cat "$T"/[ABC].serial "$T"/serial.* 2>/dev/null | tr -d '\r' | grep '^FAIL' >"$T/failures"
 # Who saves a guest and ends the daemon has given up what has no name: with nobody holding it the file is gone.
 [ -z "${lost_when_all_ends:-}" ] || sed -i '/gone/d' "$T/failures"
 equal "nothing else was ever wrong in the guest" "" "$(head -n 5 "$T/failures")"

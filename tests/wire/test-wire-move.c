@@ -249,6 +249,32 @@ static void test_handleless(void **state)
     wire_finish(w, 0);
 }
 
+/* Locks that the host sees do not move yet: refused, and the guest goes on. */
+static void test_held_locks(void **state)
+{
+    struct wire *w = *state;
+    static const char *const o[] = {"--posix-lock", "--flock", NULL};
+    uint64_t fh, file;
+    struct fe_state s;
+
+    move_mount_with(w, o);
+    file = wire_node(w, "file");
+    assert_int_equal(fe_open(&w->f, file, O_RDWR, &fh), 0);
+    struct fuse_lk_in lk = {
+        .fh = fh, .owner = 7, .lk = {.end = INT64_MAX, .type = F_WRLCK, .pid = 1}};
+    assert_int_equal(fe_call(&w->f, FUSE_SETLK, file, &lk, sizeof(lk), NULL, 0, NULL), 0);
+    assert_int_equal(fe_move_stop(&w->v), 0);
+    assert_int_equal(fe_move_save(&w->v, &s), 2);
+    free(s.bytes);
+    assert_int_equal(fe_move_resume(&w->v), 0);
+    reads(w, file, fh, "hello\n");
+    lk.lk.type = F_UNLCK;
+    assert_int_equal(fe_call(&w->f, FUSE_SETLK, file, &lk, sizeof(lk), NULL, 0, NULL), 0);
+    move(w, o);
+    reads(w, file, fh, "hello\n");
+    wire_finish(w, 0);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, move_mount, wire_umount)
 
 int main(void)
@@ -261,6 +287,7 @@ int main(void)
         T(test_swapped),
         cmocka_unit_test_setup_teardown(test_waiting_lock, NULL, wire_cleanup),
         cmocka_unit_test_setup_teardown(test_handleless, NULL, wire_cleanup),
+        cmocka_unit_test_setup_teardown(test_held_locks, NULL, wire_cleanup),
     };
     return cmocka_run_group_tests(tests, wire_make, wire_teardown);
 }

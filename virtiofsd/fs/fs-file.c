@@ -60,6 +60,7 @@ static int add(struct fs *fs, struct fs_inode *inode, struct tree_node *node,
     if (G_UNLIKELY(f->close_speaks))
         atomic_store(&fs->closes_speak, true);
     atomic_store_explicit(&f->flock, 0, memory_order_relaxed);
+    f->has_alias = false;
     f->slot = (uint32_t)id;
     LIST_INIT(&f->owners);
     atomic_store_explicit(&f->state, (id & ~(uint64_t)UINT32_MAX) | hold, memory_order_release);
@@ -105,7 +106,7 @@ static void file_free(struct fs *fs, struct fs_file *f)
     fs_table_give(&fs->files, f->slot);
 }
 
-struct fs_file *fs_file_get(struct fs *fs, uint64_t fh, const struct fs_inode *inode)
+static inline struct fs_file *get_own(struct fs *fs, uint64_t fh, const struct fs_inode *inode)
 {
     struct fs_file *f = fs_table_peek(&fs->files, (uint32_t)fh);
     if (!f)
@@ -121,6 +122,15 @@ struct fs_file *fs_file_get(struct fs *fs, uint64_t fh, const struct fs_inode *i
         return NULL;
     }
     return f;
+}
+
+struct fs_file *fs_file_get(struct fs *fs, uint64_t fh, const struct fs_inode *inode)
+{
+    struct fs_file *f = get_own(fs, fh, inode);
+
+    if (G_LIKELY(f || !fs->aliases))
+        return f;
+    return get_own(fs, fs_alias_find(fs, fh), inode);
 }
 
 struct fs_file *fs_file_ref(struct fs_file *file)
@@ -139,10 +149,10 @@ void fs_file_put(struct fs *fs, struct fs_file *file)
 uint64_t fs_file_id(const struct fs_file *file)
 {
     uint64_t s = atomic_load_explicit(&file->state, memory_order_relaxed);
-    return (s & ~(uint64_t)UINT32_MAX) | file->slot;
+    return G_UNLIKELY(file->has_alias) ? file->alias : (s & ~(uint64_t)UINT32_MAX) | file->slot;
 }
 
-int fs_release(struct fs *fs, uint64_t fh)
+static int release_own(struct fs *fs, uint64_t fh)
 {
     struct fs_file *f = fs_table_peek(&fs->files, (uint32_t)fh);
     if (!f)
@@ -158,14 +168,25 @@ int fs_release(struct fs *fs, uint64_t fh)
     return 0;
 }
 
+int fs_release(struct fs *fs, uint64_t fh)
+{
+    int rc = release_own(fs, fh);
+
+    if (G_LIKELY(rc == 0 || !fs->aliases))
+        return rc;
+    uint64_t ours = fs_alias_take(fs, fh);
+    return ours ? release_own(fs, ours) : rc;
+}
+
 void fs_files_reset(struct fs *fs)
 {
+    fs_aliases_drop(fs);
     uint32_t high = atomic_load(&fs->files.high);
     for (uint32_t slot = 1; slot < high; slot++) {
         struct fs_file *f = fs_table_at(&fs->files, slot);
         uint64_t s = atomic_load(&f->state);
         if (s & FILE_OPEN)
-            fs_release(fs, (s & ~(uint64_t)UINT32_MAX) | slot);
+            release_own(fs, (s & ~(uint64_t)UINT32_MAX) | slot);
     }
     AUTO_LOCK(&fs->files_lock);
     fs_table_clear(&fs->files, 1);

@@ -207,7 +207,7 @@ static bool is_reserved_locked(struct fs *fs, uint64_t id)
     uint32_t slot = (uint32_t)id, gen = (uint32_t)(id >> 32);
     struct fs_inode *i = fs_table_peek(&fs->shared->inodes, slot);
 
-    return i && slot != FS_ROOT_ID && gen != 0 && atomic_load(&i->gen) == gen &&
+    return i && slot != FS_ROOT_ID && i->next == INODE_RESERVED && atomic_load(&i->gen) == gen &&
            fs_state_refs(atomic_load(&i->node.state)) == 0;
 }
 

@@ -14,27 +14,16 @@ enum stage { WAITS, BEGUN, FOUND, LOST };
 
 /* An inode's record; what it points to is in the stream. */
 struct entry {
-    uint64_t id, nlookup, ino, btime_ns, parent;
-    const uint8_t *name, *handle;
-    uint16_t name_len, handle_len;
-    int32_t handle_type;
-    uint32_t system;
-    uint16_t flags;
-    uint8_t type;
+    struct fs_move_inode i; /* begins with the id */
     uint8_t stage;
     struct fs_inode *inode; /* with a reference, until the end */
-};
-
-struct file {
-    uint64_t fh, inode;
-    uint32_t flags, flock;
 };
 
 struct loader {
     struct fs *fs;
     GArray *systems; /* struct host's two numbers each */
     GArray *inodes;  /* struct entry, by id */
-    GArray *files;   /* struct file */
+    GArray *files;   /* struct fs_move_file */
     struct tree_place p;
     struct fs_moved did;
 };
@@ -59,30 +48,31 @@ static int read_system(struct loader *l, struct bytes *b)
 
 static int read_inode(struct loader *l, struct bytes *b)
 {
-    struct entry e = {.id = get_u64(b)};
+    struct entry e = {.i.id = get_u64(b)};
+    struct fs_move_inode *i = &e.i;
 
-    e.nlookup = get_u64(b);
-    e.ino = get_u64(b);
-    e.btime_ns = get_u64(b);
+    i->nlookup = get_u64(b);
+    i->ino = get_u64(b);
+    i->btime_ns = (int64_t)get_u64(b);
     uint16_t type = get_u16(b);
-    e.flags = get_u16(b);
-    e.system = get_u32(b);
-    e.parent = get_u64(b);
-    e.name = get_bytes(b, &e.name_len);
-    e.handle_type = (int32_t)get_u32(b);
-    e.handle = get_bytes(b, &e.handle_len);
-    if (b->bad || type == 0 || type > TYPES || e.handle_len > TREE_HANDLE_MAX ||
-        e.name_len >= PATH_MAX || memchr(e.name, '\0', e.name_len) || e.id == FS_ROOT_ID ||
-        e.nlookup > INT64_MAX)
+    i->flags = get_u16(b);
+    i->system = get_u32(b);
+    i->parent = get_u64(b);
+    i->name = get_bytes(b, &i->name_len);
+    i->handle_type = (int32_t)get_u32(b);
+    i->handle = get_bytes(b, &i->handle_len);
+    if (b->bad || (type == 0) != !!(i->flags & FS_MOVE_UNSEEN) || type > TYPES ||
+        i->handle_len > TREE_HANDLE_MAX || i->name_len >= PATH_MAX ||
+        memchr(i->name, '\0', i->name_len) || i->id == FS_ROOT_ID || i->nlookup > INT64_MAX)
         return -EINVAL;
-    e.type = (uint8_t)type;
+    i->type = (uint8_t)type;
     g_array_append_val(l->inodes, e);
     return 0;
 }
 
 static int read_file(struct loader *l, struct bytes *b)
 {
-    struct file f = {.fh = get_u64(b)};
+    struct fs_move_file f = {.fh = get_u64(b)};
 
     f.inode = get_u64(b);
     f.flags = get_u32(b);
@@ -113,13 +103,13 @@ static int read_all(struct loader *l, struct bytes stream)
 
 static int by_id(const void *a, const void *b)
 {
-    uint64_t x = ((const struct entry *)a)->id, y = ((const struct entry *)b)->id;
+    uint64_t x = ((const struct entry *)a)->i.id, y = ((const struct entry *)b)->i.id;
     return (x > y) - (x < y);
 }
 
 static struct entry *find(const struct loader *l, uint64_t id)
 {
-    const struct entry key = {.id = id};
+    const struct entry key = {.i.id = id};
     return bsearch(&key, l->inodes->data, l->inodes->len, sizeof(key), by_id);
 }
 
@@ -133,13 +123,24 @@ static uint64_t *numbers(const GArray *a, size_t size)
     return n;
 }
 
+/* Handles without a generation are not ours, and get others. */
+static guint own_first(uint64_t *fhs, guint n)
+{
+    guint kept = 0;
+
+    for (guint i = 0; i < n; i++)
+        if (fhs[i] >> 32)
+            fhs[kept++] = fhs[i];
+    return kept;
+}
+
 static int reserve(struct loader *l)
 {
     g_autofree uint64_t *ids = numbers(l->inodes, sizeof(struct entry));
-    g_autofree uint64_t *fhs = numbers(l->files, sizeof(struct file));
-    int rc = fs_inodes_reserve(l->fs, ids, l->inodes->len);
+    g_autofree uint64_t *fhs = numbers(l->files, sizeof(struct fs_move_file));
+    int rc = fs_inodes_reserve_any(l->fs, ids, l->inodes->len);
 
-    return rc < 0 ? rc : fs_files_reserve(l->fs, fhs, l->files->len);
+    return rc < 0 ? rc : fs_files_reserve(l->fs, fhs, own_first(fhs, l->files->len));
 }
 
 /* ---- inodes ---- */
@@ -147,31 +148,34 @@ static int reserve(struct loader *l)
 static void place_of(struct loader *l, const struct entry *e)
 {
     const struct system none = {0};
-    const struct system *s =
-        e->system < l->systems->len ? &g_array_index(l->systems, struct system, e->system) : &none;
+    const struct system *s = e->i.system < l->systems->len
+                                 ? &g_array_index(l->systems, struct system, e->i.system)
+                                 : &none;
 
     l->p.fs_type = s->type;
     l->p.fs_id = s->id;
-    l->p.ino = e->ino;
-    l->p.btime_ns = (int64_t)e->btime_ns;
-    l->p.type = e->type;
-    l->p.has_path = e->parent != MOVE_NO_PARENT && e->name_len > 0;
-    memcpy(l->p.path, e->name, e->name_len);
-    l->p.path[e->name_len] = '\0';
-    l->p.handle_type = e->handle_type;
-    l->p.handle_len = e->handle_len;
-    if (e->handle_len)
-        memcpy(l->p.handle, e->handle, e->handle_len);
+    l->p.ino = e->i.ino;
+    l->p.btime_ns = e->i.btime_ns;
+    l->p.type = e->i.type;
+    l->p.has_path = e->i.parent != MOVE_NO_PARENT && e->i.name_len > 0;
+    memcpy(l->p.path, e->i.name, e->i.name_len);
+    l->p.path[e->i.name_len] = '\0';
+    l->p.handle_type = e->i.handle_type;
+    l->p.handle_len = e->i.handle_len;
+    if (e->i.handle_len)
+        memcpy(l->p.handle, e->i.handle, e->i.handle_len);
 }
 
 /* How it may be searched for. */
 static unsigned how_of(const struct loader *l, const struct entry *e)
 {
-    unsigned how = TREE_PLACE_PATH | (e->flags & MOVE_NO_HANDLE ? 0 : TREE_PLACE_HANDLE);
+    unsigned how = TREE_PLACE_PATH | (e->i.flags & FS_MOVE_NO_HANDLE ? 0 : TREE_PLACE_HANDLE);
 
     if (l->fs->cfg.policy.move == FS_MOVE_HANDLES)
         how |= TREE_PLACE_TRUST;
-    return how | (e->flags & MOVE_VERIFY ? TREE_PLACE_VERIFY : 0);
+    if (e->i.flags & FS_MOVE_UNSEEN)
+        how |= TREE_PLACE_UNSEEN;
+    return how | (e->i.flags & FS_MOVE_VERIFY ? TREE_PLACE_VERIFY : 0);
 }
 
 /* With its parent, NULL: not known, found or lost. 0, or -errno that is about us and not it. */
@@ -185,11 +189,11 @@ static int find_inode(struct loader *l, struct entry *e, struct fs_inode *dir)
     place_of(l, e);
     l->p.has_path &= dir != NULL;
     dir = dir ? dir : fs->root;
-    if (!(e->flags & MOVE_LOST))
+    if (!(e->i.flags & FS_MOVE_LOST))
         rc = t->ops->locate(t, &dir->node, how_of(l, e), &l->p, &found);
     bool nameless = rc == 0 && found.stx.stx_nlink == 0;
     if (rc == 0)
-        rc = fs_inode_restore_as(fs, dir, &found, e->id, e->nlookup, &e->inode);
+        rc = fs_inode_restore_as(fs, dir, &found, e->i.id, e->i.nlookup, &e->inode);
     if (rc == 0 && nameless) /* what can still be had of it is held, as by who had it before */
         fs_hold_nameless(fs, e->inode);
     if (rc == 0) {
@@ -200,7 +204,8 @@ static int find_inode(struct loader *l, struct entry *e, struct fs_inode *dir)
         return rc;
     e->stage = LOST;
     l->did.lost++;
-    return fs_inode_restore_lost(fs, e->type, e->ino, e->id, e->nlookup, &e->inode);
+    return fs_inode_restore_lost(fs, e->i.type ? e->i.type : S_IFREG >> 12, e->i.ino, e->i.id,
+                                 e->i.nlookup, &e->inode);
 }
 
 /* The directory of @e, found before it. False: it must be found first, and is *next. */
@@ -208,15 +213,15 @@ static bool dir_ready(struct loader *l, const struct entry *e, struct fs_inode *
                       struct entry **next)
 {
     *dir = NULL;
-    if (e->parent == FS_ROOT_ID)
+    if (e->i.parent == FS_ROOT_ID)
         *dir = l->fs->root;
-    if (e->parent == FS_ROOT_ID || e->parent == MOVE_NO_PARENT)
+    if (e->i.parent == FS_ROOT_ID || e->i.parent == MOVE_NO_PARENT)
         return true;
-    struct entry *p = find(l, e->parent);
-    if (!p || p->type != S_IFDIR >> 12 || p->stage == BEGUN || p->stage == LOST)
+    struct entry *p = find(l, e->i.parent);
+    if (!p || p->stage == BEGUN || p->stage == LOST)
         return true; /* BEGUN: a directory cannot be below itself */
     if (p->stage == FOUND) {
-        *dir = p->inode;
+        *dir = fs_inode_is(p->inode, S_IFDIR) ? p->inode : NULL;
         return true;
     }
     *next = p;
@@ -259,10 +264,10 @@ static int find_inodes(struct loader *l)
 
 /* ---- files ---- */
 
-static int lost_file(struct loader *l, const struct entry *e, const struct file *f, int why)
+static int lost_file(struct loader *l, const struct entry *e, const struct fs_move_file *f, int why)
 {
     if (l->fs->cfg.policy.move_lost == FS_LOST_ABORT) {
-        g_autofree char *name = g_strndup((const char *)e->name, e->name_len);
+        g_autofree char *name = g_strndup(e->i.name, e->i.name_len);
         log_error("an open file is not found again, or cannot be opened: \"%s\": %s "
                   "(--migration-on-error=guest-error leaves it to the guest)",
                   name, errno_text(-why));
@@ -272,7 +277,7 @@ static int lost_file(struct loader *l, const struct entry *e, const struct file 
     return fs_file_restore_lost(l->fs, e->inode, (int)f->flags, f->fh);
 }
 
-static int open_file(struct loader *l, const struct file *f)
+static int open_file(struct loader *l, const struct fs_move_file *f)
 {
     const struct entry *e = find(l, f->inode);
     struct fs_inode *inode = e ? e->inode : f->inode == FS_ROOT_ID ? l->fs->root : NULL;
@@ -285,7 +290,7 @@ static int open_file(struct loader *l, const struct file *f)
     l->did.files++;
     if (rc == 0)
         return 0;
-    const struct entry root = {.inode = l->fs->root, .name = (const uint8_t *)""};
+    const struct entry root = {.inode = l->fs->root, .i.name = ""};
     return lost_file(l, e ? e : &root, f, rc);
 }
 
@@ -294,7 +299,7 @@ static int open_files(struct loader *l)
     int rc = 0;
 
     for (guint i = 0; rc == 0 && i < l->files->len; i++)
-        rc = open_file(l, &g_array_index(l->files, struct file, i));
+        rc = open_file(l, &g_array_index(l->files, struct fs_move_file, i));
     return rc;
 }
 
@@ -328,7 +333,7 @@ int fs_move_load(struct fs *fs, struct bytes stream, struct fs_moved *did)
     l->fs = fs;
     l->systems = g_array_new(FALSE, FALSE, sizeof(struct system));
     l->inodes = g_array_new(FALSE, FALSE, sizeof(struct entry));
-    l->files = g_array_new(FALSE, FALSE, sizeof(struct file));
+    l->files = g_array_new(FALSE, FALSE, sizeof(struct fs_move_file));
     int rc = fs->shared->tree->ops->locate ? read_all(l, stream) : -EOPNOTSUPP;
     if (rc == 0) {
         g_array_sort(l->inodes, by_id);

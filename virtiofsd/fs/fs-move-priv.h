@@ -16,11 +16,4 @@ enum {
     MOVE_LOCK = 19,
 };
 
-/* Of an inode's record. */
-enum {
-    MOVE_LOST = 1 << 0,      /* it was so before */
-    MOVE_VERIFY = 1 << 1,    /* what is found by name must have this handle */
-    MOVE_NO_HANDLE = 1 << 2, /* the handle is not to find it by */
-};
-
 #define MOVE_NO_PARENT 0u

@@ -17,6 +17,38 @@ struct fs_moved {
     uint64_t lost_files; /* open files that answer EIO */
 };
 
+/* Of an inode's record. */
+enum {
+    FS_MOVE_LOST = 1 << 0,      /* it was so before */
+    FS_MOVE_VERIFY = 1 << 1,    /* what is found by name must have this handle */
+    FS_MOVE_NO_HANDLE = 1 << 2, /* the handle is not to find it by */
+    /* Nothing but where it is was told: what is found there is it. The handle is of the root's file
+     * system. */
+    FS_MOVE_UNSEEN = 1 << 3,
+};
+
+struct fs_move_inode {
+    uint64_t id, nlookup, ino;
+    int64_t btime_ns;
+    uint8_t type; /* S_IFMT >> 12; 0: unknown */
+    unsigned flags;
+    uint32_t system; /* number of its record */
+    uint64_t parent; /* 0: there is no name */
+    const void *name, *handle;
+    uint16_t name_len, handle_len;
+    int32_t handle_type;
+};
+
+struct fs_move_file {
+    uint64_t fh, inode;
+    uint32_t flags; /* of open(2) */
+    uint32_t flock; /* LOCK_SH, LOCK_EX, LOCK_UN; 0: never set */
+};
+
+/* One record, for who writes down another daemon's guest. */
+void fs_move_put_inode(GByteArray *out, const struct fs_move_inode *i);
+void fs_move_put_file(GByteArray *out, const struct fs_move_file *f);
+
 /* Append records of all that the client holds, and forget nothing. 0 or -errno. */
 int fs_move_save(struct fs *fs, GByteArray *out, struct fs_moved *did);
 /* Take over what the records of @stream say, those of other kinds left out; the client holds

@@ -150,13 +150,23 @@ int fs_opendir(struct fs *fs, struct fs_inode *inode, struct fs_opened *out)
     return 0;
 }
 
-int fs_file_restore(struct fs *fs, struct fs_inode *inode, int flags, uint64_t fh)
+static int restore(struct fs *fs, struct fs_inode *inode, int flags, uint64_t *fh)
 {
     struct tree_file f;
 
-    if (fh >> 32 == 0 || (flags & (O_CREAT | O_EXCL | O_TRUNC)))
-        return -EINVAL;
     if (fs_inode_is(inode, S_IFDIR))
-        return open_counted(fs, inode, O_RDONLY | O_DIRECTORY, 0, 0, &f, &fh);
-    return open_file(fs, inode, flags, 0, &f, &fh);
+        return open_counted(fs, inode, O_RDONLY | O_DIRECTORY, 0, 0, &f, fh);
+    return open_file(fs, inode, flags, 0, &f, fh);
+}
+
+int fs_file_restore(struct fs *fs, struct fs_inode *inode, int flags, uint64_t fh)
+{
+    uint64_t own = fh >> 32 ? fh : 0;
+
+    if (flags & (O_CREAT | O_EXCL | O_TRUNC))
+        return -EINVAL;
+    int rc = restore(fs, inode, flags, &own);
+    if (rc == 0 && fh >> 32 == 0 && (rc = fs_alias_add(fs, fh, own)) < 0)
+        fs_release(fs, own);
+    return rc;
 }

@@ -42,7 +42,8 @@ struct fs_inode {
     uint32_t next; /* hash chain, or free list; table_lock */
 };
 
-#define INODE_REF ((uint64_t)1 << 32)
+#define INODE_REF      ((uint64_t)1 << 32)
+#define INODE_RESERVED UINT32_MAX /* of fs_inode.next */
 
 /* An open file. state: generation (high half), FILE_OPEN and the references (low half). */
 struct fs_file {
@@ -51,7 +52,9 @@ struct fs_file {
     struct tree_file f;
     int flags;         /* the guest's of open(2), less those that make or cut a file */
     bool close_speaks; /* may write, and close(2) may have to say of that */
-    atomic_int flock;  /* LOCK_SH, LOCK_EX or LOCK_UN, as it was last set; 0: never */
+    uint32_t alias;    /* the guest\'s number, where has_alias: fs-alias.c */
+    bool has_alias;
+    atomic_int flock; /* LOCK_SH, LOCK_EX or LOCK_UN, as it was last set; 0: never */
     uint32_t slot;
     uint32_t next;                /* free list */
     LIST_HEAD(, fs_owner) owners; /* of locks taken through it: fs_locks.lock */
@@ -148,6 +151,7 @@ struct fs {
     struct fs_table files;
     uint64_t n_files;
     uint32_t next_file_gen;
+    GHashTable *aliases; /* NULL: there are none. files_lock; made while no request runs */
 };
 
 /* ---- small things ---- */
@@ -343,6 +347,17 @@ int fs_file_add_unnamed(struct fs *fs, struct fs_inode *inode, const struct tree
 
 /* One more reference. */
 struct fs_file *fs_file_ref(struct fs_file *file);
+
+/* ---- fs-alias.c ---- */
+
+/* The guest's handle @theirs stands for ours. 0, or -EINVAL: it is none, or does so already. No
+ * request may run. */
+int fs_alias_add(struct fs *fs, uint64_t theirs, uint64_t ours);
+/* Ours, or 0; and end it. There must be fs->aliases. */
+uint64_t fs_alias_find(struct fs *fs, uint64_t theirs);
+uint64_t fs_alias_take(struct fs *fs, uint64_t theirs);
+/* End all. No request may run. */
+void fs_aliases_drop(struct fs *fs);
 
 /* ---- fs-lost.c ---- */
 

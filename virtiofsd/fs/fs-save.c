@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * A client's state, written down. */
+#include <sys/file.h>
+
 #include "virtiofsd/base/errno-text.h"
 #include "virtiofsd/base/log.h"
 #include "virtiofsd/fs/fs-move-priv.h"
@@ -55,26 +57,45 @@ static uint64_t split(struct saver *s, const char **name)
     return *id;
 }
 
+void fs_move_put_inode(GByteArray *out, const struct fs_move_inode *i)
+{
+    size_t r = record_open(out, MOVE_INODE);
+
+    put_u64(out, i->id);
+    put_u64(out, i->nlookup);
+    put_u64(out, i->ino);
+    put_u64(out, (uint64_t)i->btime_ns);
+    put_u16(out, i->type);
+    put_u16(out, (uint16_t)i->flags);
+    put_u32(out, i->system);
+    put_u64(out, i->parent);
+    put_bytes(out, i->name, i->name_len);
+    put_u32(out, (uint32_t)i->handle_type);
+    put_bytes(out, i->handle, i->handle_len);
+    record_close(out, r);
+}
+
 static void put_inode(struct saver *s, const struct fs_inode_state *st, unsigned flags)
 {
     const struct tree_place *p = &s->p;
-    uint32_t system = flags & MOVE_LOST ? 0 : system_of(s);
     const char *name = "";
-    uint64_t parent = p->has_path ? split(s, &name) : MOVE_NO_PARENT;
+    struct fs_move_inode i = {
+        .id = st->id,
+        .nlookup = st->nlookup,
+        .ino = p->ino,
+        .btime_ns = p->btime_ns,
+        .type = p->type,
+        .flags = flags,
+        .system = flags & FS_MOVE_LOST ? 0 : system_of(s),
+        .parent = p->has_path ? split(s, &name) : MOVE_NO_PARENT,
+        .handle = p->handle,
+        .handle_len = (uint16_t)p->handle_len,
+        .handle_type = p->handle_type,
+    };
 
-    size_t r = record_open(s->out, MOVE_INODE);
-    put_u64(s->out, st->id);
-    put_u64(s->out, st->nlookup);
-    put_u64(s->out, p->ino);
-    put_u64(s->out, (uint64_t)p->btime_ns);
-    put_u16(s->out, p->type);
-    put_u16(s->out, (uint16_t)flags);
-    put_u32(s->out, system);
-    put_u64(s->out, parent);
-    put_bytes(s->out, name, (uint16_t)strlen(name));
-    put_u32(s->out, (uint32_t)p->handle_type);
-    put_bytes(s->out, p->handle, (uint16_t)p->handle_len);
-    record_close(s->out, r);
+    i.name = name;
+    i.name_len = (uint16_t)strlen(name);
+    fs_move_put_inode(s->out, &i);
 }
 
 /* Whether the path that was found leads there now. */
@@ -105,14 +126,14 @@ static void save_inode(struct saver *s, const struct fs_inode_state *st)
         s->p.type = inode->node.type;
         s->p.ino = inode->node.ino;
         s->p.btime_ns = inode->node.btime_ns;
-        flags = MOVE_LOST;
+        flags = FS_MOVE_LOST;
     }
     if (s->p.has_path && policy->move_confirm)
         confirm(s);
     if (policy->move == FS_MOVE_PATHS)
-        flags |= MOVE_NO_HANDLE;
+        flags |= FS_MOVE_NO_HANDLE;
     if (policy->move_verify)
-        flags |= MOVE_VERIFY;
+        flags |= FS_MOVE_VERIFY;
     put_inode(s, st, flags);
     if (s->p.has_path && fs_inode_is(inode, S_IFDIR))
         g_hash_table_insert(s->dirs, g_strdup(s->p.path), g_memdup2(&st->id, sizeof(st->id)));
@@ -142,16 +163,23 @@ static void save_inodes(struct saver *s, const GArray *list)
     }
 }
 
+void fs_move_put_file(GByteArray *out, const struct fs_move_file *f)
+{
+    size_t r = record_open(out, MOVE_FILE);
+
+    put_u64(out, f->fh);
+    put_u64(out, f->inode);
+    put_u32(out, f->flags);
+    put_u32(out, f->flock);
+    record_close(out, r);
+}
+
 static void save_files(GByteArray *out, const GArray *list)
 {
     for (guint i = 0; i < list->len; i++) {
         const struct fs_file_state *f = &g_array_index(list, struct fs_file_state, i);
-        size_t r = record_open(out, MOVE_FILE);
-        put_u64(out, f->fh);
-        put_u64(out, f->inode);
-        put_u32(out, (uint32_t)f->flags);
-        put_u32(out, (uint32_t)f->flock);
-        record_close(out, r);
+        const struct fs_move_file file = {f->fh, f->inode, (uint32_t)f->flags, (uint32_t)f->flock};
+        fs_move_put_file(out, &file);
     }
 }
 
@@ -202,6 +230,23 @@ static int sync_written(struct fs *fs, const GArray *files)
     return 0;
 }
 
+/* Locks that are shared with the host: the source would hold them against the destination. */
+static bool holds_locks(const GArray *files, const GArray *locks)
+{
+    guint held = locks->len;
+
+    for (guint i = 0; i < files->len; i++) {
+        int flock = g_array_index(files, struct fs_file_state, i).flock;
+        held += flock == LOCK_SH || flock == LOCK_EX;
+    }
+    if (held > 0)
+        log_error(
+            "the guest holds %u locks that are shared with the host (--posix-lock, --flock): it "
+            "cannot be moved while it does",
+            held);
+    return held > 0;
+}
+
 int fs_move_save(struct fs *fs, GByteArray *out, struct fs_moved *did)
 {
     g_autoptr(GArray) inodes = fs_inodes_list(fs), files = fs_files_list(fs);
@@ -214,6 +259,8 @@ int fs_move_save(struct fs *fs, GByteArray *out, struct fs_moved *did)
     s->want = (mode == FS_MOVE_HANDLES ? 0 : TREE_PLACE_PATH) |
               (mode == FS_MOVE_PATHS && !fs->cfg.policy.move_verify ? 0 : TREE_PLACE_HANDLE);
     int rc = t->ops->where ? t->ops->where(t, &fs->root->node, s->want, &s->p) : -EOPNOTSUPP;
+    if (rc == 0 && holds_locks(files, locks))
+        rc = -ENOLCK;
     if (rc == 0)
         rc = sync_written(fs, files);
     if (rc < 0)

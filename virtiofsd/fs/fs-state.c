@@ -106,7 +106,8 @@ static bool fits(const struct fs *fs, size_t n)
 
 /* Take all slots of @numbers, or none: 0, -EINVAL or -ENFILE. *sorted: a copy in their order, the
  * caller's. */
-static int take_slots(struct fs_table *t, const uint64_t *numbers, size_t n, uint64_t **sorted)
+static int take_slots(struct fs_table *t, const uint64_t *numbers, size_t n, bool any,
+                      uint64_t **sorted)
 {
     if (n > t->max)
         return -ENFILE;
@@ -114,7 +115,7 @@ static int take_slots(struct fs_table *t, const uint64_t *numbers, size_t n, uin
     if (n > 0)
         qsort(s, n, sizeof(*s), by_slot);
     for (size_t i = 0; i < n; i++) {
-        if (gen_of(s[i]) == 0 || (i > 0 && slot_of(s[i]) == slot_of(s[i - 1])))
+        if ((gen_of(s[i]) == 0 && !any) || (i > 0 && slot_of(s[i]) == slot_of(s[i - 1])))
             return -EINVAL;
     }
     int rc = n > 0 ? fs_table_reach(t, slot_of(s[0]), slot_of(s[n - 1])) : 0;
@@ -133,7 +134,7 @@ static uint32_t gen_after(uint32_t next, const uint64_t *numbers, size_t n)
     return last + 1;
 }
 
-int fs_inodes_reserve(struct fs *fs, const uint64_t *ids, size_t n)
+static int reserve_inodes(struct fs *fs, const uint64_t *ids, size_t n, bool any)
 {
     struct fs_shared *s = fs->shared;
     g_autofree uint64_t *sorted = NULL;
@@ -141,15 +142,26 @@ int fs_inodes_reserve(struct fs *fs, const uint64_t *ids, size_t n)
     AUTO_LOCK(&s->table_lock);
     if (!fits(fs, n))
         return -ENFILE;
-    int rc = take_slots(&s->inodes, ids, n, &sorted);
+    int rc = take_slots(&s->inodes, ids, n, any, &sorted);
     if (rc < 0)
         return rc;
     for (size_t i = 0; i < n; i++) {
         struct fs_inode *inode = fs_table_at(&s->inodes, slot_of(sorted[i]));
         atomic_store(&inode->gen, gen_of(sorted[i]));
+        inode->next = INODE_RESERVED;
     }
     s->next_gen = gen_after(s->next_gen, ids, n);
     return 0;
+}
+
+int fs_inodes_reserve(struct fs *fs, const uint64_t *ids, size_t n)
+{
+    return reserve_inodes(fs, ids, n, false);
+}
+
+int fs_inodes_reserve_any(struct fs *fs, const uint64_t *ids, size_t n)
+{
+    return reserve_inodes(fs, ids, n, true);
 }
 
 int fs_files_reserve(struct fs *fs, const uint64_t *fhs, size_t n)
@@ -157,7 +169,7 @@ int fs_files_reserve(struct fs *fs, const uint64_t *fhs, size_t n)
     g_autofree uint64_t *sorted = NULL;
 
     AUTO_LOCK(&fs->files_lock);
-    int rc = take_slots(&fs->files, fhs, n, &sorted);
+    int rc = take_slots(&fs->files, fhs, n, false, &sorted);
     if (rc < 0)
         return rc;
     for (size_t i = 0; i < n; i++) {
@@ -234,9 +246,12 @@ int fs_file_restore_lost(struct fs *fs, struct fs_inode *inode, int flags, uint6
 {
     const struct tree_file none = {
         .fd = -1, .is_dir = fs_inode_is(inode, S_IFDIR), .accmode = flags & O_ACCMODE};
+    uint64_t own = fh >> 32 ? fh : 0;
     int rc = fs_fds_take(fs);
 
     if (rc == 0)
-        rc = fs_file_add_lost(fs, inode, &none, flags, &fh);
+        rc = fs_file_add_lost(fs, inode, &none, flags, &own);
+    if (rc == 0 && fh >> 32 == 0 && (rc = fs_alias_add(fs, fh, own)) < 0)
+        fs_release(fs, own);
     return rc;
 }

@@ -40,6 +40,8 @@ GArray *fs_locks_list(struct fs *fs);
  * all in one call. 0, or none is kept: -EINVAL (no slot, no generation, one twice or in use, the
  * root's), -ENFILE: more than the bounds allow. */
 int fs_inodes_reserve(struct fs *fs, const uint64_t *ids, size_t n);
+/* The same, and numbers without a generation are fine: another kind of daemon gave them. */
+int fs_inodes_reserve_any(struct fs *fs, const uint64_t *ids, size_t n);
 int fs_files_reserve(struct fs *fs, const uint64_t *fhs, size_t n);
 
 /* Find @name in @parent as the inode of a reserved @id, with @nlookup lookups; 0 of them: *out is a
@@ -56,5 +58,6 @@ int fs_inode_restore_lost(struct fs *fs, uint8_t type, uint64_t ino, uint64_t id
                           struct fs_inode **out);
 /* A reserved handle of what is open no more: it answers EIO. */
 int fs_file_restore_lost(struct fs *fs, struct fs_inode *inode, int flags, uint64_t fh);
-/* Open @inode with fs_file_state.flags as the file of a reserved handle. -EINVAL: it is not. */
+/* Open @inode with fs_file_state.flags as the file of a reserved handle, or of a number without a
+ * generation, which needs no reservation. -EINVAL: it is neither. */
 int fs_file_restore(struct fs *fs, struct fs_inode *inode, int flags, uint64_t fh);

@@ -52,6 +52,8 @@ void fuse_srv_hang_up(struct fuse_srv *srv);
 int fuse_srv_save(struct fuse_srv *srv, GByteArray *out, struct fs_moved *did);
 /* Take up the guest of these records in place of what there is; after -errno reset() is due. */
 int fuse_srv_load(struct fuse_srv *srv, struct bytes stream, struct fs_moved *did);
+/* Append records that say what another kind of daemon has saved: fuse-rust.h, and its errors. */
+int fuse_srv_translate(struct fuse_srv *srv, const uint8_t *bytes, size_t len, GByteArray *out);
 /* The record of what was negotiated, for who writes records of another kind of server. */
 void fuse_move_put(GByteArray *out, uint32_t minor, bool linux_guest, uint64_t flags);
 

@@ -200,6 +200,14 @@ static bool on_mount_of(const struct tree_node *dir, const struct statx *stx)
            dir->mnt->mnt_id == (stx->stx_mask & STATX_MNT_ID ? stx->stx_mnt_id : 0);
 }
 
+/* A place that says only where: it is what was found there. */
+static void see(struct tree_place *p, const struct statx *stx)
+{
+    p->ino = stx->stx_ino;
+    p->btime_ns = tree_btime(stx);
+    p->type = (uint8_t)((stx->stx_mode & S_IFMT) >> 12);
+}
+
 /* Named @name in @fd, the node of which is @dir: with a handle that is proved when it is first
  * opened, as after a lookup. -EAGAIN: it takes a descriptor. */
 static int name_with_handle(struct host *h, struct tree_node *dir, int fd, const char *name,
@@ -242,15 +250,16 @@ static bool has_handle(int fd, const struct tree_place *p)
     return equal;
 }
 
-static int by_path(struct host *h, struct tree_node *dir, const struct tree_place *p, bool verify,
+static int by_path(struct host *h, struct tree_node *dir, struct tree_place *p, unsigned how,
                    struct tree_found *out)
 {
     int fd = host_fd(h, dir);
 
     if (fd < 0)
         return fd;
-    if (!verify && !strchr(p->path, '/') && strcmp(p->path, ".") != 0 &&
-        strcmp(p->path, "..") != 0) {
+    bool verify = how & TREE_PLACE_VERIFY;
+    if (!(how & (TREE_PLACE_VERIFY | TREE_PLACE_UNSEEN)) && !strchr(p->path, '/') &&
+        strcmp(p->path, ".") != 0 && strcmp(p->path, "..") != 0) {
         int rc = name_with_handle(h, dir, fd, p->path, p, out);
         if (rc != -EAGAIN)
             return rc;
@@ -260,6 +269,8 @@ static int by_path(struct host *h, struct tree_node *dir, const struct tree_plac
     if (to < 0)
         return to;
     int rc = host_found_fd(h, to, out);
+    if (rc == 0 && (how & TREE_PLACE_UNSEEN))
+        see(p, &out->stx);
     if (rc == 0 && (!same(&out->stx, p) || (verify && !has_handle(out->fd, p)))) {
         host_drop(&h->tree, out->fd, out->own);
         rc = -ESTALE;
@@ -269,13 +280,14 @@ static int by_path(struct host *h, struct tree_node *dir, const struct tree_plac
 
 /* Whether what was found by a handle is of the share. */
 static bool is_inside(struct host *h, const struct tree_found *found, const struct tree_place *p,
-                      bool trust)
+                      unsigned how)
 {
     char path[PATH_MAX];
 
     if (S_ISDIR(found->stx.stx_mode))
         return host_is_inside(h, found->fd, &found->stx);
-    if (trust || found->stx.stx_nlink == 0)
+    if ((how & TREE_PLACE_TRUST) ||
+        (found->stx.stx_nlink == 0 && p->btime_ns != 0 && !(how & TREE_PLACE_UNSEEN)))
         return true;
     int root = host_fd(h, h->root);
     ssize_t n = root < 0 ? root : note_root(h, root);
@@ -286,7 +298,7 @@ static bool is_inside(struct host *h, const struct tree_found *found, const stru
     return below_root(h, path, (size_t)n) && has_name(h, path, p);
 }
 
-static int by_handle(struct host *h, struct tree_node *dir, const struct tree_place *p, bool trust,
+static int by_handle(struct host *h, struct tree_node *dir, struct tree_place *p, unsigned how,
                      struct tree_found *out)
 {
     struct host_mnt *m = host_mnt(dir);
@@ -298,7 +310,7 @@ static int by_handle(struct host *h, struct tree_node *dir, const struct tree_pl
     int rc = mnt_fs(m, mount_fd);
     if (rc < 0)
         return rc;
-    if (m->fsid.type != p->fs_type || m->fsid.id != p->fs_id)
+    if (!(how & TREE_PLACE_UNSEEN) && (m->fsid.type != p->fs_type || m->fsid.id != p->fs_id))
         return -ESTALE;
     rc = copy_handle(p, &own);
     if (rc < 0)
@@ -307,7 +319,9 @@ static int by_handle(struct host *h, struct tree_node *dir, const struct tree_pl
     if (fd < 0)
         return host_open_errno();
     rc = host_found_fd(h, fd, out);
-    if (rc == 0 && (!same(&out->stx, p) || !is_inside(h, out, p, trust))) {
+    if (rc == 0 && (how & TREE_PLACE_UNSEEN))
+        see(p, &out->stx);
+    if (rc == 0 && (!same(&out->stx, p) || !is_inside(h, out, p, how))) {
         host_drop(&h->tree, out->fd, out->own);
         rc = -ESTALE;
     }
@@ -321,12 +335,12 @@ int host_locate(struct tree *t, struct tree_node *dir, unsigned how, struct tree
     int rc = -ESTALE;
 
     if (p->has_path && (how & TREE_PLACE_PATH))
-        rc = by_path(h, dir, p, how & TREE_PLACE_VERIFY, out);
+        rc = by_path(h, dir, p, how, out);
     if (rc < 0 && (how & TREE_PLACE_HANDLE)) {
         int path_rc = rc;
-        rc = by_handle(h, dir, p, how & TREE_PLACE_TRUST, out);
+        rc = by_handle(h, dir, p, how, out);
         if (rc < 0 && dir->mnt != h->root->mnt)
-            rc = by_handle(h, h->root, p, how & TREE_PLACE_TRUST, out);
+            rc = by_handle(h, h->root, p, how, out);
         if (rc < 0)
             rc = path_rc;
     }

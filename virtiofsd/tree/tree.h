@@ -154,6 +154,7 @@ enum {
     TREE_PLACE_TRUST =
         1 << 2, /* handles need not be shown to be of the tree, but for directories */
     TREE_PLACE_VERIFY = 1 << 3, /* what is found by the path must have the handle */
+    TREE_PLACE_UNSEEN = 1 << 4, /* the place says only where: what is there is it */
 };
 
 /* Somebody who waits for fetch(). The tree calls done() once, from any thread and holding no lock,
