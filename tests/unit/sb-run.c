@@ -2,11 +2,13 @@
 #include "tests/unit/sb-run.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -70,4 +72,16 @@ int sb_run(const struct sb_run *run, sb_run_fn *body, void *arg)
     if (pid > 0)
         waitpid(pid, &status, 0);
     return status;
+}
+
+bool sb_run_tree(const char *dir, char *share, char *secret, size_t size)
+{
+    snprintf(share, size, "%s/share", dir);
+    snprintf(secret, size, "%s/secret", dir);
+    int fd = open(secret, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    bool ok = fd >= 0 && write(fd, "x\n", 2) == 2;
+
+    if (fd >= 0)
+        close(fd);
+    return ok && chmod(dir, 0755) == 0 && mkdir(share, 0777) == 0;
 }

@@ -24,3 +24,7 @@ typedef int sb_run_fn(const struct sb_result *r, void *arg);
 pid_t sb_run_start(const struct sb_run *run, sb_run_fn *body, void *arg);
 /* Start it and wait. Returns the wait status. */
 int sb_run(const struct sb_run *run, sb_run_fn *body, void *arg);
+
+/* Make @share, a directory below @dir, and @secret, a file beside it: paths of at most @size bytes.
+ */
+bool sb_run_tree(const char *dir, char *share, char *secret, size_t size);

@@ -457,12 +457,7 @@ static void make_handle(const char *path, struct broker_handle *out)
 
 static int make_tree(void **state)
 {
-    snprintf(share, sizeof(share), "%s/share", dir);
-    snprintf(secret, sizeof(secret), "%s/secret", dir);
-    int fd = open(secret, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    assert_true(fd >= 0 && write(fd, "x\n", 2) == 2);
-    close(fd);
-    assert_int_equal(chmod(dir, 0755) | mkdir(share, 0777), 0);
+    assert_true(sb_run_tree(dir, share, secret, sizeof(share)));
     make_handle(dir, &above);
     make_handle(secret, &beside);
     return 0;

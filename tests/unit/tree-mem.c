@@ -34,7 +34,7 @@ static struct mem_file files[] = {
 struct mem {
     struct tree tree; /* first */
     struct tree_waits *waits;
-    struct tree *host; /* others lean on its descriptors */
+    struct tree *host; /* others use its descriptors */
 };
 
 static struct tree_waits *newest;

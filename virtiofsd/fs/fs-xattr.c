@@ -139,16 +139,21 @@ static int set_value(struct fs *fs, struct fs_inode *inode, const struct host_na
     return t->ops->setxattr(t, &inode->node, host->name, value, size, flags);
 }
 
+/* The same for who is going to change it. */
+static int ask_to_change(struct fs *fs, const char *name, struct host_name *host)
+{
+    int rc = ask_for(fs, true, name, host);
+    return rc == 0 && fs->cfg.readonly ? -EROFS : rc;
+}
+
 int fs_setxattr(struct fs *fs, struct fs_inode *inode, const char *name, const void *value,
                 size_t size, int flags, unsigned how)
 {
     struct tree *t = fs_tree(inode);
     struct host_name host;
-    int rc = ask_for(fs, true, name, &host);
+    int rc = ask_to_change(fs, name, &host);
     if (rc < 0)
         return rc;
-    if (fs->cfg.readonly)
-        return -EROFS;
     if (size > XATTR_SIZE_MAX)
         return -E2BIG;
     if (flags & ~(XATTR_CREATE | XATTR_REPLACE))
@@ -168,11 +173,9 @@ int fs_removexattr(struct fs *fs, struct fs_inode *inode, const char *name)
 {
     struct tree *t = fs_tree(inode);
     struct host_name host;
-    int rc = ask_for(fs, true, name, &host);
+    int rc = ask_to_change(fs, name, &host);
     if (rc < 0)
         return rc;
-    if (fs->cfg.readonly)
-        return -EROFS;
     return t->ops->removexattr ? t->ops->removexattr(t, &inode->node, host.name) : -EOPNOTSUPP;
 }
 

@@ -312,7 +312,7 @@ void fs_inode_set_mark(struct fs_inode *inode, unsigned mark);
 void fs_handleless_enable(struct fs *fs);
 /* Whether a file that is open can be opened again whatever became of its mode. */
 bool fs_reopens(struct fs *fs);
-/* Whether offsets in the share's directories hold in a directory that is opened anew. (Of mounts
+/* Whether offsets in the share's directories hold in a directory that is opened again. (Of mounts
  * below it nothing is known yet.) */
 bool fs_offsets_last(struct fs *fs);
 /* The file of @inode, with a reference: for reading, or, by the access mode in open(2) @flags, for

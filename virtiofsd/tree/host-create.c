@@ -3,8 +3,9 @@
 /* #syscalls close linkat mkdirat mknodat openat symlinkat unlinkat */
 #include "virtiofsd/tree/host-priv.h"
 
-static int make_at(int dir, const struct tree_make *m)
+static int make_at(int dir, const void *what)
 {
+    const struct tree_make *m = what;
     int rc;
 
     if (S_ISDIR(m->mode))
@@ -30,8 +31,10 @@ static void undo_create(struct host *h, struct tree_node *parent, const char *na
         unlinkat(dir, name, S_ISDIR(stx.stx_mode) ? AT_REMOVEDIR : 0);
 }
 
-/* Make it as the guest's process, with its label where the kernel gives that. 0 or -errno. */
-static int make_as(struct host *h, const struct fs_cred *cred, int dir, const struct tree_make *m)
+/* Do a call that makes something below @dir as the guest's process, with its label where the kernel
+ * gives that. Returns what @call does: a result or -errno. */
+static int make_as(struct host *h, const struct fs_cred *cred, int dir,
+                   int (*call)(int dir, const void *what), const void *what)
 {
     struct host_cred_saved saved;
     int label = host_label_begin(h, cred);
@@ -39,9 +42,9 @@ static int make_as(struct host *h, const struct fs_cred *cred, int dir, const st
         return label;
     int rc = host_cred_enter(h, cred, &saved);
     if (rc == 0) {
-        rc = make_at(dir, m);
+        rc = call(dir, what);
         if (rc == -EACCES && host_cred_override(cred, &saved))
-            rc = make_at(dir, m);
+            rc = call(dir, what);
         host_cred_leave(h, &saved);
     }
     host_label_end(label);
@@ -55,7 +58,7 @@ static int make(struct host *h, const struct fs_cred *cred, struct tree_node *di
                 const struct tree_make *m, struct tree_found *out)
 {
     int fd = host_fd(h, dir);
-    int rc = fd < 0 ? fd : make_as(h, cred, fd, m);
+    int rc = fd < 0 ? fd : make_as(h, cred, fd, make_at, m);
     if (rc == 0)
         rc = host_complete(&h->tree, dir, m->name, true, out);
     if (rc < 0)
@@ -83,33 +86,26 @@ static int found_of_file(struct host *h, int fd, struct tree_found *out)
     return ref < 0 ? host_open_errno() : host_found_fd(h, ref, out);
 }
 
-/* openat() as the guest's process, what it makes with its label where the kernel gives that.
- * Returns a descriptor or -errno. */
-static int open_as(struct host *h, const struct fs_cred *cred, int dir, const char *name, int flags,
-                   mode_t mode)
+struct opening {
+    const char *name;
+    int flags;
+    mode_t mode;
+};
+
+/* Returns a descriptor or -errno. */
+static int open_at(int dir, const void *what)
 {
-    struct host_cred_saved saved;
-    int label = host_label_begin(h, cred);
-    if (label < 0)
-        return label;
-    int rc = host_cred_enter(h, cred, &saved);
-    if (rc == 0) {
-        rc = openat(dir, name, flags | O_CLOEXEC, mode & 07777);
-        if (rc < 0 && errno == EACCES && host_cred_override(cred, &saved))
-            rc = openat(dir, name, flags | O_CLOEXEC, mode & 07777);
-        if (rc < 0)
-            rc = host_open_errno();
-        host_cred_leave(h, &saved);
-    }
-    host_label_end(label);
-    return rc;
+    const struct opening *o = what;
+    int fd = openat(dir, o->name, o->flags | O_CLOEXEC, o->mode & 07777);
+
+    return fd < 0 ? host_open_errno() : fd;
 }
 
 static int create_at(struct host *h, const struct fs_cred *cred, struct tree_node *dir,
                      const char *name, int flags, mode_t mode)
 {
     int fd = host_fd(h, dir);
-    return fd < 0 ? fd : open_as(h, cred, fd, name, flags, mode);
+    return fd < 0 ? fd : make_as(h, cred, fd, open_at, &(struct opening){name, flags, mode});
 }
 
 /* Give a name to a file that has none, as the guest's process. 0 or -errno. */

@@ -21,8 +21,9 @@ static int prepare(struct host *h)
 
 static ssize_t call_get(struct host *h, const char *path, const char *name, void *buf, size_t size)
 {
-    return G_LIKELY(xattr_at_usable()) ? xattr_at_get(h->proc_self_fd, path, name, buf, size)
-                                       : getxattr(path, name, buf, size);
+    ssize_t n = G_LIKELY(xattr_at_usable()) ? xattr_at_get(h->proc_self_fd, path, name, buf, size)
+                                            : getxattr(path, name, buf, size);
+    return n < 0 ? -errno : n;
 }
 
 static int call_set(struct host *h, const char *path, const char *name, const void *value,
@@ -43,8 +44,9 @@ static ssize_t call_list(struct host *h, const char *path, char *buf, size_t siz
 
 static int call_remove(struct host *h, const char *path, const char *name)
 {
-    return G_LIKELY(xattr_at_usable()) ? xattr_at_remove(h->proc_self_fd, path, name)
-                                       : removexattr(path, name);
+    int rc = G_LIKELY(xattr_at_usable()) ? xattr_at_remove(h->proc_self_fd, path, name)
+                                         : removexattr(path, name);
+    return rc == 0 ? 0 : -errno;
 }
 
 /* ---- the verbs ---- */
@@ -66,10 +68,8 @@ ssize_t host_getxattr(struct tree *t, struct tree_node *node, const char *name, 
     char num[FD_NAME_LEN];
     int rc;
     const char *path = xattr_path(h, node, num, &rc);
-    if (!path)
-        return rc;
-    ssize_t n = call_get(h, path, name, buf, size);
-    return n < 0 ? -errno : n;
+
+    return path ? call_get(h, path, name, buf, size) : rc;
 }
 
 ssize_t host_listxattr(struct tree *t, struct tree_node *node, char *buf, size_t size)
@@ -99,9 +99,8 @@ int host_removexattr(struct tree *t, struct tree_node *node, const char *name)
     char num[FD_NAME_LEN];
     int rc;
     const char *path = xattr_path(h, node, num, &rc);
-    if (!path)
-        return rc;
-    return call_remove(h, path, name) == 0 ? 0 : -errno;
+
+    return path ? call_remove(h, path, name) : rc;
 }
 
 int host_kill_sgid(struct tree *t, struct tree_node *node)
@@ -169,9 +168,9 @@ int host_caps_remove(struct host *h, const struct tree_node *node, int fd)
     if (rc < 0)
         return rc;
     const char *path = host_fd_name(num, fd);
-    if (call_remove(h, path, h->tree.core.cap_name) == 0 || errno == ENODATA || errno == EOPNOTSUPP)
+    rc = call_remove(h, path, h->tree.core.cap_name);
+    if (rc == 0 || rc == -ENODATA || rc == -EOPNOTSUPP)
         return 0;
-    rc = -errno;
     /* Where we may not remove any, that is no reason against a change of a file that has none. */
-    return call_get(h, path, h->tree.core.cap_name, NULL, 0) < 0 && errno == ENODATA ? 0 : rc;
+    return call_get(h, path, h->tree.core.cap_name, NULL, 0) == -ENODATA ? 0 : rc;
 }

@@ -69,7 +69,7 @@ enum {
     FS_MAP_WRITE = 1 << 1, /* it can be opened for writing: share, mount, permission allow it */
     FS_MAP_SLOW = 1 << 2,  /* on a network or in another process: faults take long */
     FS_MADE_UP = 1 << 3,   /* made as it is read, or unknown: no time stamp tells of a change */
-    FS_OFFSETS = 1 << 4,   /* offsets in a directory hold when it is opened anew */
+    FS_OFFSETS = 1 << 4,   /* offsets in a directory hold when it is opened again */
 };
 
 /* Where the data of a read were. */
