@@ -6,7 +6,6 @@
 #include "virtiofsd/base/log.h"
 #include "virtiofsd/fuse/fuse-flags.h"
 #include "virtiofsd/fuse/fuse-priv.h"
-#include "virtiofsd/fuse/fuse-rust.h"
 
 #define MOVE_FUSE 32u
 
@@ -62,11 +61,6 @@ static int read_negotiated(struct bytes stream, struct fuse_negotiated *n)
         return -EOPNOTSUPP;
     }
     return found;
-}
-
-int fuse_srv_translate(struct fuse_srv *srv, const uint8_t *bytes, size_t len, GByteArray *out)
-{
-    return fuse_rust_translate(bytes, len, &srv->cfg.policy, out);
 }
 
 int fuse_srv_load(struct fuse_srv *srv, struct bytes stream, struct fs_moved *did)

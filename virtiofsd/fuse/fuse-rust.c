@@ -294,3 +294,8 @@ int fuse_rust_translate(const uint8_t *bytes, size_t len, const struct fuse_poli
     g_array_unref(p.files);
     return rc;
 }
+
+int fuse_srv_translate(struct fuse_srv *srv, const uint8_t *bytes, size_t len, GByteArray *out)
+{
+    return fuse_rust_translate(bytes, len, &srv->cfg.policy, out);
+}
