@@ -10,7 +10,7 @@ setup ops
 N=400
 "$GUEST_PROGS/ops" make "$T/share" 0 $N
 head -c 8388608 /dev/urandom >"$T/share/big"
-daemon auto "$T/share"
+daemon auto "$T/share" --poll-us=0 # looks before sleeping are calls by time, not by request
 
 # counted WHAT LIMIT RUST (in hundredths): trace the daemon while the guest does N of these.
 counted() {
