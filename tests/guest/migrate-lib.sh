@@ -55,6 +55,7 @@ rust_daemon() {
 # moves FROM TO
 moves() {
     local said
+    await_host "$2 to listen" 60 test -S "$T/$2.mig"
     said=$("$GUEST/qmp" "$T/$1.qmp" migrate "unix:$T/$2.mig" 2>&1)
     equal "the guest moves from $1 to $2" "completed " "$said"
     [ "$said" = "completed " ] || { cat "$T/$1.qemu" "$T/$2.qemu"; tail -n 5 "$T/$1.log" "$T/$2.log"; } | sed 's/^/# /'

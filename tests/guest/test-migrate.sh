@@ -65,10 +65,12 @@ rust | rust-handles)
 failed)
     daemon B "$T/share" --max-inodes=1
     machine B -incoming "unix:$T/B.mig"
+    await_host "B to listen" 60 test -S "$T/B.mig"
     equal "a destination that has no room refuses" failed "$("$GUEST/qmp" "$T/A.qmp" migrate "unix:$T/B.mig" | cut -d' ' -f1)"
     await_more A 5
     kill_machine B
     daemon_stop B
+    rm -f "$T/B.mig"
     daemon B "$T/share"
     machine B -incoming "unix:$T/B.mig"
     moves A B
