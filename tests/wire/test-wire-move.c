@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tests/lib/fe-served.h"
 #include "tests/wire/wire-move.h"
 
 #define ROOT FUSE_ROOT_ID
@@ -209,6 +210,33 @@ static void test_waiting_lock(void **state)
     wire_finish(w, 0);
 }
 
+/* A guest whose FLUSH was refused elsewhere sends none here: what close(2) of a network file system
+ * below the share would say, each write says. */
+static void test_flush_refused(void **state)
+{
+    struct wire *w = *state;
+    struct fe_served s;
+    struct fuse_flush_in fl = {0};
+    struct fuse_entry_out e;
+    uint64_t fh, file = wire_node(w, "file");
+
+    if (getenv("MESON_EXE_WRAPPER") || fe_served_mount(&s, wire_path(w, "dir/sub")) < 0)
+        skip();
+    assert_int_equal(fe_open(&w->f, file, O_RDWR, &fl.fh), 0);
+    assert_int_equal(fe_call(&w->f, FUSE_FLUSH, file, &fl, sizeof(fl), NULL, 0, NULL), -ENOSYS);
+    assert_int_equal(fe_release(&w->f, file, fl.fh), 0);
+    move(w, NULL);
+    if (fe_lookup(&w->f, wire_node(w, "dir/sub"), "f", &e) == 0) { /* not in a sandbox of before */
+        assert_int_equal(fe_open(&w->f, e.nodeid, O_RDWR, &fh), 0);
+        fe_served_set(&s, FE_SERVED_FULL);
+        assert_int_equal(fe_write(&w->f, e.nodeid, fh, 0, "lost", 4), -EDQUOT);
+        fe_served_set(&s, FE_SERVED_WELL);
+        assert_int_equal(fe_release(&w->f, e.nodeid, fh), 0);
+        fe_forget(&w->f, e.nodeid, 1);
+    }
+    fe_served_unmount(&s);
+}
+
 /* A guest that opens nothing goes on so, whatever the next daemon's options are: by the node, what
  * it has unlinked too, in the middle of a directory, and no longer than that has descriptors for
  * what nobody uses. */
@@ -285,6 +313,7 @@ int main(void)
         T(test_unlinked_and_open),
         T(test_not_open_never_fails),
         T(test_swapped),
+        T(test_flush_refused),
         cmocka_unit_test_setup_teardown(test_waiting_lock, NULL, wire_cleanup),
         cmocka_unit_test_setup_teardown(test_handleless, NULL, wire_cleanup),
         cmocka_unit_test_setup_teardown(test_held_locks, NULL, wire_cleanup),

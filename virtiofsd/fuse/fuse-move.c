@@ -76,6 +76,7 @@ int fuse_srv_load(struct fuse_srv *srv, struct bytes stream, struct fs_moved *di
     fs_reset(srv->fs);
     /* First: the core opens files by what the guest does with them. */
     int rc = mounted ? fuse_srv_begin(srv, &n) : 0;
+    (void)fs_close_mute(srv->fs); /* its FLUSH may have been refused where it came from */
     if (rc == 0)
         rc = fs_move_load(srv->fs, stream, did);
     pthread_rwlock_unlock(&srv->lock);
