@@ -275,7 +275,8 @@ static bool is_full(const struct vu_avail *a)
 }
 
 /* Returns NULL or what is wrong. */
-static G_GNUC_NO_INLINE const char *take_head(struct vu_avail *a, struct vu_chain *ch, uint16_t head)
+static G_GNUC_NO_INLINE const char *take_head(struct vu_avail *a, struct vu_chain *ch,
+                                              uint16_t head)
 {
     if (head >= a->num)
         return "head outside of the table";
