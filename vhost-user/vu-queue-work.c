@@ -35,6 +35,7 @@ static struct vu_fd *decide_locked(struct vu_queue *q)
 
 _Thread_local bool vu_may_not_wait;
 
+/* Gives up the reference; NULL: nobody is to be told. */
 static void send_signal(struct vu_fd *call)
 {
     if (!call)
@@ -119,13 +120,7 @@ static G_GNUC_NO_INLINE void tell_of_log(struct vu_queue *q)
     pthread_mutex_lock(&q->lock);
     struct vu_fd *call = vu_fd_ref(q->log_call);
     pthread_mutex_unlock(&q->lock);
-    if (!call)
-        return;
-    if (vu_may_not_wait)
-        vu_fd_signal_aside(call);
-    else
-        vu_fd_signal(call);
-    vu_fd_unref(call);
+    send_signal(call);
 }
 
 /* ---- answering ---- */

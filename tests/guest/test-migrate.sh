@@ -4,32 +4,29 @@
 #   MIGRATE=file            into a file, everything ends, and from there
 #   MIGRATE=failed          the destination refuses; the guest goes on, and moves at the second try
 #   MIGRATE=rust            from the Rust daemon to ours, by names; MIGRATE=rust-handles: by handles
-#   MIGRATE=locks           as live, with shared locks
 GUEST_KERNEL=${GUEST_KERNEL:-x86_64-7}
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/migrate-lib.sh"
 how=${MIGRATE:-live}
-options=()
-[ "$how" != locks ] || options=(--posix-lock --flock)
-migrate_setup ${options[@]+"${options[@]}"}
+migrate_setup
 
 case $how in
 rust) rust_daemon A "$T/share" ;;
 rust-handles) rust_daemon A "$T/share" --migration-mode=file-handles --inode-file-handles=mandatory ;;
-*) daemon A "$T/share" ${options[@]+"${options[@]}"} ;;
+*) daemon A "$T/share" ;;
 esac
 machine A
 await_round A 5 || finish
 
 case $how in
-live | locks)
-    daemon B "$T/share" ${options[@]+"${options[@]}"}
+live)
+    daemon B "$T/share"
     machine B -incoming "unix:$T/B.mig"
     moves A B
     end_machine A
     check "the source's daemon ends with its machine, code 0" daemon_wait A
     await_more B 8
-    daemon A "$T/share" ${options[@]+"${options[@]}"}
+    daemon A "$T/share"
     machine A -incoming "unix:$T/A.mig"
     moves B A
     end_machine B

@@ -19,14 +19,7 @@ static int64_t now_us(void)
 
 int fe_move_start(struct fe_vhost *v, struct fe_mem *m, unsigned nrings, unsigned size)
 {
-    int e = fe_vhost_negotiate(v, FE_MOVE_FEATURES, FE_MOVE_PROTO);
-    if (e == 0)
-        e = fe_vhost_mem_table(v, m);
-    if (e == 0)
-        e = fe_vhost_make_rings(v, m, nrings, size);
-    for (unsigned i = 0; e == 0 && i < nrings; i++)
-        e = fe_vhost_start_ring(v, i);
-    return e;
+    return fe_vhost_start_with(v, m, nrings, size, FE_MOVE_FEATURES, FE_MOVE_PROTO);
 }
 
 int fe_move_stop(struct fe_vhost *v)

@@ -259,9 +259,10 @@ int fe_vhost_start_shmem(struct fe_vhost *v, struct fe_mem *m, unsigned nrings, 
     return e;
 }
 
-int fe_vhost_start(struct fe_vhost *v, struct fe_mem *m, unsigned nrings, unsigned size)
+int fe_vhost_start_with(struct fe_vhost *v, struct fe_mem *m, unsigned nrings, unsigned size,
+                        uint64_t features, uint64_t proto)
 {
-    int e = fe_vhost_negotiate(v, USUAL, USUAL_PROTO);
+    int e = fe_vhost_negotiate(v, features, proto);
     if (e == 0)
         e = fe_vhost_mem_table(v, m);
     if (e == 0)
@@ -269,4 +270,9 @@ int fe_vhost_start(struct fe_vhost *v, struct fe_mem *m, unsigned nrings, unsign
     for (unsigned i = 0; e == 0 && i < nrings; i++)
         e = fe_vhost_start_ring(v, i);
     return e;
+}
+
+int fe_vhost_start(struct fe_vhost *v, struct fe_mem *m, unsigned nrings, unsigned size)
+{
+    return fe_vhost_start_with(v, m, nrings, size, USUAL, USUAL_PROTO);
 }

@@ -148,6 +148,9 @@ int fe_vhost_make_rings(struct fe_vhost *v, struct fe_mem *m, unsigned n, unsign
 int fe_vhost_start_ring(struct fe_vhost *v, unsigned index);
 /* Everything from a connected socket to @nrings running rings with the usual features. */
 int fe_vhost_start(struct fe_vhost *v, struct fe_mem *m, unsigned nrings, unsigned size);
+/* The same with other ones. */
+int fe_vhost_start_with(struct fe_vhost *v, struct fe_mem *m, unsigned nrings, unsigned size,
+                        uint64_t features, uint64_t proto);
 
 struct fe_vu_shmem {
     uint32_t n, pad;

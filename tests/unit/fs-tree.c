@@ -121,6 +121,19 @@ void tree_write(const struct share *t, const char *name, const char *text)
     close(fd);
 }
 
+const char *tree_nth(unsigned n)
+{
+    static __thread char name[16];
+    snprintf(name, sizeof(name), "f%u", n);
+    return name;
+}
+
+void tree_fill(const struct share *t, unsigned count)
+{
+    for (unsigned n = 0; n < count; n++)
+        tree_write(t, tree_nth(n), tree_nth(n));
+}
+
 bool tree_has(const struct share *t, const char *name)
 {
     struct stat st;

@@ -45,6 +45,10 @@ void tree_stop(struct share *t);
 /* A host file below the directory. */
 const char *tree_path(const struct share *t, const char *name);
 void tree_write(const struct share *t, const char *name, const char *text);
+/* The name of a tree's @n-th file, good until the next call in this thread; and the first @count of
+ * them, each with its name in it. */
+const char *tree_nth(unsigned n);
+void tree_fill(const struct share *t, unsigned count);
 bool tree_has(const struct share *t, const char *name);
 /* Open descriptors of this process. */
 unsigned count_fds(void);

@@ -26,19 +26,6 @@ static struct share_config small_config(enum host_handles handles)
     return cfg;
 }
 
-static const char *nth(unsigned n)
-{
-    static char name[16];
-    snprintf(name, sizeof(name), "f%u", n);
-    return name;
-}
-
-static void fill(struct share *t, unsigned count)
-{
-    for (unsigned n = 0; n < count; n++)
-        tree_write(t, nth(n), nth(n));
-}
-
 /* Read the file behind an id and compare with its name. */
 static void check_content(struct share *t, uint64_t id, unsigned n)
 {
@@ -49,8 +36,8 @@ static void check_content(struct share *t, uint64_t id, unsigned n)
     assert_non_null(i);
     assert_ok(fs_open(t->fs, i, O_RDONLY, 0, &o));
     struct fs_file *f = fs_file_get(t->fs, o.fh, i);
-    assert_int_equal(fs_read(t->fs, f, &iov, 1, 0, 0), strlen(nth(n)));
-    assert_string_equal(buf, nth(n));
+    assert_int_equal(fs_read(t->fs, f, &iov, 1, 0, 0), strlen(tree_nth(n)));
+    assert_string_equal(buf, tree_nth(n));
     fs_file_put(t->fs, f);
     assert_ok(fs_release(t->fs, o.fh));
     fs_inode_put(t->fs, i);
@@ -61,15 +48,15 @@ static void many_inodes(struct share *t)
     uint64_t ids[FILES];
     struct share_config cfg = small_config(HOST_HANDLES_MANDATORY);
     tree_open(t, &cfg);
-    fill(t, FILES);
+    tree_fill(t, FILES);
     unsigned fds = count_fds();
     for (unsigned n = 0; n < FILES; n++)
-        ids[n] = tree_guest_look(t, t->root, nth(n));
+        ids[n] = tree_guest_look(t, t->root, tree_nth(n));
     assert_in_range(count_fds(), fds, fds + 12);
     for (unsigned n = 0; n < FILES; n++)
         check_content(t, ids[n], n);
     for (unsigned n = 0; n < FILES; n++)
-        assert_int_equal(tree_guest_look(t, t->root, nth(n)), ids[n]);
+        assert_int_equal(tree_guest_look(t, t->root, tree_nth(n)), ids[n]);
     assert_in_range(count_fds(), fds, fds + 12);
     for (unsigned n = 0; n < FILES; n++)
         fs_forget(t->fs, ids[n], 2);
@@ -96,14 +83,15 @@ static void by_name(struct share *t)
     struct share_config cfg = tree_config();
     cfg.host.policy.handles = HOST_HANDLES_MANDATORY;
     tree_open(t, &cfg);
-    fill(t, FILES);
+    tree_fill(t, FILES);
     unsigned fds = count_fds();
-    tree_guest_look(t, t->root, nth(0)); /* teaches where the number lies, if the root has not */
+    tree_guest_look(t, t->root,
+                    tree_nth(0)); /* teaches where the number lies, if the root has not */
     if (!long_handles && root_teaches(t))
         assert_int_equal(count_fds(), fds);
     fds = count_fds();
     for (unsigned n = 1; n < FILES; n++)
-        ids[n] = tree_guest_look(t, t->root, nth(n));
+        ids[n] = tree_guest_look(t, t->root, tree_nth(n));
     assert_int_equal(count_fds(), fds);
     for (unsigned n = 1; n < FILES; n++)
         check_content(t, ids[n], n);
@@ -111,7 +99,7 @@ static void by_name(struct share *t)
     for (unsigned n = 1; n < FILES; n++) {
         struct fs_inode *i = fs_inode_get(t->fs, ids[n]);
         assert_ok(fs_getattr(t->fs, i, NULL, &a));
-        assert_int_equal(a.st.st_size, strlen(nth(n)));
+        assert_int_equal(a.st.st_size, strlen(tree_nth(n)));
         fs_inode_put(t->fs, i);
     }
     assert_int_equal(count_fds(), fds + FILES - 1);
@@ -156,21 +144,21 @@ static bool reuse_once(struct share *t, unsigned wait_us)
     unsigned reused = 0;
 
     tree_open(t, &cfg);
-    fill(t, FILES);
+    tree_fill(t, FILES);
     usleep(wait_us);
     for (unsigned n = 0; n < FILES; n++) {
         struct fs_entry e;
-        assert_ok(fs_lookup(t->fs, t->root, nth(n), &e));
+        assert_ok(fs_lookup(t->fs, t->root, tree_nth(n), &e));
         ids[n] = fs_inode_id(e.inode);
         inos[n] = e.attr.st.st_ino;
         fs_inode_remember(t->fs, e.inode);
     }
     for (unsigned n = 0; n < FILES; n++)
-        assert_ok(unlink(tree_path(t, nth(n))));
-    fill(t, FILES);
+        assert_ok(unlink(tree_path(t, tree_nth(n))));
+    tree_fill(t, FILES);
     for (unsigned n = 0; n < FILES; n++) {
         struct fs_entry e;
-        assert_ok(fs_lookup(t->fs, t->root, nth(n), &e));
+        assert_ok(fs_lookup(t->fs, t->root, tree_nth(n), &e));
         again = fs_inode_id(e.inode);
         for (unsigned k = 0; k < FILES; k++) {
             reused += e.attr.st.st_ino == inos[k];
@@ -329,7 +317,7 @@ static void give_number_away(void)
     assert_ok(lstat(tree_path(successor.t, "x"), &old));
     assert_ok(unlink(tree_path(successor.t, "x")));
     for (unsigned n = 0; n < FILES && !successor.done; n++) {
-        snprintf(path, sizeof(path), "%s", tree_path(successor.t, nth(n)));
+        snprintf(path, sizeof(path), "%s", tree_path(successor.t, tree_nth(n)));
         make_one(path);
         assert_ok(lstat(path, &st));
         successor.done = st.st_ino == old.st_ino && rename(path, tree_path(successor.t, "x")) == 0;
@@ -418,11 +406,11 @@ static void test_proved_once(void **state)
     cfg.host.policy.handles = HOST_HANDLES_MANDATORY;
     tree_make(&t);
     tree_open(&t, &cfg);
-    fill(&t, 2);
-    fs_inode_put(t.fs, tree_look(&t, t.root, nth(0)));
+    tree_fill(&t, 2);
+    fs_inode_put(t.fs, tree_look(&t, t.root, tree_nth(0)));
     for (unsigned n = 0; n < 3; n++) {
         opened_by_handle = opened_paths = 0;
-        uint64_t id = tree_guest_look(&t, t.root, nth(1));
+        uint64_t id = tree_guest_look(&t, t.root, tree_nth(1));
         check_content(&t, id, 1);
         assert_int_equal(opened_paths, n == 0);
         assert_int_equal(opened_by_handle, n == 0 ? 2 : 1);
@@ -446,14 +434,14 @@ static void test_submount(void **state)
     tree_make(&t);
     assert_ok(mkdir(tree_path(&t, "m"), 0755));
     assert_ok(mount(sub.dir, tree_path(&t, "m"), NULL, MS_BIND, NULL));
-    fill(&sub, FILES);
+    tree_fill(&sub, FILES);
     tree_open(&t, &cfg);
     unsigned fds = count_fds();
     assert_ok(fs_lookup(t.fs, t.root, "m", &e));
     assert_true(e.attr.submount);
     struct fs_inode *m = e.inode;
     for (unsigned n = 0; n < FILES; n++) {
-        ids[n] = tree_guest_look(&t, m, nth(n));
+        ids[n] = tree_guest_look(&t, m, tree_nth(n));
         assert_int_not_equal(ids[n], FS_ROOT_ID);
     }
     assert_in_range(count_fds(), fds, fds + 13);

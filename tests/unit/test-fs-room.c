@@ -16,19 +16,6 @@ static struct share_config small_config(enum host_handles handles)
     return cfg;
 }
 
-static const char *nth(unsigned n)
-{
-    static char name[16];
-    snprintf(name, sizeof(name), "f%u", n);
-    return name;
-}
-
-static void fill(struct share *t, unsigned count)
-{
-    for (unsigned n = 0; n < count; n++)
-        tree_write(t, nth(n), nth(n));
-}
-
 /* Without handles the guest hears ENFILE, and no other descriptor of the process is taken. */
 static void test_enfile(void **state)
 {
@@ -40,11 +27,11 @@ static void test_enfile(void **state)
     int rc = 0;
 
     tree_make(&t);
-    fill(&t, FILES);
+    tree_fill(&t, FILES);
     tree_open(&t, &cfg);
     unsigned fds = count_fds();
     for (n = 0; n < FILES; n++) {
-        rc = fs_lookup(t.fs, t.root, nth(n), &e);
+        rc = fs_lookup(t.fs, t.root, tree_nth(n), &e);
         if (rc < 0)
             break;
         fs_inode_remember(t.fs, e.inode);
@@ -54,7 +41,7 @@ static void test_enfile(void **state)
     assert_in_range(count_fds(), fds + n, fds + 40);
     /* Known ones still work, and files have a share of their own, until that is used up too. */
     for (files = 0; files < FILES; files++) {
-        struct fs_inode *i = tree_look(&t, t.root, nth(0));
+        struct fs_inode *i = tree_look(&t, t.root, tree_nth(0));
         rc = fs_open(t.fs, i, O_RDONLY, 0, &o);
         fs_inode_put(t.fs, i);
         if (rc < 0)
@@ -67,7 +54,7 @@ static void test_enfile(void **state)
     assert_false(tree_has(&t, "new"));
     fs_reset(t.fs);
     assert_int_equal(count_fds(), fds);
-    assert_ok(fs_lookup(t.fs, t.root, nth(50), &e));
+    assert_ok(fs_lookup(t.fs, t.root, tree_nth(50), &e));
     fs_inode_put(t.fs, e.inode);
     tree_stop(&t);
 }
@@ -82,10 +69,10 @@ static void test_open_files_take_all(void **state)
 
     need_root();
     tree_make(&t);
-    fill(&t, FILES);
+    tree_fill(&t, FILES);
     tree_open(&t, &cfg);
     for (unsigned n = 0; n < FILES; n++)
-        ids[n] = tree_guest_look(&t, t.root, nth(n));
+        ids[n] = tree_guest_look(&t, t.root, tree_nth(n));
     struct fs_inode *i = fs_inode_get(t.fs, ids[0]);
     for (unsigned n = 0; n < FILES && rc == 0; n++)
         rc = fs_open(t.fs, i, O_RDONLY, 0, &o);
