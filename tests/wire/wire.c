@@ -113,13 +113,12 @@ int wire_teardown(void **state)
 }
 
 /* In a cross build meson names the emulator that runs the daemon as it runs us. Puts its words into
- * @argv; returns how many. */
-static unsigned wrapper(char **argv, char *buf, size_t size)
+ * @argv from @n on; returns how many there are then. */
+static unsigned wrapper(char **argv, unsigned n, char *buf, size_t size)
 {
     const char *words = getenv("MESON_EXE_WRAPPER");
-    unsigned n = 0;
     if (!words)
-        return 0;
+        return n;
     snprintf(buf, size, "%s", words);
     for (char *at, *word = strtok_r(buf, " ", &at); word && n < MAX_ARGS / 2;
          word = strtok_r(NULL, " ", &at))
@@ -133,12 +132,14 @@ void wire_exec(struct wire *w, const char *const *options, int keep_fd)
     const char *box = w->mode == WIRE_BARE ? NULL : getenv("WIRE_SANDBOX");
     char sandbox[64], emulator[512];
     char *argv[MAX_ARGS + 1] = {0};
-    unsigned n = wrapper(argv, emulator, sizeof(emulator));
-    bool emulated = n > 0;
+    unsigned n = 0, own;
     if (!exe)
         fail_msg("VIRTIOFSD (path of the daemon) is not set");
     for (const char *const *b = w->before; b && *b; b++)
         argv[n++] = (char *)*b;
+    own = n;
+    n = wrapper(argv, n, emulator, sizeof(emulator));
+    bool emulated = n > own;
     argv[n++] = (char *)exe;
     snprintf(sandbox, sizeof(sandbox), "--sandbox=%s", box ? box : "none");
     if (w->mode != WIRE_SANDBOX)
