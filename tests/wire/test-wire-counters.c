@@ -182,7 +182,9 @@ static void compare_all(struct wire *w)
         expect(json, part, "queue", q);
         compare(json, part, q);
         assert_in_range(at(json, "%s/signals", part), asked[q].requests > 0, asked[q].requests);
-        assert_in_range(at(json, "%s/kicks", part), asked[q].requests > 0, asked[q].requests + 2);
+        /* None was needed where a worker came to its ring as the request did (trace counts them).
+         */
+        assert_true(at(json, "%s/kicks", part) <= asked[q].requests + 2);
     }
     for (unsigned i = 0; i < sizeof(sums) / sizeof(sums[0]); i++) {
         uint64_t sum = 0;
