@@ -7,19 +7,16 @@
  * stands in a queue; a thread looks at the queue once in a second while there is something in it,
  * and sleeps else. Files that are open in the guest are let go here and come back when they are
  * used or closed. */
-/* #syscalls clone rt_sigprocmask */
 #include "virtiofsd/base/log.h"
 #include "virtiofsd/fs/fs-priv.h"
 #include "virtiofsd/tree/host.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <time.h>
 
-#define QUEUE_MAX  8192u /* more are left to the sweep */
-#define IDLE_STACK (256 * 1024)
-#define CHEAP_S    1  /* between two looks at the queue */
-#define COSTLY_S   10 /* where it costs more to do without a descriptor */
+#define QUEUE_MAX 8192u /* more are left to the sweep */
+#define CHEAP_S   1     /* between two looks at the queue */
+#define COSTLY_S  10    /* where it costs more to do without a descriptor */
 
 struct fs_idle {
     pthread_mutex_t lock; /* of all below; a leaf */
@@ -103,18 +100,9 @@ static void *idle_main(void *arg)
 
 static void start_locked(struct fs *fs, struct fs_idle *q)
 {
-    sigset_t all, old;
-    pthread_attr_t attr;
-
     if (host_cred_acting()) /* it would inherit whom we act for */
         return;
-    sigfillset(&all);
-    pthread_attr_init(&attr);
-    pthread_attr_setstacksize(&attr, IDLE_STACK);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    q->running = pthread_create(&q->thread, &attr, idle_main, fs) == 0;
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    pthread_attr_destroy(&attr);
+    q->running = fs_thread_new(&q->thread, idle_main, fs, false) == 0;
     if (!q->running)
         log_guest_warn("no thread to close unused descriptors");
 }

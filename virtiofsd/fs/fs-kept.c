@@ -8,18 +8,15 @@
  * offsets of one in another. What was not used for a second or two (a pass: for a minute) is closed
  * by a thread, which sleeps while nothing is kept: until then the host cannot execute a file that
  * was written to, nor has it back the space of one that it has deleted. */
-/* #syscalls clone rt_sigprocmask */
 #include "virtiofsd/base/log.h"
 #include "virtiofsd/fs/fs-priv.h"
 
-#include <signal.h>
 #include <time.h>
 
-#define WAYS       4   /* files of one set */
-#define SETS_MAX   256 /* a power of two */
-#define PASSES     64
-#define PASS_S     60
-#define KEPT_STACK (256 * 1024)
+#define WAYS     4   /* files of one set */
+#define SETS_MAX 256 /* a power of two */
+#define PASSES   64
+#define PASS_S   60
 
 struct set {
     pthread_mutex_t lock; /* a leaf */
@@ -149,16 +146,7 @@ static void *kept_main(void *arg)
 
 static void start_locked(struct fs_kept *k)
 {
-    sigset_t all, old;
-    pthread_attr_t attr;
-
-    sigfillset(&all);
-    pthread_attr_init(&attr);
-    pthread_attr_setstacksize(&attr, KEPT_STACK);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    k->running = pthread_create(&k->thread, &attr, kept_main, k) == 0;
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    pthread_attr_destroy(&attr);
+    k->running = fs_thread_new(&k->thread, kept_main, k, false) == 0;
     if (!k->running)
         log_guest_warn("no thread to close files that the guest does not use");
 }

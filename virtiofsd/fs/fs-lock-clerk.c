@@ -77,7 +77,7 @@ static void *clerk_main(void *arg)
 bool fs_clerk_wake_locked(struct fs_locks *l)
 {
     if (!l->has_clerk)
-        l->has_clerk = fs_lock_thread(&l->clerk, clerk_main, l, false) == 0;
+        l->has_clerk = fs_thread_new(&l->clerk, clerk_main, l, false) == 0;
     pthread_cond_signal(&l->work);
     return l->has_clerk;
 }

@@ -93,7 +93,7 @@ void fs_owners_drop(struct fs *fs);
 /* Free some of what fs_locks_forget() put aside. fs_locks.lock is held, and given up meanwhile. */
 void fs_owners_reap_locked(struct fs_locks *l);
 
-/* ---- fs-lock-thread.c ---- */
+/* ---- fs-thread.c ---- */
 
 #define FS_NEVER INT64_MAX
 
@@ -101,8 +101,6 @@ void fs_owners_reap_locked(struct fs_locks *l);
 int64_t fs_now_ns(void);
 void fs_cond_init(pthread_cond_t *cond);
 void fs_wait_until_locked(struct fs_locks *l, pthread_cond_t *cond, int64_t when);
-/* A thread that no signal reaches but the one that ends its waits. 0 or -ENOLCK. */
-int fs_lock_thread(pthread_t *thread, void *(*fn)(void *), void *arg, bool detached);
 /* ---- fs-lock-wait.c ---- */
 
 /* End waits that are over, and with @try_all try for each that stands in line. fs_locks.lock is

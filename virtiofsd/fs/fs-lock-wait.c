@@ -240,7 +240,7 @@ static int enter_locked(struct fs_locks *l, struct fs_waiter *w)
     TAILQ_INSERT_TAIL(&l->waiters, w, link);
     l->n_waiters++;
     w->place = IN_KERNEL;
-    if (l->n_threads < THREADS_MAX && fs_lock_thread(&w->thread, waiter_main, w, true) == 0) {
+    if (l->n_threads < THREADS_MAX && fs_thread_new(&w->thread, waiter_main, w, true) == 0) {
         l->n_threads++;
         return 0;
     }

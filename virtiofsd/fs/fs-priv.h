@@ -299,6 +299,12 @@ static inline bool fs_inode_is(const struct fs_inode *inode, mode_t type)
     return inode->node.type == type >> 12;
 }
 
+/* ---- fs-thread.c ---- */
+
+/* A thread with a small stack that takes no signal but those it lets through itself. It inherits
+ * whom its maker acts for. 0 or -errno. */
+int fs_thread_new(pthread_t *thread, void *(*fn)(void *), void *arg, bool detached);
+
 /* ---- fs-idle.c: descriptors that are not used for a while ---- */
 
 int fs_idle_init(struct fs *fs);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Time and threads of those that see to locks. */
-/* #syscalls clone
- * #syscalls:lock rt_sigprocmask */
+ * Threads of the core's own, and the time that those who see to locks go by. */
+/* #syscalls clone rt_sigprocmask */
 #include "virtiofsd/fs/fs-lock-priv.h"
 
 #include <signal.h>
@@ -37,12 +36,11 @@ void fs_wait_until_locked(struct fs_locks *l, pthread_cond_t *cond, int64_t when
         pthread_cond_timedwait(cond, &l->lock, &ts);
 }
 
-int fs_lock_thread(pthread_t *thread, void *(*fn)(void *), void *arg, bool detached)
+int fs_thread_new(pthread_t *thread, void *(*fn)(void *), void *arg, bool detached)
 {
     sigset_t all, old;
     pthread_attr_t attr;
 
-    /* Only the wake signal may ever reach the new thread. */
     sigfillset(&all);
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, THREAD_STACK);
@@ -52,5 +50,5 @@ int fs_lock_thread(pthread_t *thread, void *(*fn)(void *), void *arg, bool detac
     int rc = pthread_create(thread, &attr, fn, arg);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     pthread_attr_destroy(&attr);
-    return rc == 0 ? 0 : -ENOLCK;
+    return -rc;
 }
