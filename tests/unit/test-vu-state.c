@@ -101,16 +101,22 @@ static void test_load_first_of_all(void **state)
     peer_stop(p);
 }
 
-/* Nobody reads: the control thread answers others, and the hang-up ends it. */
-static void test_peer_that_stops_reading(void **state)
+/* A transfer of 4 MiB has begun, through a pipe that nobody reads yet. */
+static void begin_flood(struct peer *p, int fds[2])
 {
-    struct peer *p = *state;
-    int fds[2];
     mover.flood = 4 << 20;
     peer_up(p, LOGGING);
     peer_ring_stop(p, 1);
     assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
     assert_int_equal(begin_state(p, VU_STATE_SAVE, 0, fds[1]), VU_STATE_NO_FD);
+}
+
+/* Nobody reads: the control thread answers others, and the hang-up ends it. */
+static void test_peer_that_stops_reading(void **state)
+{
+    struct peer *p = *state;
+    int fds[2];
+    begin_flood(p, fds);
     assert_int_equal(peer_ask_u64(p, VU_GET_QUEUE_NUM), PEER_QUEUES);
     assert_int_equal(begin_state(p, VU_STATE_SAVE, 0, fds[1]),
                      VU_STATE_NO_FD | 1); /* one at a time */
@@ -132,11 +138,7 @@ static void test_second_begin(void **state)
     int fds[2];
     static char text[65536];
     size_t all = 0;
-    mover.flood = 4 << 20;
-    peer_up(p, LOGGING);
-    peer_ring_stop(p, 1);
-    assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
-    assert_int_equal(begin_state(p, VU_STATE_SAVE, 0, fds[1]), VU_STATE_NO_FD);
+    begin_flood(p, fds);
     for (unsigned i = 0; i < 3; i++) {
         assert_int_equal(read(fds[0], text, 1), 1); /* it has begun */
         all++;
@@ -156,11 +158,7 @@ static void test_reset_ends_a_transfer(void **state)
 {
     struct peer *p = *state;
     int fds[2];
-    mover.flood = 4 << 20;
-    peer_up(p, LOGGING);
-    peer_ring_stop(p, 1);
-    assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
-    assert_int_equal(begin_state(p, VU_STATE_SAVE, 0, fds[1]), VU_STATE_NO_FD);
+    begin_flood(p, fds);
     assert_int_equal(peer_ack(p, VU_RESET_DEVICE, NULL, 0, NULL, 0), 0);
     assert_int_equal(peer_ask_u64(p, VU_CHECK_DEVICE_STATE), 1);
     peer_ring_up(p, 1);
