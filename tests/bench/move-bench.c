@@ -125,7 +125,7 @@ int main(int argc, char **argv)
     }
     destination = source;
     destination.sock = connect_to(argv[2]);
-    need(fe_move_arrive(&destination, &state, false, &load_us), "arrive");
+    need(fe_move_arrive(&destination, &state, &load_us), "arrive");
     f.v = &destination;
     need(fe_getattr(&f, FUSE_ROOT_ID, NULL), "getattr");
     printf("inodes %u bytes %zu stop_us %lld save_us %lld load_us %lld\n", known, state.len,

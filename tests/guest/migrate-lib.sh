@@ -3,10 +3,8 @@
 
 declare -A MACHINE=()
 
-# migrate_setup [OPTION…]: as setup, with the guest that moves; with options of daemons it uses shared locks.
+# migrate_setup: as setup, with the guest that moves.
 migrate_setup() {
-    MOVER_WORDS=''
-    [ $# = 0 ] || MOVER_WORDS=' mover=locks'
     type -P python3 >/dev/null || skip "no python3, which speaks to QEMU"
     setup mover "$GUEST/mover-init=bin/mover-init"
     trap 'kill_machines; teardown' EXIT
@@ -34,7 +32,7 @@ machine() {
         "${model[@]}" -accel tcg,thread=multi -smp 1 -m 256M -object memory-backend-memfd,id=mem,size=256M,share=on \
         -nodefaults -no-user-config -display none -no-reboot -serial "file:$T/$name.serial" \
         -kernel "$kernel/vmlinuz" -initrd "$T/initramfs" \
-        -append "console=$console quiet loglevel=1 panic=-1 no_timer_check rdinit=/bin/mover-init$MOVER_WORDS" \
+        -append "console=$console quiet loglevel=1 panic=-1 no_timer_check rdinit=/bin/mover-init" \
         -chardev "socket,id=c0,path=$T/$name.sock" -device vhost-user-fs-pci,chardev=c0,tag=myfs,queue-size=128 \
         -qmp "unix:$T/$name.qmp,server=on,wait=off" "$@" </dev/null >"$T/$name.qemu" 2>&1 &
     MACHINE[$name]=$!

@@ -134,7 +134,7 @@ int fe_move_load(struct fe_vhost *v, const uint8_t *bytes, size_t len, int64_t *
     return e;
 }
 
-int fe_move_arrive(struct fe_vhost *v, const struct fe_state *s, bool ch, int64_t *us)
+int fe_move_arrive(struct fe_vhost *v, const struct fe_state *s, int64_t *us)
 {
     uint64_t offered = 0, take = FE_MOVE_PROTO;
     int e = fe_vhost_get_u64(v, VU_GET_FEATURES, &offered);
@@ -147,7 +147,7 @@ int fe_move_arrive(struct fe_vhost *v, const struct fe_state *s, bool ch, int64_
     v->proto = take;
     if (e == 0)
         e = fe_vhost_ack(v, VU_SET_OWNER, NULL, 0, NULL, 0);
-    if (e == 0 && !ch)
+    if (e == 0)
         e = fe_vhost_ack(v, VU_RESET_DEVICE, NULL, 0, NULL, 0);
     if (e == 0)
         e = fe_move_load(v, s->bytes, s->len, us);

@@ -29,6 +29,5 @@ int fe_move_save(struct fe_vhost *v, struct fe_state *out);
 /* Have it loaded. The same. */
 int fe_move_load(struct fe_vhost *v, const uint8_t *bytes, size_t len, int64_t *us);
 /* On a new connection: what QEMU says to the destination before and after the state comes. The
- * rings and the memory of @v are taken up. @ch: in the order of Cloud Hypervisor. 0, 1 and 2 as
- * above. */
-int fe_move_arrive(struct fe_vhost *v, const struct fe_state *s, bool ch, int64_t *us);
+ * rings and the memory of @v are taken up. 0, 1 and 2 as above. */
+int fe_move_arrive(struct fe_vhost *v, const struct fe_state *s, int64_t *us);

@@ -46,7 +46,7 @@ int move_to(struct wire *w, const struct fe_state *s, const char *const *extra,
     wire_spawn(next, extra);
     next->v.sock = fe_daemon_connect(&next->d, next->socket, FE_TIMEOUT_MS);
     assert_true(next->v.sock >= 0);
-    int e = fe_move_arrive(&next->v, s, false, NULL);
+    int e = fe_move_arrive(&next->v, s, NULL);
     if (e) {
         char *log = fe_daemon_log(&next->d);
         print_message("%s", log);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Touches files of all sorts in DIR again and again, while its guest moves to other daemons: read
- * and written, appended, locked, unlinked, renamed ones, directories, new ones. Says "round N" for
+ * and written, appended, unlinked, renamed ones, directories, new ones. Says "round N" for
  * each round, "FAIL what" for what is not as it was left, and "done N" when DIR/stop is there.
  *
- * usage: mover DIR [locks|named]
+ * usage: mover DIR [named]
  * named: without the unlinked file, which ends with the last daemon that has it open. */
 #include <dirent.h>
 #include <errno.h>
@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -21,8 +20,8 @@
 #define GONE     65536
 
 static unsigned round_no;
-static int rw, app, gone, locked, flocked, in, in2, renamed, dir;
-static bool locks, named;
+static int rw, app, gone, in, in2, renamed, dir;
+static bool named;
 static ino_t rw_ino, in_ino;
 
 static void failed(const char *fmt, ...)
@@ -62,8 +61,6 @@ static void begin(void)
     in = make("a/deep/in", O_RDWR);
     in2 = make("a/deep/in2", O_RDWR);
     renamed = make("x", O_RDWR);
-    locked = make("locked", O_RDWR);
-    flocked = make("flocked", O_RDWR);
     dir = open("a", O_RDONLY | O_DIRECTORY);
     memset(block, 'g', sizeof(block));
     must(write(gone, block, sizeof(block)) == GONE);
@@ -77,11 +74,6 @@ static void begin(void)
     rw_ino = st.st_ino;
     must(fstat(in, &st) == 0);
     in_ino = st.st_ino;
-    if (locks) {
-        struct flock fl = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 10};
-        must(fcntl(locked, F_SETLK, &fl) == 0);
-        must(flock(flocked, LOCK_EX) == 0);
-    }
     must(chdir("here") == 0);
 }
 
@@ -150,20 +142,6 @@ static void new_files(void)
     must(round_no == 1 || unlink(name) == 0);
 }
 
-/* Another process may not have them; ours stay ours. */
-static void hold_locks(void)
-{
-    struct flock fl = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 20, .l_len = 5};
-    if (!locks)
-        return;
-    must(fcntl(locked, F_SETLK, &fl) == 0);
-    fl.l_type = F_UNLCK;
-    must(fcntl(locked, F_SETLK, &fl) == 0);
-    int fd = open("../flocked", O_RDWR);
-    must(flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK);
-    close(fd);
-}
-
 /* What is cached must come from the daemon again. */
 static void drop_caches(void)
 {
@@ -177,7 +155,6 @@ static void drop_caches(void)
 int main(int argc, char **argv)
 {
     setvbuf(stdout, NULL, _IOLBF, 0);
-    locks = argc > 2 && strcmp(argv[2], "locks") == 0;
     named = argc > 2 && strcmp(argv[2], "named") == 0;
     if (argc < 2 || chdir(argv[1]) != 0) {
         failed("no directory");
@@ -191,7 +168,6 @@ int main(int argc, char **argv)
         renames();
         directories();
         new_files();
-        hold_locks();
         if (round_no % 3 == 0)
             drop_caches();
         printf("round %u\n", round_no);
